@@ -1,0 +1,121 @@
+"""Functions made of Functions: one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, overload
+
+from pancake.flat import Array, Pair, arrays_changed
+from pancake.function import Function
+
+
+class Identity(Function):
+    """y = x.
+
+    The derivative is 1: dObj_dIn = dObj_dOut. Input and output have the same shape, any. Source: the definition.
+    """
+
+    def compute_forward(self, x: Any) -> Array:
+        y = self._floats(x).copy()
+        self._cache = y.shape, y.dtype
+        return y
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        return self._upstream(dObj_dOut, *self._remembered()).copy()
+
+    def _has_parameters(self) -> bool:
+        return False
+
+
+class Sequential(Function):
+    """Functions one after another: y = f_n(... f_2(f_1(x))).
+
+    Backward is the chain rule: each Function turns the gradient of its output into the gradient of its input and hands
+    that to the one before it.
+
+    Parameters
+    ----------
+    functions : iterable of Function
+        The stack, first to last. Stacks nest.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a Function.
+    ValueError
+        If one Function stands in the stack twice: it would remember only its later input. `shared_copy` gives a second
+        Function with the same parameters.
+
+    References
+    ----------
+    Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors", Nature 323 (1986), equations 4 to 7.
+    """
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self.functions: list[Function] = []
+        if isinstance(functions, Function) or not isinstance(functions, Iterable):
+            raise TypeError(f"Sequential: expected a list of Functions, got {functions!r}; write Sequential([...])")
+        for function in functions:
+            self.add(function)
+
+    def add(self, function: Function) -> Sequential:
+        """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""
+        add_part(self, self.functions, function)
+        return self
+
+    def compute_forward(self, x: Any) -> Any:
+        for function in self.functions:
+            x = function.compute_forward(x)
+        return x
+
+    def compute_backward(self, dObj_dOut: Any) -> Any:
+        for function in reversed(self.functions):
+            dObj_dOut = function.compute_backward(dObj_dOut)
+        return dObj_dOut
+
+    def accumulate_grads(self, dObj_dOut: Any) -> None:
+        """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
+        for first, function in enumerate(self.functions):
+            if function._has_parameters():
+                for later in self.functions[:first:-1]:
+                    dObj_dOut = later.compute_backward(dObj_dOut)
+                function.accumulate_grads(dObj_dOut)
+                return
+
+    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
+        for index, function in enumerate(self.functions):
+            yield str(index), function
+
+    def _has_parameters(self) -> bool:
+        return any(function._has_parameters() for function in self.functions)
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self.functions)
+
+    @overload
+    def __getitem__(self, index: int) -> Function: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Function:
+        """The Function at an index; for a slice a Sequential of the very same Functions."""
+        return Sequential(self.functions[index]) if isinstance(index, slice) else self.functions[index]
+
+
+def add_part(owner: Function, parts: list[Function], part: object) -> None:
+    """Append a Function to the parts of a container, after making sure that it is one and is not there already."""
+    name = type(owner).__name__
+    if not isinstance(part, Function):
+        hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else ""
+        raise TypeError(f"{name}: expected a Function at position {len(parts)}, got {part!r}{hint}")
+    present = {id(function) for function in owner.walk()}
+    for function in part.walk():
+        if id(function) in present:
+            raise ValueError(
+                f"{name}: {function!r} stands in it twice, and would remember only the later of its inputs; "
+                "use shared_copy() for a second one with the same parameters"
+            )
+    parts.append(part)
+    arrays_changed()

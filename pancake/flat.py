@@ -1,0 +1,207 @@
+"""Parameters side by side in memory, so that an optimizer sees few long vectors instead of many small arrays.
+
+A block is two vectors of one dtype: values and, at the same offsets, their gradients. `allocate` hands out
+neighbouring pieces of the current block as layers are made. Nothing in a block ever moves; `runs` finds out later
+which of the arrays of a model happen to be neighbours and returns each stretch of them as one long view.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+Pair = tuple[Array, Array]  # a parameter and its gradient
+
+# Elements of a block. Its pages are not in memory before they are written to, so a large block costs a small model nothing.
+BLOCK_SIZE = 1 << 18
+
+
+@dataclass
+class _Block:
+    values: Array
+    grads: Array
+    used: int = 0
+
+
+_blocks: dict[np.dtype[Any], _Block] = {}
+_lock = threading.Lock()
+
+
+def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any]) -> list[Pair]:
+    """Zeroed (parameter, gradient) pairs, one right after the other in memory.
+
+    Parameters
+    ----------
+    layouts : iterable of (shape, order)
+        The shape of each pair and its memory order, "C" or "F".
+    dtype : numpy.dtype
+    """
+    layouts = list(layouts)
+    total = sum(math.prod(shape) for shape, _ in layouts)
+    with _lock:
+        block = _blocks.get(dtype)
+        if block is None or block.used + total > block.values.size:
+            size = max(BLOCK_SIZE, total)
+            block = _blocks[dtype] = _Block(np.zeros(size, dtype), np.zeros(size, dtype))
+        start = block.used
+        block.used += total
+    pairs = []
+    for shape, order in layouts:
+        stop = start + math.prod(shape)
+        memory_order: Any = order
+        pairs.append(
+            (
+                block.values[start:stop].reshape(shape, order=memory_order),
+                block.grads[start:stop].reshape(shape, order=memory_order),
+            )
+        )
+        start = stop
+    return pairs
+
+
+def copies(pairs: Sequence[Pair], dtype: np.dtype[Any] | None = None) -> list[Pair]:
+    """Copies of the pairs, neighbours in memory where the dtypes agree; `dtype` converts.
+
+    A pair whose gradient does not look like its parameter is copied as it is: to complain is not the business of a copy.
+    """
+    result: list[Pair] = []
+    for alike, group in itertools.groupby(pairs, lambda pair: pair[0].dtype if _alike(*pair) else None):
+        originals = list(group)
+        if alike is None:
+            result += [(value.astype(dtype or value.dtype), grad.astype(dtype or grad.dtype)) for value, grad in originals]
+            continue
+        homes = allocate([(value.shape, _order(value)) for value, _ in originals], dtype or alike)
+        for (value, grad), (new_value, new_grad) in zip(originals, homes, strict=True):
+            new_value[...] = value
+            new_grad[...] = grad
+        result += homes
+    return result
+
+
+def _alike(value: Array, grad: Array) -> bool:
+    return value.shape == grad.shape and value.dtype == grad.dtype
+
+
+def _order(array: Array) -> str:
+    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+
+
+# Arrays that came out of a pickle, and where they live now. Two Functions that shared an array find the same home.
+_adopted: dict[int, tuple[weakref.ref[Array], Array]] = {}
+
+
+def adopt(pairs: Sequence[Pair]) -> list[Pair]:
+    """Homes for pairs that a pickle has just made; one home for an array however often it is seen."""
+    strangers = [pair for pair in pairs if _home(pair[0]) is None and _home(pair[1]) is None]
+    for old_pair, new_pair in zip(strangers, copies(strangers), strict=True):
+        for old, new in zip(old_pair, new_pair, strict=True):
+            key = id(old)
+            _adopted[key] = (weakref.ref(old, functools.partial(_forget, key)), new)
+    result = []
+    for value, grad in pairs:
+        home, grad_home = _home(value), _home(grad)
+        result.append((value if home is None else home, grad if grad_home is None else grad_home))
+    return result
+
+
+def _forget(key: int, _: object) -> None:
+    _adopted.pop(key, None)
+
+
+def _home(array: Array) -> Array | None:
+    entry = _adopted.get(id(array))
+    return entry[1] if entry is not None and entry[0]() is array else None
+
+
+# Raised by one whenever the arrays of some model are exchanged for others; optimizers compare it at each step.
+_generation = itertools.count(1)
+generation = 0
+
+
+def arrays_changed() -> None:
+    """Tell every optimizer to look again where the parameters of its model are."""
+    global generation
+    generation = next(_generation)
+
+
+@dataclass
+class Run:
+    """A stretch of neighbouring parameters as one vector, and which parameters they are.
+
+    `values` and `grads` are vectors, or the arrays themselves where these have gaps. `members` tells for each parameter
+    its index in the list given to `runs`, and where in the run it starts and ends.
+    """
+
+    values: Array
+    grads: Array
+    members: list[tuple[int, int, int]]
+
+    def split(self, vector: Array, params: Sequence[Array]) -> Iterator[tuple[int, Array]]:
+        """The index of each parameter of the run, and its part of `vector` in the shape of the parameter."""
+        for index, start, stop in self.members:
+            shape = params[index].shape
+            order: Any = _order(params[index])
+            yield index, vector if vector.shape == shape else vector[start:stop].reshape(shape, order=order)
+
+
+def runs(params: Sequence[Array], grads: Sequence[Array]) -> list[Run]:
+    """The parameters as the fewest possible long views.
+
+    Parameters that are the same memory twice (a transposed view, say) are taken once.
+    """
+    result: list[Run] = []
+    in_blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (start, stop, index), by the block they lie in
+    blocks: dict[tuple[int, int], Pair] = {}
+    for index, (value, grad) in enumerate(zip(params, grads, strict=True)):
+        place = _place(value, grad)
+        if place is None:
+            if _same_layout(value, grad):
+                value, grad = value.ravel(order="K"), grad.ravel(order="K")
+            result.append(Run(value, grad, [(index, 0, value.size)]))
+        else:
+            start, *block = place
+            key = id(block[0]), id(block[1])
+            blocks[key] = block[0], block[1]
+            in_blocks.setdefault(key, []).append((start, start + value.size, index))
+    for key, places in in_blocks.items():
+        stretches: list[list[tuple[int, int, int]]] = []
+        for start, stop, index in sorted(places):
+            if stretches and (start, stop) == stretches[-1][-1][:2]:
+                continue
+            if not stretches or start != stretches[-1][-1][1]:
+                stretches.append([])
+            stretches[-1].append((start, stop, index))
+        for members in stretches:
+            first, last = members[0][0], members[-1][1]
+            values, gradients = (vector[first:last] for vector in blocks[key])
+            result.append(Run(values, gradients, [(i, a - first, b - first) for a, b, i in members]))
+    return result
+
+
+def _same_layout(value: Array, grad: Array) -> bool:
+    return (value.flags.c_contiguous or value.flags.f_contiguous) and value.strides == grad.strides and value.dtype == grad.dtype
+
+
+def _place(value: Array, grad: Array) -> tuple[int, Array, Array] | None:
+    """Where in which block a pair lies (offset, values, gradients), or None if in none."""
+    owner, grad_owner = value.base, grad.base
+    if not (_is_vector(owner) and _is_vector(grad_owner) and _same_layout(value, grad)):
+        return None
+    offset = value.ctypes.data - owner.ctypes.data
+    if offset != grad.ctypes.data - grad_owner.ctypes.data or owner.dtype != value.dtype or grad_owner.dtype != value.dtype:
+        return None
+    return offset // value.itemsize, owner, grad_owner
+
+
+def _is_vector(array: Any) -> TypeGuard[Array]:
+    return isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.owndata and array.flags.c_contiguous

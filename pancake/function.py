@@ -1,0 +1,449 @@
+"""The contract: a Function computes forward, remembers what its derivative needs, and applies the chain rule backward."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pancake import flat
+from pancake.flat import Array, Pair
+
+Rng: TypeAlias = int | np.random.Generator | None
+
+
+class _Parameter:
+    """Marks an attribute as an array that never moves: assigning to it copies into it.
+
+    There is no `__get__` on purpose: reading finds the array in the instance's `__dict__`, at the usual speed.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, instance: Function, value: object) -> None:
+        array = vars(instance).get(self.name)
+        if value is array:  # the second half of `layer.weight -= step`
+            return
+        if array is None:
+            raise ValueError(f"{instance!r} has no {self.name} to assign to")
+        new = numeric(instance, value, self.name)
+        if new.shape != array.shape:
+            raise ValueError(f"{instance!r}: expected {self.name} of shape {array.shape}, got {new.shape}")
+        array[...] = new
+
+
+def parameter() -> Any:
+    """Declare, in the body of a class, an attribute that `Function.make_parameters` fills."""
+    return _Parameter()
+
+
+class Function:
+    """A differentiable function with parameters of its own: the base class of every layer and of every stack of layers.
+
+    A subclass defines `compute_forward` and `compute_backward`. If it has parameters, it keeps each of them as an array
+    `self.k` beside an array `self.grad_k` of the same shape; Functions among its attributes, also in lists, tuples and
+    dicts, are its parts. Everything else (`get_params_and_grads`, `train`, `astype`, `state_dict`, copies, pickles)
+    follows from the attributes, in the order in which they were assigned. No call of a base `__init__` is needed::
+
+        class Scale(Function):
+            def __init__(self):
+                self.k, self.grad_k = np.ones(1), np.zeros(1)
+
+            def compute_forward(self, x):
+                self.x = x
+                return self.k * x
+
+            def compute_backward(self, dObj_dOut):
+                self.grad_k += (dObj_dOut * self.x).sum()
+                return dObj_dOut * self.k
+
+    Attributes
+    ----------
+    training : bool
+        Whether the Function behaves as in training (True at first) or as in evaluation. Set by `train` and `eval`.
+    """
+
+    training = True
+
+    # What the latest forward left for backward. Library Functions keep it here and nowhere else, so that copies and
+    # files leave it out and predictions can put it back.
+    _cache: Any = None
+
+    # Views of other attributes, kept because making them takes time. Copies leave them out: a copied view is a view of
+    # nothing.
+    _views: Any = None
+
+    def compute_forward(self, x: Any) -> Any:
+        """Return f(x) as a fresh array and remember what the derivative needs."""
+        raise NotImplementedError(f"{type(self).__name__} does not define compute_forward")
+
+    def compute_backward(self, dObj_dOut: Any) -> Any:
+        """Add to the gradients of the parameters and return the gradient of the input, dObj_dIn.
+
+        It refers to the latest forward: dObj_dOut is shaped like that forward's output, dObj_dIn like its input.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
+
+    def accumulate_grads(self, dObj_dOut: Any) -> None:
+        """Do what `compute_backward` does, without the gradient of the input where that saves work."""
+        self.compute_backward(dObj_dOut)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compute_forward(*args, **kwargs)
+
+    def get_params_and_grads(self) -> tuple[list[Array], list[Array]]:
+        """Two parallel lists: the parameters, and their gradients. The arrays are the same objects at every call.
+
+        A parameter that several parts share is listed once.
+        """
+        params: dict[int, Array] = {}
+        grads: dict[int, Array] = {}
+        for _, member in self._members():
+            pairs = zip(*member.get_params_and_grads(), strict=True) if isinstance(member, Function) else (member,)
+            for value, grad in pairs:
+                if id(value) not in params:
+                    params[id(value)] = value
+                    grads[id(value)] = grad
+        return list(params.values()), list(grads.values())
+
+    @property
+    def num_parameters(self) -> int:
+        """The number of trainable numbers."""
+        return sum(p.size for p in self.get_params_and_grads()[0])
+
+    def train(self, mode: bool = True) -> Function:
+        """Switch this Function and all its parts to training mode, or to evaluation mode if `mode` is False."""
+        for function in self.walk():
+            function.training = bool(mode)
+        return self
+
+    def eval(self) -> Function:
+        """Switch this Function and all its parts to evaluation mode."""
+        return self.train(False)
+
+    def reset_parameters(self, rng: Rng = None) -> None:
+        """Draw the parameters of all parts anew.
+
+        Parameters
+        ----------
+        rng : None, int or numpy.random.Generator
+            Where the random numbers come from.
+        """
+        rng = np.random.default_rng(rng)
+        for _, member in self._members():
+            if isinstance(member, Function):
+                member.reset_parameters(rng)
+
+    def astype(self, dtype: DTypeLike) -> Function:
+        """Convert the parameters, gradients and buffers to another floating dtype, in place, and return self.
+
+        This is the one operation that exchanges the arrays for others; optimizers of the model follow.
+        """
+        dtype = floating_dtype(self, dtype)
+        for function in self.walk():
+            if any(name not in vars(function) for name, _, _ in function._own_parameters()):
+                raise TypeError(
+                    f"{function!r}: astype needs every parameter to be an attribute `k` beside its gradient `grad_k`; "
+                    "give each array an attribute, or make the layer with the wanted dtype"
+                )
+        pairs = [pair for pair in self._pairs() if pair[0].dtype.kind == "f"]
+        moved = {
+            id(old): new for p, q in zip(pairs, flat.copies(pairs, dtype), strict=True) for old, new in zip(p, q, strict=True)
+        }
+        for function in self.walk():
+            for name, value in vars(function).items():
+                if id(value) in moved:
+                    vars(function)[name] = moved[id(value)]
+                elif name in function.buffers and value.dtype.kind == "f":
+                    vars(function)[name] = value.astype(dtype)
+            function._cache = function._views = None
+        flat.arrays_changed()
+        return self
+
+    # Names of attributes that are arrays of state but not parameters, such as running means.
+    buffers: tuple[str, ...] = ()
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, by name: `"0.weight"`, `"0.bias"`, `"2.cell.weight_ih"`, ..."""
+        return {key: array.copy() for key, array in self._named_arrays()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy the arrays of a `state_dict` into the parameters and buffers of the same names.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing, unexpected or has another shape: all of them are listed, and nothing is changed.
+        """
+        own = dict(self._named_arrays())
+        faults = [f"missing {key}" for key in own if key not in state]
+        faults += [f"unexpected {key}" for key in state if key not in own]
+        new = {key: np.asarray(state[key]) for key in own if key in state}
+        for key, array in new.items():
+            if array.shape != own[key].shape:
+                faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
+            elif array.dtype.kind not in "biuf":
+                faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
+        if faults:
+            raise ValueError(f"{type(self).__name__}.load_state_dict changed nothing: " + "; ".join(faults))
+        for key, array in new.items():
+            own[key][...] = array
+
+    def shared_copy(self) -> Function:
+        """A copy with a cache of its own that shares all parameters, gradients, buffers and random generators.
+
+        This is how the same layer stands twice in one stack.
+        """
+        memo: dict[int, Any] = {id(array): array for pair in self._pairs() for array in pair}
+        for function in self.walk():
+            for name, value in vars(function).items():
+                if isinstance(value, np.random.Generator) or name in function.buffers:
+                    memo[id(value)] = value
+        return copy.deepcopy(self, memo)
+
+    # --- parts and parameters, found among the attributes ---
+
+    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
+        """The parameters (as pairs with their gradients) and the parts of this Function, with their names."""
+        attributes = vars(self)
+        for name, value in attributes.items():
+            if name in ("_cache", "_views"):
+                continue
+            if isinstance(value, np.ndarray):
+                grad = attributes.get("grad_" + name)
+                if isinstance(grad, np.ndarray):
+                    yield name, (value, grad)
+            else:
+                yield from _functions_in(name, value)
+
+    def walk(self) -> Iterator[Function]:
+        """Yield the Function itself, its parts, and theirs, each once."""
+        seen: set[int] = set()
+
+        def visit(function: Function) -> Iterator[Function]:
+            if id(function) not in seen:
+                seen.add(id(function))
+                yield function
+                for _, member in function._members():
+                    if isinstance(member, Function):
+                        yield from visit(member)
+
+        return visit(self)
+
+    def _own_parameters(self) -> list[tuple[str, Array, Array]]:
+        """The parameters that belong to none of the parts: name, array, gradient."""
+        members = list(self._members())
+        if type(self).get_params_and_grads is Function.get_params_and_grads:
+            return [(name, *member) for name, member in members if not isinstance(member, Function)]
+        theirs = {id(p) for _, f in members if isinstance(f, Function) for p in f.get_params_and_grads()[0]}
+        names = {id(value): name for name, value in vars(self).items()}
+        pairs = enumerate(zip(*self.get_params_and_grads(), strict=True))
+        return [(names.get(id(p), f"params.{i}"), p, g) for i, (p, g) in pairs if id(p) not in theirs]
+
+    def _keeps_its_arrays(self) -> bool:
+        """Whether nobody can exchange the arrays of this Function unnoticed: all were declared with `parameter`."""
+        declared = all(isinstance(getattr(type(self), name, None), _Parameter) for name, _, _ in self._own_parameters())
+        return declared and type(self).get_params_and_grads is Function.get_params_and_grads
+
+    def _pairs(self) -> list[Pair]:
+        """All parameters of the whole tree with their gradients, each once."""
+        own = (entry for function in self.walk() for entry in function._own_parameters())
+        return list({id(value): (value, grad) for _, value, grad in own}.values())
+
+    def _named_arrays(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        for name, value, _ in self._own_parameters():
+            yield prefix + name, value
+        for name in self.buffers:
+            yield prefix + name, getattr(self, name)
+        for name, member in self._members():
+            if isinstance(member, Function):
+                yield from member._named_arrays(f"{prefix}{name}.")
+
+    def _has_parameters(self) -> bool:
+        return bool(self.get_params_and_grads()[0])
+
+    def make_parameters(self, dtype: DTypeLike, order: str = "F", **shapes: tuple[int, ...]) -> None:
+        """Create parameters `k` of the given shapes, each with its `grad_k`, all zero, side by side in memory.
+
+        Parameters
+        ----------
+        dtype : floating dtype
+        order : {"F", "C"}
+            Their order in memory. With "F" a weight of shape (O, I) lies as (I, O), in which a product is fastest.
+        **shapes
+            The shape of each parameter, by name.
+        """
+        layouts = [(shape, order) for shape in shapes.values()]
+        for name, (value, grad) in zip(shapes, flat.allocate(layouts, floating_dtype(self, dtype)), strict=True):
+            vars(self)[name] = value
+            vars(self)["grad_" + name] = grad
+
+    # --- copies and pickles: arrays that lie side by side do so again in the copy ---
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        pairs = [pair for pair in self._pairs() if id(pair[0]) not in memo and id(pair[1]) not in memo]
+        for old_pair, new_pair in zip(pairs, flat.copies(pairs), strict=True):
+            memo.update((id(old), new) for old, new in zip(old_pair, new_pair, strict=True))
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        vars(result).update((name, copy.deepcopy(value, memo)) for name, value in self.__getstate__().items())
+        return result
+
+    def __copy__(self) -> Function:
+        result = type(self).__new__(type(self))
+        vars(result).update(vars(self))
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_views")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        pairs = [(value, grad) for _, value, grad in self._own_parameters()]
+        for old_pair, new_pair in zip(pairs, flat.adopt(pairs), strict=True):
+            for old, new in zip(old_pair, new_pair, strict=True):
+                for name, value in vars(self).items():
+                    if value is old:
+                        vars(self)[name] = new
+
+    # --- what a repr shows ---
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the call that made this Function, by name."""
+        attributes = {
+            name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name in vars(self)
+        }
+        if "dtype" in inspect.signature(type(self).__init__).parameters:
+            attributes["dtype"] = self._own_parameters()[0][1].dtype
+        return attributes
+
+    def __repr__(self) -> str:
+        shown = []
+        arguments = self._arguments()
+        for name, p in inspect.signature(type(self).__init__).parameters.items():
+            if name not in arguments or name == "rng":
+                continue
+            value = arguments[name]
+            if p.kind is p.KEYWORD_ONLY:
+                if name == "dtype" and value != np.dtype(p.default):
+                    shown.append(f"dtype=np.{value}")
+                elif name != "dtype" and value != p.default:
+                    shown.append(f"{name}={value!r}")
+            elif p.default is p.empty:
+                shown.append(repr(value))
+            elif value != p.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    # --- checks of what comes in ---
+
+    def _floats(self, x: Any) -> Array:
+        """`x` as it is if it is a float array that is not empty, else converted to float64, else refused."""
+        floats: Array = x
+        if type(x) is not np.ndarray or x.dtype not in _ONES or not x.size:
+            floats = numeric(self, x, "input")
+            if not floats.size:
+                raise ValueError(f"{self!r}: expected at least one example, got an empty input of shape {floats.shape}")
+        return floats
+
+    def _upstream(self, dObj_dOut: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """`dObj_dOut` as an array of the shape and dtype of the output; a single number counts for every entry."""
+        d: Array = dObj_dOut
+        if type(d) is np.ndarray and d.shape == shape and d.dtype is dtype:
+            return d
+        d = numeric(self, d, "dObj_dOut").astype(dtype, copy=False)
+        if d.shape == shape:
+            return d
+        if d.ndim == 0:
+            return np.full(shape, d)
+        raise ValueError(f"{self!r}: expected dObj_dOut of shape {shape}, like the output, got {d.shape}")
+
+    def _remembered(self) -> Any:
+        """What the latest forward left in the cache."""
+        if self._cache is None:
+            self._no_forward()
+        return self._cache
+
+    def _no_forward(self) -> NoReturn:
+        raise RuntimeError(f"{self!r}: compute_backward needs a compute_forward before it")
+
+
+def constant(value: float) -> dict[np.dtype[Any], Array]:
+    """A number as a 0-d array of each floating dtype, the cheapest operand there is and one that never widens a result."""
+    return {np.dtype(t): np.array(value, t) for t in (np.float16, np.float32, np.float64, np.longdouble)}
+
+
+_ONES = constant(1)
+
+
+def numeric(owner: object, value: Any, what: str) -> Array:
+    """`value` as a floating-point array; integers and booleans become float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an array of real numbers; the message names `owner` and `what` it is.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    if array.dtype.kind == "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    raise TypeError(f"{owner!r}: expected {what} to be real numbers, got {_describe(value, array)}")
+
+
+def _describe(value: Any, array: Array) -> str:
+    return f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r}"[:80]
+
+
+def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
+    """`dtype` as a numpy.dtype, refused if it is not a floating one."""
+    result = np.dtype(dtype)
+    if result.kind != "f":
+        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {result}")
+    return result
+
+
+def _functions_in(name: str, value: object) -> Iterator[tuple[str, Function]]:
+    if isinstance(value, Function):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _functions_in(f"{name}.{index}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _functions_in(f"{name}.{key}", item)
+
+
+def size(owner: object, **named: object) -> int:
+    """The one keyword argument given, as an int, refused if it is not a positive whole number."""
+    ((name, value),) = named.items()
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name_of(owner)}: expected {name} of at least 1, got {value}")
+    return int(value)
+
+
+def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
+    """`value` as a float, refused if it is not a number from 0 to less than `below`."""
+    if isinstance(value, (bool, str)) or np.ndim(value) or not np.isreal(value):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
+    if not 0 <= value < below:
+        interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
+        raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
+    return float(value)
+
+
+def name_of(owner: object) -> str:
+    """How messages call a function, a class, or an object that is half made and has no repr yet."""
+    return getattr(owner, "__name__", None) or type(owner).__name__

@@ -1,0 +1,483 @@
+"""Optimizers: what to do with a gradient.
+
+A rule is written for one long vector of parameters. `Optimizer` finds the vectors: parameters that lie side by side in
+memory are one, so a step costs the same number of NumPy calls for two layers and for two hundred.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pancake import flat
+from pancake.flat import Array
+from pancake.function import Function, number
+
+# Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
+CHUNK = 1 << 15
+
+
+class Optimizer:
+    """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
+
+    A subclass names the vectors of its state in `slots`, computes in `numbers` what is the same for all parameters of a
+    step, and changes a vector of parameters in `update`.
+
+    Parameters
+    ----------
+    model : Function or list of Function
+        Whose parameters to train. A parameter that is reached twice is stepped once.
+    lr : float
+        The learning rate, at least 0. It may be set anew at any time.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps have been made.
+
+    References
+    ----------
+    Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées" (1847).
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:
+        functions = model if isinstance(model, (list, tuple)) else [model]
+        if not functions or not all(isinstance(function, Function) for function in functions):
+            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}")
+        self.model = model
+        self.lr = lr
+        self.steps = 0
+        self._state: dict[str, list[Array]] = {}
+        self._params: list[Array] = []
+        self._bind()
+        if not self._params:
+            raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = number(self, "lr", value)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to 0."""
+        self._follow()
+        for grads in self._grads:
+            grads.fill(0)
+
+    def step(self) -> None:
+        """Change all parameters by their gradients."""
+        self._follow()
+        self.steps += 1
+        numbers = self.numbers()
+        for cells, pieces in self._work:
+            for cell, number in zip(cells, numbers, strict=True):
+                cell[()] = number
+            for piece in pieces:
+                self.update(*piece, *cells)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The factors of this step, which `update` receives as 0-d arrays of the dtype of the parameters."""
+        return (self._lr,)
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        """Change parameters p by their gradients g, both vectors; `work` is a vector to compute in.
+
+        In `args` are the vectors of state, in the order of `slots`, and the factors that `numbers` returned.
+        """
+        (lr,) = args
+        np.multiply(g, lr, out=work)
+        p -= work
+
+    def state_dict(self) -> dict[str, Any]:
+        """lr, the number of steps, and copies of the state: `"momentum_buffer.0"` is that of the first parameter."""
+        self._follow()
+        arrays = {f"{slot}.{i}": array.copy() for slot, arrays in self._state.items() for i, array in enumerate(arrays)}
+        return {"lr": self.lr, "steps": self.steps, **arrays}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to the state of a `state_dict`; the next steps are those that would have followed it.
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, unexpected or of another shape: all are listed, and nothing is changed.
+        """
+        own = self.state_dict()
+        faults = [f"missing {key}" for key in own if key not in state]
+        faults += [f"unexpected {key}" for key in state if key not in own]
+        for key in own:
+            if key in state and np.shape(state[key]) != np.shape(own[key]):
+                faults.append(f"{key} has shape {np.shape(state[key])}, expected {np.shape(own[key])}")
+        if faults:
+            raise ValueError(f"{type(self).__name__}.load_state_dict changed nothing: " + "; ".join(faults))
+        self.lr = float(state["lr"])
+        self.steps = int(state["steps"])
+        for slot, arrays in self._state.items():
+            for i, array in enumerate(arrays):
+                array[...] = state[f"{slot}.{i}"]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
+
+    # --- finding the parameters ---
+
+    def _functions(self) -> Sequence[Function]:
+        return [self.model] if isinstance(self.model, Function) else self.model
+
+    def _collect(self) -> tuple[list[Array], list[Array]]:
+        """All parameters, each once, and their gradients."""
+        found: dict[int, flat.Pair] = {}
+        for function in self._functions():
+            for value, grad in zip(*function.get_params_and_grads(), strict=True):
+                found.setdefault(id(value), (value, grad))
+        return [value for value, _ in found.values()], [grad for _, grad in found.values()]
+
+    def _follow(self) -> None:
+        """Look for the parameters again if they may have changed: after astype, add, a copy, or in a user's own Function."""
+        if self._generation != flat.generation or (self._own_arrays and self._rebound()):
+            self._bind()
+
+    def _rebound(self) -> bool:
+        params, grads = self._collect()
+        before = self._params + self._param_grads
+        return len(params + grads) != len(before) or any(a is not b for a, b in zip(params + grads, before, strict=True))
+
+    def _bind(self) -> None:
+        """Find the long vectors, and lay out the state beside them."""
+        params, grads = self._collect()
+        old_state, old_params = self._state, self._params
+        # Exchanged arrays (astype, copies) are the same parameters in the same order; otherwise a part has been added.
+        if not old_params or [p.shape for p in params] == [p.shape for p in old_params]:
+            source = dict(enumerate(range(len(params))))
+        else:
+            places = {id(p): i for i, p in enumerate(old_params)}
+            source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
+        self._params, self._param_grads, self._generation = params, grads, flat.generation
+        runs = flat.runs(params, grads)
+        self._own_arrays = not all(part._keeps_its_arrays() for function in self._functions() for part in function.walk())
+        self._grads = [run.grads for run in runs]
+        self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
+        self._work = []
+        for dtype in dict.fromkeys(run.values.dtype for run in runs):
+            cells = [np.empty((), dtype) for _ in self.numbers()]
+            pieces = []
+            for run in (run for run in runs if run.values.dtype == dtype):
+                vectors = [np.zeros_like(run.values) for _ in self.slots]
+                for slot, vector in zip(self.slots, vectors, strict=True):
+                    for index, part in run.split(vector, params):
+                        self._state[slot][index] = part
+                        if old_state and index in source:
+                            part[...] = old_state[slot][source[index]]
+                pieces += list(_pieces(run.values, run.grads, vectors))
+            self._work.append((cells, pieces))
+
+    def __getstate__(self) -> dict[str, Any]:
+        derived = ("_params", "_param_grads", "_grads", "_work")
+        return {name: value for name, value in vars(self).items() if name not in derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _params=[], _generation=-1)
+
+
+def _pieces(values: Array, grads: Array, state: list[Array]) -> Iterator[list[Array]]:
+    """What `update` takes, in pieces of CHUNK that share one work vector; arrays with gaps in memory stay whole."""
+    if values.ndim != 1:
+        yield [values, grads, np.empty_like(values), *state]
+        return
+    work = np.empty_like(values[:CHUNK])
+    for start in range(0, values.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        yield [values[part], grads[part], work[: len(values[part])], *(vector[part] for vector in state)]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if wanted.
+
+    g = grad_p + weight_decay p;  b <- momentum b + g;  p <- p - lr b.
+    With `nesterov` the step is lr (g + momentum b) instead of lr b.
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    lr : float
+    momentum : float
+        From 0 to less than 1.
+    nesterov : bool
+        Needs momentum.
+    weight_decay : float
+        At least 0; it applies to all parameters, biases included.
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html
+    Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning" (2013).
+    """
+
+    def __init__(
+        self,
+        model: Function | Sequence[Function],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.momentum = number(self, "momentum", momentum, below=1)
+        self.nesterov = bool(nesterov)
+        self.weight_decay = number(self, "weight_decay", weight_decay)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov needs momentum; pass momentum=0.9, say")
+        self.slots = ("momentum_buffer",) if momentum else ()
+        super().__init__(model, lr)
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        *buffers, lr = args
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        for b in buffers:
+            b *= self.momentum
+            b += g
+            g = g + self.momentum * b if self.nesterov else b
+        np.multiply(g, lr, out=work)
+        p -= work
+
+
+class Adam(Optimizer):
+    """Steps of about lr in every parameter, whatever the scale of its gradients.
+
+    g = grad_p + weight_decay p;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
+    p <- p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  in step t.
+
+    The vectors kept are m / (1 - beta1) and v / (1 - beta2): their factors are the same for all parameters and go into
+    lr and eps, which saves three passes of thirteen.
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    lr : float
+    betas : (float, float)
+        beta1 and beta2, each from 0 to less than 1.
+    eps : float
+        At least 0.
+    weight_decay : float
+        At least 0; here added to the gradient. `AdamW` subtracts it from the parameters instead.
+
+    References
+    ----------
+    Kingma, Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1 and section 2.
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html
+    """
+
+    slots = ("scaled_exp_avg", "scaled_exp_avg_sq")
+
+    def __init__(
+        self,
+        model: Function | Sequence[Function],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        beta1, beta2 = betas
+        self.betas = number(self, "beta1", beta1, below=1), number(self, "beta2", beta2, below=1)
+        self.eps = number(self, "eps", eps)
+        self.weight_decay = number(self, "weight_decay", weight_decay)
+        super().__init__(model, lr)
+
+    def numbers(self) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        t = max(self.steps, 1)
+        root = math.sqrt((1 - beta2) / (1 - beta2**t))
+        return beta1, beta2, self.eps / root, self.lr * (1 - beta1) / ((1 - beta1**t) * root)
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        m, v, beta1, beta2, eps, rate = args
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        m *= beta1
+        m += g
+        v *= beta2
+        np.multiply(g, g, out=work)
+        v += work
+        np.sqrt(v, out=work)
+        work += eps
+        np.divide(m, work, out=work)
+        work *= rate
+        p -= work
+
+
+class AdamW(Adam):
+    """Adam whose weight decay does not pass through the gradient: p <- p - lr weight_decay p, and then Adam's step.
+
+    Parameters
+    ----------
+    model, lr, betas, eps
+        As in `Adam`.
+    weight_decay : float
+        At least 0.
+
+    References
+    ----------
+    Loshchilov, Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html
+    """
+
+    def __init__(
+        self,
+        model: Function | Sequence[Function],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(model, lr, betas, eps)
+        self.decay = number(self, "weight_decay", weight_decay)
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        p *= 1 - self.lr * self.decay
+        super().update(p, g, work, *args)
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by a running root of their mean square.
+
+    g = grad_p + weight_decay p;  v <- alpha v + (1 - alpha) g^2;  b <- momentum b + g / (sqrt(v) + eps);  p <- p - lr b.
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    lr : float
+    alpha : float
+        From 0 to less than 1.
+    eps : float
+        At least 0.
+    momentum : float
+        From 0 to less than 1.
+    weight_decay : float
+        At least 0.
+
+    References
+    ----------
+    Tieleman, Hinton, "Lecture 6.5: rmsprop", Coursera (2012).
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
+    """
+
+    def __init__(
+        self,
+        model: Function | Sequence[Function],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.alpha = number(self, "alpha", alpha, below=1)
+        self.eps = number(self, "eps", eps)
+        self.momentum = number(self, "momentum", momentum, below=1)
+        self.weight_decay = number(self, "weight_decay", weight_decay)
+        self.slots = ("square_avg", "momentum_buffer") if momentum else ("square_avg",)
+        super().__init__(model, lr)
+
+    def numbers(self) -> tuple[float, ...]:
+        return self.alpha, 1 - self.alpha, self.eps, self.lr
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        v, *buffers, alpha, rest, eps, lr = args
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        v *= alpha
+        np.multiply(g, g, out=work)
+        work *= rest
+        v += work
+        np.sqrt(v, out=work)
+        work += eps
+        np.divide(g, work, out=work)
+        for b in buffers:
+            b *= self.momentum
+            b += work
+            work[...] = b
+        work *= lr
+        p -= work
+
+
+class Adagrad(Optimizer):
+    """Gradients divided by the root of the sum of all their squares so far.
+
+    v <- v + grad_p^2;  p <- p - lr grad_p / (sqrt(v) + eps).
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    lr : float
+    eps : float
+        At least 0.
+
+    References
+    ----------
+    Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization" (2011), figure 1.
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.Adagrad.html
+    """
+
+    slots = ("sum",)
+
+    def __init__(self, model: Function | Sequence[Function], lr: float = 1e-2, eps: float = 1e-10) -> None:
+        self.eps = number(self, "eps", eps)
+        super().__init__(model, lr)
+
+    def numbers(self) -> tuple[float, ...]:
+        return self.eps, self.lr
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        v, eps, lr = args
+        np.multiply(g, g, out=work)
+        v += work
+        np.sqrt(v, out=work)
+        work += eps
+        np.divide(g, work, out=work)
+        work *= lr
+        p -= work
+
+
+def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> float:
+    """Scale all gradients by one factor if their common length is more than `max_norm`; return the length before.
+
+    length = sqrt(sum of the squares of all entries of all gradients).
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    max_norm : float
+        At least 0.
+
+    References
+    ----------
+    Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html, where the factor is
+    max_norm / (length + 1e-6), as here.
+    """
+    grads = Optimizer(model)._grads
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    if norm > number(clip_grad_norm, "max_norm", max_norm):
+        for g in grads:
+            g *= max_norm / (norm + 1e-6)
+    return norm
+
+
+def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> None:
+    """Clip every entry of every gradient to [-max_value, max_value].
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
+    """
+    number(clip_grad_value, "max_value", max_value)
+    for g in Optimizer(model)._grads:
+        np.clip(g, -max_value, max_value, out=g)
