@@ -23,7 +23,7 @@ CHUNK = 1 << 15
 class Optimizer:
     """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
 
-    A subclass names the vectors of its state in `slots`, computes in `numbers` what is the same for all parameters of a
+    A subclass names the vectors of its state in `slots`, computes in `factors` what is the same for all parameters of a
     step, and changes a vector of parameters in `update`.
 
     Parameters
@@ -77,21 +77,21 @@ class Optimizer:
         """Change all parameters by their gradients."""
         self._follow()
         self.steps += 1
-        numbers = self.numbers()
+        factors = self.factors()
         for cells, pieces in self._work:
-            for cell, number in zip(cells, numbers, strict=True):
-                cell[()] = number
+            for cell, factor in zip(cells, factors, strict=True):
+                cell[()] = factor
             for piece in pieces:
                 self.update(*piece, *cells)
 
-    def numbers(self) -> tuple[float, ...]:
+    def factors(self) -> tuple[float, ...]:
         """The factors of this step, which `update` receives as 0-d arrays of the dtype of the parameters."""
         return (self._lr,)
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         """Change parameters p by their gradients g, both vectors; `work` is a vector to compute in.
 
-        In `args` are the vectors of state, in the order of `slots`, and the factors that `numbers` returned.
+        In `args` are the vectors of state, in the order of `slots`, and the factors that `factors` returned.
         """
         (lr,) = args
         np.multiply(g, lr, out=work)
@@ -168,7 +168,7 @@ class Optimizer:
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
         self._work = []
         for dtype in dict.fromkeys(run.values.dtype for run in runs):
-            cells = [np.empty((), dtype) for _ in self.numbers()]
+            cells = [np.empty((), dtype) for _ in self.factors()]
             pieces = []
             for run in (run for run in runs if run.values.dtype == dtype):
                 vectors = [np.zeros_like(run.values) for _ in self.slots]
@@ -292,7 +292,7 @@ class Adam(Optimizer):
         self.weight_decay = number(self, "weight_decay", weight_decay)
         super().__init__(model, lr)
 
-    def numbers(self) -> tuple[float, ...]:
+    def factors(self) -> tuple[float, ...]:
         beta1, beta2 = self.betas
         t = max(self.steps, 1)
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
@@ -386,7 +386,7 @@ class RMSprop(Optimizer):
         self.slots = ("square_avg", "momentum_buffer") if momentum else ("square_avg",)
         super().__init__(model, lr)
 
-    def numbers(self) -> tuple[float, ...]:
+    def factors(self) -> tuple[float, ...]:
         return self.alpha, 1 - self.alpha, self.eps, self.lr
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
@@ -432,7 +432,7 @@ class Adagrad(Optimizer):
         self.eps = number(self, "eps", eps)
         super().__init__(model, lr)
 
-    def numbers(self) -> tuple[float, ...]:
+    def factors(self) -> tuple[float, ...]:
         return self.eps, self.lr
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
