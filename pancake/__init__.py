@@ -19,14 +19,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pancake._version import __version__
-from pancake.activations import ReLU, Sigmoid, Tanh
+from pancake.activations import (
+    ELU,
+    GELU,
+    SELU,
+    HardTanh,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from pancake.branches import Add, Concatenate, Multiply, Residual
 from pancake.containers import Identity, Sequential
-from pancake.elementwise import Mul, Square
+from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
+from pancake.embedding import Embedding
 from pancake.function import Function
 from pancake.linear import Linear
-from pancake.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from pancake.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    NegativeLogLikelihood,
+)
 from pancake.mlp import mlp
+from pancake.normalization import BatchNorm, Dropout, LayerNorm
 from pancake.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm, clip_grad_value
+from pancake.products import AddBias, MatMul
+from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
+from pancake.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.training import accuracy, predict
 
 if TYPE_CHECKING:
@@ -34,37 +64,81 @@ if TYPE_CHECKING:
     from pancake.plotting import plot_decision_boundary, plot_history, show_pred
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
     "SGD",
+    "Abs",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Add",
+    "AddBias",
+    "BatchNorm",
     "BinaryCrossEntropy",
+    "Clip",
+    "Concatenate",
     "CrossEntropy",
+    "Dropout",
+    "Embedding",
+    "Exp",
+    "Expand",
+    "Flatten",
     "Function",
+    "HardTanh",
+    "Hinge",
+    "Huber",
     "Identity",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "Log",
+    "LogSoftmax",
+    "MatMul",
+    "Mean",
+    "MeanAbsoluteError",
     "MeanSquaredError",
+    "Mish",
     "Mul",
+    "Multiply",
+    "Negate",
+    "NegativeLogLikelihood",
     "Optimizer",
+    "PReLU",
+    "Power",
     "RMSprop",
     "ReLU",
+    "Reshape",
+    "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
     "Square",
+    "Subtract",
+    "Sum",
     "Tanh",
+    "Transpose",
     "__version__",
     "accuracy",
     "clip_grad_norm",
     "clip_grad_value",
+    "cosine",
     "datasets",
+    "exponential_decay",
     "initializers",
     "mlp",
+    "one_cycle",
     "plot_decision_boundary",
     "plot_history",
     "plotting",
     "predict",
     "show_pred",
+    "step_decay",
     "testing",
+    "warmup",
 ]
 
 # Loaded when they are first used, so that `import pancake` takes hardly longer than `import numpy`.

@@ -1,0 +1,104 @@
+"""Train a net on a toy set of your choice and draw the boundaries between its classes.
+
+python demos/boundaries.py
+python demos/boundaries.py circles --hidden 8 --activation ReLU
+python demos/boundaries.py checkerboard --hidden 64 64 64 --epochs 2000
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import pancake
+from pancake import CrossEntropy, accuracy, activations, datasets, mlp, optimizers, plot_decision_boundary, plot_history, predict
+
+OUTPUT = Path(__file__).parent / "gallery" / "boundaries.png"
+
+
+def exported(module, base):
+    """The classes that a module of pancake defines and the package exports, by name."""
+    classes = {name: thing for name, thing in vars(module).items() if name in pancake.__all__ and isinstance(thing, type)}
+    return {name: c for name, c in classes.items() if c.__module__ == module.__name__ and issubclass(c, base) and c is not base}
+
+
+DATASETS = {name: getattr(datasets, name) for name in datasets.__all__}
+ACTIVATIONS = exported(activations, pancake.Function)
+OPTIMIZERS = exported(optimizers, pancake.Optimizer)
+
+
+def main(
+    dataset="spirals",
+    n=400,
+    noise=None,
+    hidden=(64, 64),
+    activation="Tanh",
+    optimizer="Adam",
+    lr=0.01,
+    epochs=600,
+    seed=0,
+    output=OUTPUT,
+    show=False,
+):
+    if epochs < 1:
+        raise ValueError(f"expected at least 1 epoch, got {epochs}")
+    X, y = DATASETS[dataset](n, rng=seed, **({} if noise is None else {"noise": noise}))
+    cut = max(1, round(0.7 * n))
+    X_train, y_train, X_test, y_test = X[:cut], y[:cut], X[cut:], y[cut:]
+    if not len(X_test):
+        raise ValueError(f"expected n of at least 2, points to train with and points to test with, got {n}")
+
+    sizes = [2, *hidden, int(y.max()) + 1]
+    model = mlp(sizes, activation=ACTIVATIONS[activation], rng=seed)
+    loss = CrossEntropy()
+    optimizer = OPTIMIZERS[optimizer](model, lr=lr)
+    name = f"{dataset}: {'-'.join(map(str, sizes))}, {activation}, {type(optimizer).__name__}"
+    print(f"{name}, {model.num_parameters} parameters")
+
+    history = {key: [] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    for epoch in range(1, epochs + 1):
+        optimizer.zero_grad()
+        loss(model(X_train), y_train)
+        model.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+
+        for prefix, X, y in (("", X_train, y_train), ("val_", X_test, y_test)):
+            scores = predict(model, X)
+            history[f"{prefix}loss"].append(loss(scores, y))
+            history[f"{prefix}accuracy"].append(accuracy(scores, y))
+        if epoch % max(epochs // 10, 1) == 0:
+            print(f"epoch {epoch:5}: " + ", ".join(f"{key} {values[-1]:.4f}" for key, values in history.items()))
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    plot_decision_boundary(model, X_train, y_train, X_test=X_test, y_test=y_test, ax=left)
+    plot_history(history, ax=right)
+    figure.suptitle(name)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=100)
+    print(f"wrote {output}")
+    if show:
+        plt.show()
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("dataset", nargs="?", choices=DATASETS, default="spirals", help="the toy set")
+    parser.add_argument("--n", type=int, default=400, help="number of points; 30%% of them test the net")
+    parser.add_argument(
+        "--noise", type=float, default=argparse.SUPPRESS, help="standard deviation of the points' error (default: the set's own)"
+    )
+    parser.add_argument("--hidden", type=int, nargs="*", default=[64, 64], metavar="UNITS", help="of each hidden layer")
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="Tanh", help="after each hidden layer")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="Adam", help="SGD wants a larger --lr, such as 0.3")
+    parser.add_argument("--lr", type=float, default=0.01, help="learning rate")
+    parser.add_argument("--epochs", type=int, default=600, help="steps, each on all points")
+    parser.add_argument("--seed", type=int, default=0, help="of the points and the initial weights")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
+    parser.add_argument("--show", action="store_true", help="open a window as well")
+    try:
+        main(**vars(parser.parse_args()))
+    except KeyboardInterrupt:
+        parser.exit(130, "\nstopped\n")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))

@@ -1,0 +1,83 @@
+"""Watch a perceptron, one linear layer and a sigmoid, learn the logical AND of two inputs from its four cases.
+
+    python demos/perceptron.py
+
+The picture shows the boundary between "no" and "yes" every 100 epochs: a straight line that turns and shifts until (1, 1)
+is alone on its side.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from pancake import SGD, BinaryCrossEntropy, Linear, Sequential, Sigmoid, plot_decision_boundary
+
+OUTPUT = Path(__file__).parent / "gallery" / "perceptron.png"
+
+
+def main(epochs=500, every=100, lr=0.1, seed=3, output=OUTPUT, show=False):
+    if epochs < 1 or every < 1:
+        raise ValueError(f"expected epochs and every of at least 1, got {epochs} and {every}")
+    X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    y = np.array([[0.0], [0.0], [0.0], [1.0]])
+
+    model = Sequential([Linear(2, 1, rng=seed), Sigmoid()])
+    loss = BinaryCrossEntropy()
+    optimizer = SGD(model, lr=lr)
+
+    pictures = 1 + epochs // every
+    columns = min(3, pictures)
+    rows = math.ceil(pictures / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.6 * columns, 3.5 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    free = iter(axes.flat)
+
+    for epoch in range(epochs + 1):
+        optimizer.zero_grad()
+        objective = loss(model(X), y)
+        if epoch % every == 0:  # drawn, and measured, before the step of this epoch
+            ax = next(free)
+            plot_decision_boundary(
+                model,
+                X,
+                y,
+                ax=ax,
+                margin=0.4,
+                legend=ax is axes[0, -1],
+                class_names=["no", "yes"],
+                feature_names=["first input", "second input"],
+            )
+            ax.set_title(f"epoch {epoch}: {ax.get_title()}")
+            ax.label_outer()
+            print(f"epoch {epoch:4}: loss {objective:.4f}, weight {model[0].weight.round(3)}, bias {model[0].bias.round(3)}")
+        model.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+
+    for ax in free:
+        ax.remove()
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=100)
+    print(f"wrote {output}")
+    if show:
+        plt.show()
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=500, help="steps, each on all four points")
+    parser.add_argument("--every", type=int, default=100, help="epochs from picture to picture")
+    parser.add_argument("--lr", type=float, default=0.1, help="learning rate")
+    parser.add_argument("--seed", type=int, default=3, help="of the initial weights")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
+    parser.add_argument("--show", action="store_true", help="open a window as well")
+    try:
+        main(**vars(parser.parse_args()))
+    except KeyboardInterrupt:
+        parser.exit(130, "\nstopped\n")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
