@@ -6,17 +6,23 @@ integral of the gradient: what `reduction`, `weight` and the options do to the o
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from pancake.activations import softplus
+from pancake.elementwise import literal, real
 from pancake.flat import Array
 from pancake.function import constant, numeric
 
 ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
+EPSILON = float(np.float32(1e-12))  # as torch has it, in every dtype
 REDUCTIONS = ("mean", "sum", "none")
+
+Indices: TypeAlias = NDArray[np.intp]
 
 
 class Loss:
@@ -58,8 +64,13 @@ class Loss:
         return {name: value for name, value in vars(self).items() if name != "_cache"}
 
     def __repr__(self) -> str:
-        defaults = type(self)()
-        shown = (f"{k}={v!r}" for k, v in vars(self).items() if k != "_cache" and v is not getattr(defaults, k))
+        shown = []
+        for name, p in inspect.signature(type(self).__init__).parameters.items():
+            value = vars(self).get(name, p.default)
+            if isinstance(value, np.ndarray):
+                shown.append(f"{name}={literal(value)}")
+            elif value is not p.empty and value != p.default:
+                shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _pred(self, pred: ArrayLike) -> Array:
@@ -149,6 +160,90 @@ class MeanSquaredError(ElementwiseLoss):
         return 2 * (pred - target)
 
 
+class MeanAbsoluteError(ElementwiseLoss):
+    """|p - t| for each entry.
+
+    dObj_dPred = sign(p - t), divided by the number of entries for "mean"; 0 where p = t, where there is no derivative. p and t
+    have the same shape, any.
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html
+    """
+
+    def values(self, pred: Array, target: Array) -> Array:
+        values: Array = np.abs(pred - target)
+        return values
+
+    def slopes(self, pred: Array, target: Array) -> Array:
+        slopes: Array = np.sign(pred - target)
+        return slopes
+
+
+class Huber(ElementwiseLoss):
+    """(p - t)^2 / 2 for each entry where |p - t| <= delta, else delta (|p - t| - delta / 2): a square that outliers cannot pull.
+
+    dObj_dPred = p - t, but at least -delta and at most delta; divided by the number of entries for "mean". p and t have the
+    same shape, any.
+
+    Parameters
+    ----------
+    delta : float
+        Where the square becomes a line, more than 0.
+    reduction : {"mean", "sum", "none"}
+
+    References
+    ----------
+    Huber, "Robust Estimation of a Location Parameter" (1964), section 1.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html
+    """
+
+    def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.delta = real(self, "delta", delta)
+        if self.delta <= 0:
+            raise ValueError(f"Huber: expected delta of more than 0, got {delta}")
+
+    def values(self, pred: Array, target: Array) -> Array:
+        distance = np.abs(pred - target)
+        near = np.minimum(distance, self.delta)
+        values: Array = near * (distance - near / 2)
+        return values
+
+    def slopes(self, pred: Array, target: Array) -> Array:
+        slopes: Array = np.minimum(np.maximum(pred - target, -self.delta), self.delta)
+        return slopes
+
+
+class Hinge(ElementwiseLoss):
+    """max(0, 1 - t p) for each entry: what a prediction lacks to be on the right side of the margin.
+
+    dObj_dPred = -t where t p < 1, else 0; divided by the number of entries for "mean". The targets are -1 and 1, the
+    prediction is any number, whose sign is the class. scikit-learn's `hinge_loss` is the same for two classes, and takes the
+    larger of any two labels as 1; torch's `HingeEmbeddingLoss` is another loss, of a distance. p and t have the same shape, any.
+
+    References
+    ----------
+    Cortes, Vapnik, "Support-Vector Networks" (1995), section 3.
+    https://scikit-learn.org/stable/modules/generated/sklearn.metrics.hinge_loss.html
+    """
+
+    def values(self, pred: Array, target: Array) -> Array:
+        values: Array = np.maximum(1 - target * pred, 0)
+        return values
+
+    def slopes(self, pred: Array, target: Array) -> Array:
+        return -target * (target * pred < 1)
+
+    def _target(self, target: ArrayLike, pred: Array) -> Array:
+        target = super()._target(target, pred)
+        if not (np.abs(target) == 1).all():
+            found = np.unique(target)
+            hint = "; for labels 0 and 1 pass 2 * y - 1" if ((found == 0) | (found == 1)).all() else ""
+            raise ValueError(f"{self!r}: expected every target to be -1 or 1, got values from {found[0]} to {found[-1]}{hint}")
+        return target
+
+
 class BinaryCrossEntropy(ElementwiseLoss):
     """-(t log p + (1 - t) log(1 - p)) for each entry, p the predicted probability of 1.
 
@@ -174,7 +269,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     def values(self, pred: Array, target: Array) -> Array:
         if self.from_logits:
-            values = np.logaddexp(pred, ZERO[pred.dtype])
+            values = softplus(pred)
             values -= target * pred
             return values
         with np.errstate(divide="ignore"):
@@ -189,7 +284,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
             slopes += half
             slopes -= target
             return slopes
-        return (pred - target) / np.maximum(pred * (1 - pred), 1e-12)
+        return (pred - target) / np.maximum(pred * (1 - pred), EPSILON)
 
     def _pred(self, pred: ArrayLike) -> Array:
         pred = super()._pred(pred)
@@ -211,7 +306,134 @@ class BinaryCrossEntropy(ElementwiseLoss):
             raise ValueError(f"{self!r}: expected every {what} in [0, 1], got values from {low} to {high}{hint}")
 
 
-class CrossEntropy(Loss):
+class ClassLoss(Loss):
+    """Base of the losses that compare numbers for C classes with the right class.
+
+    A prediction p has shape (..., C). The target is integer labels of shape (...), or rows of probabilities q of shape
+    (..., C); labels are rows with a single 1. With a_c for q_c times everything that weighs it, the loss of an example is
+    -sum_c a_c log P_c. A subclass says in `log_probabilities` what log P is.
+
+    Parameters
+    ----------
+    class_weight : array_like (C,), optional
+        A factor of at least 0 for each class.
+    reduction : {"mean", "sum", "none"}
+    """
+
+    label_smoothing = 0.0
+
+    def __init__(self, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.class_weight = None
+        if class_weight is not None:
+            self.class_weight = numeric(self, class_weight, "class_weight").copy()
+            if self.class_weight.ndim != 1 or not (self.class_weight >= 0).all():
+                raise ValueError(f"{self!r}: expected class_weight to be one number of at least 0 for each class")
+
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
+        """For predictions (C, N), scores (C, N) and a shift (N,) such that log P = scores - shift, and d shift / d p."""
+        raise NotImplementedError
+
+    # Inside, classes come first, (C, N): NumPy reduces over a first axis twice as fast as over a short last one.
+
+    def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
+        pred = self._pred(pred)
+        if pred.ndim == 0:
+            raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
+        right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype)
+        scores, shift, dShift = self.log_probabilities(np.ascontiguousarray(pred.reshape(-1, pred.shape[-1]).T))
+        if right is None:
+            assert a is not None
+            values = shift * np.add.reduce(a, axis=0)
+            values -= np.add.reduce(_product(a, scores), axis=0)
+        else:
+            values = shift - scores.take(right)
+            if a is not None:
+                values = _product(a, values)
+        self._cache = dShift, right, a, pred.shape, count
+        if self.reduction == "none":
+            return values.reshape(pred.shape[:-1])
+        objective = float(np.add.reduce(values))
+        return objective / count if self.reduction == "mean" else objective
+
+    def compute_backward(self) -> Array:
+        dShift, right, a, shape, count = self._remembered()
+        scale = 1 / count if self.reduction == "mean" else 1.0
+        factor = scale if a is None else a * scale
+        if right is None:
+            dObj_dPred = dShift * np.add.reduce(factor, axis=0) - factor
+        else:
+            dObj_dPred = dShift * factor
+            dObj_dPred.reshape(-1)[right] -= factor
+        rows: Array = dObj_dPred.T
+        return rows.reshape(shape)
+
+    def _coefficients(
+        self, target: ArrayLike, weight: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> tuple[Indices | None, Array | None, float]:
+        """What weighs each log P_c, and what "mean" divides by.
+
+        With plain labels, the places in (C, N) of the right classes, and their factors (N,), or None if all are 1. Else None
+        and all a_c (C, N).
+        """
+        labels = self._labels(target, shape)
+        classes, examples = shape[-1], math.prod(shape[:-1])
+        right = None if labels is None else labels * examples + np.arange(examples)
+        if right is not None and weight is None and self.class_weight is None and not self.label_smoothing:
+            return right, None, examples
+        w = np.ones(examples, dtype)
+        if weight is not None:
+            w = np.broadcast_to(self._weight(weight, shape[:-1], dtype), shape[:-1]).reshape(-1)
+        c = np.ones(classes, dtype) if self.class_weight is None else self.class_weight.astype(dtype)
+        if c.shape != (classes,):
+            raise ValueError(f"{self!r}: expected class_weight of shape ({classes},), got {c.shape}")
+        factors = w if labels is None else w * c.take(labels)
+        count = float(np.add.reduce(factors))
+        if self.reduction == "mean" and not count > 0:
+            raise ValueError(f"{self!r}: the weights of these examples sum to {count}; there is no mean")
+        if right is not None and not self.label_smoothing:
+            return right, factors, count
+        if right is not None:
+            q = np.zeros((classes, examples), dtype)
+            q.reshape(-1)[right] = 1
+        else:
+            q = numeric(self, target, "target").astype(dtype, copy=False).reshape(-1, classes).T
+            if not (q >= 0).all() or not np.allclose(q.sum(axis=0), 1, atol=1e-3):
+                raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
+        e = self.label_smoothing
+        return None, ((1 - e) * q + e / classes) * c[:, np.newaxis] * w, count
+
+    def _labels(self, target: ArrayLike, shape: tuple[int, ...]) -> Indices | None:
+        """The target as a vector of class indices, or None if it holds probabilities."""
+        labels = np.asarray(target)
+        if labels.dtype.kind not in "biu":
+            if labels.shape == shape:
+                return None
+            hint = "; labels must be integers, as of y.astype(int)" if labels.shape == shape[:-1] else ""
+        elif labels.shape == shape[:-1]:
+            labels = labels.reshape(-1).astype(np.intp, copy=False)
+            if labels.view(np.uintp).max() >= shape[-1]:  # a negative label is a huge unsigned one
+                raise ValueError(
+                    f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {labels.min()} to {labels.max()}"
+                )
+            return labels
+        elif labels.shape == shape:
+            hint = "; probabilities must be floats, as of y.astype(float)"
+        else:
+            hint = "; pass y.ravel()" if labels.size == math.prod(shape[:-1]) else ""
+        raise ValueError(
+            f"{self!r}: expected integer labels {shape[:-1]} or probabilities {shape} for predictions {shape}, "
+            f"got {labels.dtype} {labels.shape}{hint}"
+        )
+
+
+def _product(a: Array, b: Array) -> Array:
+    """The product, but 0 where a is 0, also where b is infinite."""
+    result: Array = np.multiply(a, b, out=np.zeros_like(b), where=a != 0)
+    return result
+
+
+class CrossEntropy(ClassLoss):
     """-log softmax(z)_t for each example: how surprising the right class t is to logits z of shape (..., C).
 
     The target is integer labels of shape (...), or rows of probabilities q of shape (..., C), for which the loss is
@@ -236,99 +458,39 @@ class CrossEntropy(Loss):
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        if not 0 <= label_smoothing <= 1:
+        super().__init__(class_weight, reduction=reduction)
+        self.label_smoothing = real(self, "label_smoothing", label_smoothing)
+        if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"CrossEntropy: expected label_smoothing in [0, 1], got {label_smoothing}")
-        self.label_smoothing = float(label_smoothing)
-        self.class_weight = None if class_weight is None else numeric(self, class_weight, "class_weight")
 
-    # Inside, classes come first, (C, N): NumPy reduces over a first axis twice as fast as over a short last one.
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
+        shifted = p - np.maximum.reduce(p, axis=0)  # so that exp cannot overflow
+        softmax = np.exp(shifted)
+        total = np.add.reduce(softmax, axis=0)
+        softmax /= total
+        return shifted, np.log(total, out=total), softmax
 
-    def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
-        pred = self._pred(pred)
-        if pred.ndim == 0:
-            raise ValueError(f"{self!r}: expected logits (..., C), got a single number")
-        z = np.ascontiguousarray(pred.reshape(-1, pred.shape[-1]).T)
-        shifted = z - np.maximum.reduce(z, axis=0)  # so that exp cannot overflow
-        labels = self._labels(target, pred.shape)
-        plain = labels is not None and weight is None and self.class_weight is None and not self.label_smoothing
-        if labels is not None and plain:
-            index = labels * z.shape[1] + np.arange(z.shape[1])  # of each right class, in memory
-            right = shifted.take(index)
-            softmax = np.exp(shifted, out=shifted)
-            total = np.add.reduce(softmax, axis=0)
-            softmax /= total
-            values = np.log(total, out=total)
-            values -= right
-            a, count = index, values.size
-        else:
-            a, count = self._coefficients(labels, target, weight, pred)
-            softmax = np.exp(shifted)
-            total = np.add.reduce(softmax, axis=0)
-            softmax /= total
-            values = np.add.reduce(a * (np.log(total) - shifted), axis=0)
-        self._cache = softmax, a, pred.shape, count
-        if self.reduction == "none":
-            return values.reshape(pred.shape[:-1])
-        objective = float(np.add.reduce(values))
-        return objective / count if self.reduction == "mean" else objective
 
-    def compute_backward(self) -> Array:
-        softmax, a, shape, count = self._remembered()
-        scale = 1 / count if self.reduction == "mean" else 1.0
-        if a.ndim == 1:
-            dObj_dPred = softmax * scale
-            dObj_dPred.reshape(-1)[a] -= scale
-        else:
-            dObj_dPred = softmax * np.add.reduce(a, axis=0)
-            dObj_dPred -= a
-            dObj_dPred *= scale
-        rows: Array = dObj_dPred.T
-        return rows.reshape(shape)
+class NegativeLogLikelihood(ClassLoss):
+    """-p_t for each example, p of shape (..., C) being logarithms of probabilities, as `LogSoftmax` puts them out.
 
-    def _labels(self, target: ArrayLike, shape: tuple[int, ...]) -> Array | None:
-        """The target as a vector of class indices, or None if it holds probabilities."""
-        labels = np.asarray(target)
-        if labels.dtype.kind not in "biu":
-            if labels.shape == shape:
-                return None
-            hint = "; labels must be integers, as of y.astype(int)" if labels.shape == shape[:-1] else ""
-        elif labels.shape == shape[:-1]:
-            labels = labels.reshape(-1).astype(np.intp, copy=False)
-            if labels.view(np.uintp).max() >= shape[-1]:  # a negative label is a huge unsigned one
-                raise ValueError(
-                    f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {labels.min()} to {labels.max()}"
-                )
-            return labels
-        else:
-            hint = "; pass y.ravel()" if labels.size == math.prod(shape[:-1]) else ""
-        raise ValueError(
-            f"{self!r}: expected integer labels {shape[:-1]} or probabilities {shape} for predictions {shape}, "
-            f"got {labels.dtype} {labels.shape}{hint}"
-        )
+    The target t is integer labels of shape (...), or rows of probabilities q of shape (..., C), for which the loss is
+    -sum_c q_c p_c. With a_c for q_c times everything that weighs it, the loss is -sum_c a_c p_c, and dObj_dPred = -a.
+    "mean" divides by the sum of class_weight[t] weight for labels, by that of weight for probabilities.
 
-    def _coefficients(
-        self, labels: Array | None, target: ArrayLike, weight: ArrayLike | None, pred: Array
-    ) -> tuple[Array, float]:
-        """Every a_c as an array (C, N), and what "mean" divides by."""
-        classes = pred.shape[-1]
-        if labels is not None:
-            q = np.zeros((classes, labels.size), pred.dtype)
-            q[labels, np.arange(labels.size)] = 1
-        else:
-            q = numeric(self, target, "target").astype(pred.dtype, copy=False).reshape(-1, classes).T
-            if not (q >= 0).all() or not np.allclose(q.sum(axis=0), 1, atol=1e-3):
-                raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
-        w = np.ones(q.shape[1], pred.dtype)
-        if weight is not None:
-            w = np.broadcast_to(self._weight(weight, pred.shape[:-1], pred.dtype), pred.shape[:-1]).reshape(-1)
-        c = np.ones((classes, 1), pred.dtype)
-        if self.class_weight is not None:
-            if self.class_weight.shape != (classes,):
-                raise ValueError(f"{self!r}: expected class_weight of shape ({classes},), got {self.class_weight.shape}")
-            c = self.class_weight.astype(pred.dtype).reshape(-1, 1)
-        count = float((w if labels is None else w * c[labels, 0]).sum())
-        if self.reduction == "mean" and not count > 0:
-            raise ValueError(f"{self!r}: the weights of these examples sum to {count}; there is no mean")
-        e = self.label_smoothing
-        return ((1 - e) * q + e / classes) * c * w, count
+    The log of 0 counts in full: the loss is inf if the right class has p = -inf, and others may. For logits use
+    `CrossEntropy`, which is this after a `LogSoftmax`.
+
+    Parameters
+    ----------
+    class_weight : array_like (C,), optional
+        A factor of at least 0 for each class.
+    reduction : {"mean", "sum", "none"}
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
+    """
+
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
+        return p, np.zeros(p.shape[1], p.dtype), np.zeros_like(p)
