@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.elementwise import ParameterFree, real, whole
+from pancake.elementwise import real, whole
 from pancake.flat import Array
 from pancake.function import Function, Rng, constant, parameter, size
 
@@ -23,7 +23,7 @@ ROOT_2_PI, CUBIC = constant(math.sqrt(2 / math.pi)), constant(0.044715)  # of GE
 SURE = {dtype: np.array(math.log(16 / np.finfo(dtype).eps), dtype) for dtype in ONE}
 
 
-class Sigmoid(ParameterFree):
+class Sigmoid(Function):
     """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow.
 
     dy/dx = y (1 - y). Input and output have the same shape, any.
@@ -49,7 +49,7 @@ class Sigmoid(ParameterFree):
         return dObj_dIn
 
 
-class Tanh(ParameterFree):
+class Tanh(Function):
     """y = tanh(x).
 
     dy/dx = 1 - y^2. Input and output have the same shape, any.
@@ -71,7 +71,7 @@ class Tanh(ParameterFree):
         return dObj_dIn
 
 
-class ReLU(ParameterFree):
+class ReLU(Function):
     """y = max(x, 0).
 
     dy/dx = 1 where x > 0, else 0; at x = 0, where there is no derivative, 0 as in torch. Input and output have the same
@@ -98,7 +98,7 @@ class ReLU(ParameterFree):
         return dObj_dIn
 
 
-class HardTanh(ParameterFree):
+class HardTanh(Function):
     """y = max(-1, min(x, 1)).
 
     dy/dx = 1 where -1 < x < 1, else 0; at -1 and 1, where there is no derivative, 0 as in torch. Input and output have the
@@ -122,7 +122,7 @@ class HardTanh(ParameterFree):
         return dObj_dIn
 
 
-class LeakyReLU(ParameterFree):
+class LeakyReLU(Function):
     """y = x where x > 0, else s x: a ReLU that never stops learning.
 
     dy/dx = 1 where x > 0, else s, the negative slope; at x = 0, where there is no derivative, s as in torch. Input and output
@@ -234,7 +234,7 @@ class PReLU(Function):
         return dObj_dIn
 
 
-class ELU(ParameterFree):
+class ELU(Function):
     """y = x where x > 0, else a (exp(x) - 1).
 
     dy/dx = 1 where x > 0, else a exp(x). Input and output have the same shape, any.
@@ -296,7 +296,7 @@ class SELU(ELU):
         super().__init__(1.6732632423543772)
 
 
-class GELU(ParameterFree):
+class GELU(Function):
     """y = x P(x), P(x) the probability that a standard normal number is less than x.
 
     dy/dx = P(x) + x p(x), with p(x) = exp(-x^2 / 2) / sqrt(2 pi). With approximate="tanh" instead, and c = sqrt(2 / pi),
@@ -406,7 +406,7 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
     return result
 
 
-class SiLU(ParameterFree):
+class SiLU(Function):
     """y = x s(x) with the sigmoid s(x) = 1 / (1 + exp(-x)); also called swish.
 
     dy/dx = s(x) + y (1 - s(x)). Input and output have the same shape, any.
@@ -434,7 +434,7 @@ class SiLU(ParameterFree):
         return dObj_dIn
 
 
-class Mish(ParameterFree):
+class Mish(Function):
     """y = x t, with t = tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) and e = exp(x).
 
     dy/dx = t + x (1 - t^2) e / (1 + e). Input and output have the same shape, any.
@@ -465,7 +465,7 @@ class Mish(ParameterFree):
         return dObj_dIn
 
 
-class Softplus(ParameterFree):
+class Softplus(Function):
     """y = log(1 + exp(b x)) / b: a ReLU without a kink, computed as (max(b x, 0) + log(1 + exp(-|b x|))) / b.
 
     dy/dx = 1 / (1 + exp(-b x)) = 1 - exp(-b y). Input and output have the same shape, any. torch returns x itself for
@@ -517,7 +517,7 @@ def softplus(x: Array) -> Array:
     return y
 
 
-class Softsign(ParameterFree):
+class Softsign(Function):
     """y = x / (1 + |x|).
 
     dy/dx = 1 / (1 + |x|)^2. Input and output have the same shape, any.
@@ -543,7 +543,7 @@ class Softsign(ParameterFree):
         return dObj_dIn
 
 
-class Softmax(ParameterFree):
+class Softmax(Function):
     """y_c = exp(x_c) / sum_j exp(x_j): numbers as probabilities, of which all along one axis sum to 1.
 
     dObj_dIn = y (dObj_dOut - sum_c y_c dObj_dOut_c). The largest x along the axis is subtracted first, so exp cannot
@@ -583,7 +583,7 @@ class Softmax(ParameterFree):
         return dObj_dIn
 
 
-class LogSoftmax(ParameterFree):
+class LogSoftmax(Function):
     """y_c = x_c - log sum_j exp(x_j): the logarithm of `Softmax`, exact also where that is 0.
 
     dObj_dIn_c = dObj_dOut_c - exp(y_c) sum_j dObj_dOut_j. Input and output have the same shape, (..., C) for the last axis.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
+import numpy as np
+
+from pancake.embedding import Embedding
 from pancake.flat import Array, Pair, arrays_changed
 from pancake.function import Function
 
@@ -22,9 +26,6 @@ class Identity(Function):
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         return self._upstream(dObj_dOut, *self._remembered()).copy()
-
-    def _has_parameters(self) -> bool:
-        return False
 
 
 class Sequential(Function):
@@ -55,12 +56,12 @@ class Sequential(Function):
         self.functions: list[Function] = []
         if isinstance(functions, Function) or not isinstance(functions, Iterable):
             raise TypeError(f"Sequential: expected a list of Functions, got {functions!r}; write Sequential([...])")
-        for function in functions:
-            self.add(function)
+        add_parts(self, self.functions, functions)
 
     def add(self, function: Function) -> Sequential:
         """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""
-        add_part(self, self.functions, function)
+        add_parts(self, self.functions, [function])
+        arrays_changed()
         return self
 
     def compute_forward(self, x: Any) -> Any:
@@ -82,12 +83,40 @@ class Sequential(Function):
                 function.accumulate_grads(dObj_dOut)
                 return
 
-    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
-        for index, function in enumerate(self.functions):
-            yield str(index), function
+    def summary(self, input_shape: tuple[int, ...]) -> str:
+        """A table of the Functions with the shapes of their outputs and the numbers of their parameters, as text.
 
-    def _has_parameters(self) -> bool:
-        return any(function._has_parameters() for function in self.functions)
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Of a batch, its first axis included: (1, 784), say. Zeros of that shape are sent through in evaluation mode; they
+            are integers where the stack begins with an Embedding.
+
+        Raises
+        ------
+        ValueError
+            As the forward does, if the shape does not fit.
+        """
+        rows = [("", "input", str(tuple(input_shape)), "")]
+        model = copy.deepcopy(self)
+        model.eval()
+        first: Function = model
+        while isinstance(first, Sequential) and first.functions:
+            first = first.functions[0]
+        x: Any = np.zeros(input_shape, np.intp if isinstance(first, Embedding) else np.float64)
+        for index, function in enumerate(model):
+            x = function.compute_forward(x)
+            rows.append((str(index), repr(function), str(np.shape(x)), f"{function.num_parameters:,}"))
+        rows.append(("", "all", "", f"{self.num_parameters:,}"))
+        table = [("", "Function", "output", "parameters"), *rows]
+        widths = [max(len(row[column]) for row in table) for column in range(4)]
+        lines = [f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in table]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
+        for name, member in super()._members():
+            yield name.removeprefix("functions."), member
 
     def __len__(self) -> int:
         return len(self.functions)
@@ -104,18 +133,19 @@ class Sequential(Function):
         return Sequential(self.functions[index]) if isinstance(index, slice) else self.functions[index]
 
 
-def add_part(owner: Function, parts: list[Function], part: object) -> None:
-    """Append a Function to the parts of a container, after making sure that it is one and is not there already."""
+def add_parts(owner: Function, parts: list[Function], new: Iterable[object]) -> None:
+    """Append Functions to the parts of a container, after making sure that they are Functions and not there already."""
     name = type(owner).__name__
-    if not isinstance(part, Function):
-        hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else ""
-        raise TypeError(f"{name}: expected a Function at position {len(parts)}, got {part!r}{hint}")
     present = {id(function) for function in owner.walk()}
-    for function in part.walk():
-        if id(function) in present:
+    for part in new:
+        if not isinstance(part, Function):
+            hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else ""
+            raise TypeError(f"{name}: expected a Function at position {len(parts)}, got {part!r}{hint}")
+        inside = {id(function): function for function in part.walk()}
+        for key in inside.keys() & present:
             raise ValueError(
-                f"{name}: {function!r} stands in it twice, and would remember only the later of its inputs; "
+                f"{name}: {inside[key]!r} stands in it twice, and would remember only the later of its inputs; "
                 "use shared_copy() for a second one with the same parameters"
             )
-    parts.append(part)
-    arrays_changed()
+        present |= inside.keys()
+        parts.append(part)

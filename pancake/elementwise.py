@@ -16,14 +16,7 @@ from pancake.flat import Array
 from pancake.function import Function, Rng, name_of, numeric, parameter
 
 
-class ParameterFree(Function):
-    """Base of the Functions without parameters."""
-
-    def _has_parameters(self) -> bool:
-        return False
-
-
-class Square(ParameterFree):
+class Square(Function):
     """y = x^2, for each entry.
 
     dy/dx = 2 x, so dObj_dIn = 2 x dObj_dOut. Input and output have the same shape, any. Source: the power rule.
@@ -62,7 +55,7 @@ class Mul(Function):
     grad_k: Array = parameter()
 
     def __init__(self, k: float = 1.0, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
-        self.start = float(numeric(self, k, "k"))
+        self.start = real(self, "k", k)
         self.make_parameters(dtype, k=(1,))
         self.reset_parameters(rng)
 
@@ -91,7 +84,7 @@ class Mul(Function):
         return dObj_dIn
 
 
-class Negate(ParameterFree):
+class Negate(Function):
     """y = -x, for each entry.
 
     dy/dx = -1, so dObj_dIn = -dObj_dOut. Input and output have the same shape, any. Source: the definition.
@@ -106,7 +99,7 @@ class Negate(ParameterFree):
         return -self._upstream(dObj_dOut, *self._remembered())
 
 
-class Subtract(ParameterFree):
+class Subtract(Function):
     """y = x - t, with a constant target t.
 
     dy/dx = 1, so dObj_dIn = dObj_dOut. Input and output have the same shape, any to which t broadcasts. The target is
@@ -147,7 +140,7 @@ class Subtract(ParameterFree):
         return self._upstream(dObj_dOut, *self._remembered()).copy()
 
 
-class Sum(ParameterFree):
+class Sum(Function):
     """y = sum of x over the given axes.
 
     dy/dx = 1 for every entry that is summed, so each receives the dObj_dOut of its sum. The axes vanish from the shape:
@@ -217,7 +210,7 @@ class Mean(Sum):
         return dtype.type(math.prod(shape[axis] for axis in axes))
 
 
-class Exp(ParameterFree):
+class Exp(Function):
     """y = exp(x), for each entry; inf where that is more than the dtype holds, as in torch.
 
     dy/dx = y, so dObj_dIn = y dObj_dOut. Input and output have the same shape, any. Source: the definition of e.
@@ -238,7 +231,7 @@ class Exp(ParameterFree):
         return dObj_dIn
 
 
-class Log(ParameterFree):
+class Log(Function):
     """y = log(x), the natural logarithm, for each entry; -inf at 0, as in torch.
 
     dy/dx = 1 / x, so dObj_dIn = dObj_dOut / x. Input and output have the same shape, any. Source: the inverse rule.
@@ -266,7 +259,7 @@ class Log(ParameterFree):
         return dObj_dIn
 
 
-class Abs(ParameterFree):
+class Abs(Function):
     """y = |x|, for each entry.
 
     dy/dx = sign(x); at x = 0, where there is no derivative, 0 as in torch. Input and output have the same shape, any.
@@ -284,7 +277,7 @@ class Abs(ParameterFree):
         return dObj_dIn
 
 
-class Power(ParameterFree):
+class Power(Function):
     """y = x^p, for each entry, with a constant exponent p.
 
     dy/dx = p x^(p - 1). Where the one or the other is more than the dtype holds it is inf, as in torch: 0^-1, say. Input
@@ -328,7 +321,7 @@ class Power(ParameterFree):
         return dObj_dIn
 
 
-class Clip(ParameterFree):
+class Clip(Function):
     """y = x, for each entry, but at least `low` and at most `high`.
 
     dy/dx = 1 where low <= x <= high, else 0; at the bounds themselves, where there is no derivative, 1 as in torch. Input

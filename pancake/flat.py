@@ -96,31 +96,33 @@ def _order(array: Array) -> str:
     return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
 
 
-# Arrays that came out of a pickle, and where they live now. Two Functions that shared an array find the same home.
-_adopted: dict[int, tuple[weakref.ref[Array], Array]] = {}
+# Arrays that have been exchanged for others (by `astype`, or after a pickle), and what took their place.
+_successors: dict[int, tuple[weakref.ref[Array], Array]] = {}
 
 
-def adopt(pairs: Sequence[Pair]) -> list[Pair]:
-    """Homes for pairs that a pickle has just made; one home for an array however often it is seen."""
-    strangers = [pair for pair in pairs if _home(pair[0]) is None and _home(pair[1]) is None]
-    for old_pair, new_pair in zip(strangers, copies(strangers), strict=True):
-        for old, new in zip(old_pair, new_pair, strict=True):
-            key = id(old)
-            _adopted[key] = (weakref.ref(old, functools.partial(_forget, key)), new)
-    result = []
-    for value, grad in pairs:
-        home, grad_home = _home(value), _home(grad)
-        result.append((value if home is None else home, grad if grad_home is None else grad_home))
-    return result
+def exchanged(old: Array, new: Array) -> None:
+    """Remember, as long as anybody still holds `old`, that `new` has taken its place."""
+    key = id(old)
+    _successors[key] = (weakref.ref(old, functools.partial(_forget, key)), new)
+
+
+def current(array: Array) -> Array:
+    """The array that has taken the place of this one, or the array itself."""
+    while id(array) in _successors:
+        array = _successors[id(array)][1]
+    return array
 
 
 def _forget(key: int, _: object) -> None:
-    _adopted.pop(key, None)
+    _successors.pop(key, None)
 
 
-def _home(array: Array) -> Array | None:
-    entry = _adopted.get(id(array))
-    return entry[1] if entry is not None and entry[0]() is array else None
+def adopt(pairs: Sequence[Pair]) -> None:
+    """Give pairs that a pickle has just made a place in a block, where `current` finds them; one however often it is seen."""
+    strangers = [pair for pair in pairs if _place(*pair) is None and all(current(array) is array for array in pair)]
+    for old_pair, new_pair in zip(strangers, copies(strangers), strict=True):
+        for old, new in zip(old_pair, new_pair, strict=True):
+            exchanged(old, new)
 
 
 # Raised by one whenever the arrays of some model are exchanged for others; optimizers compare it at each step.
@@ -160,11 +162,16 @@ def runs(params: Sequence[Array], grads: Sequence[Array]) -> list[Run]:
     Parameters that are the same memory twice (a transposed view, say) are taken once.
     """
     result: list[Run] = []
+    seen: set[tuple[int, int]] = set()
     in_blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (start, stop, index), by the block they lie in
     blocks: dict[tuple[int, int], Pair] = {}
     for index, (value, grad) in enumerate(zip(params, grads, strict=True)):
         place = _place(value, grad)
         if place is None:
+            memory = value.ctypes.data, value.size
+            if memory in seen:
+                continue
+            seen.add(memory)
             if _same_layout(value, grad):
                 value, grad = value.ravel(order="K"), grad.ravel(order="K")
             result.append(Run(value, grad, [(index, 0, value.size)]))

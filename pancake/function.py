@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias
 
@@ -18,7 +19,7 @@ Rng: TypeAlias = int | np.random.Generator | None
 
 
 class _Parameter:
-    """Marks an attribute as an array that never moves: assigning to it copies into it.
+    """Marks an attribute as an array that never moves: assigning to it copies into it, a single number into every entry.
 
     There is no `__get__` on purpose: reading finds the array in the instance's `__dict__`, at the usual speed.
     """
@@ -33,7 +34,7 @@ class _Parameter:
         if array is None:
             raise ValueError(f"{instance!r} has no {self.name} to assign to")
         new = numeric(instance, value, self.name)
-        if new.shape != array.shape:
+        if new.ndim and new.shape != array.shape:
             raise ValueError(f"{instance!r}: expected {self.name} of shape {array.shape}, got {new.shape}")
         array[...] = new
 
@@ -79,8 +80,17 @@ class Function:
     # nothing.
     _views: Any = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The shortcut of a parent would bypass a backward that the subclass has rewritten.
+        if "compute_backward" in vars(cls) and "accumulate_grads" not in vars(cls):
+            setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
+
     def compute_forward(self, x: Any) -> Any:
-        """Return f(x) as a fresh array and remember what the derivative needs."""
+        """Return f(x) as a fresh array and remember what the derivative needs.
+
+        What is remembered may be `x` itself: write into it only after backward.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define compute_forward")
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
@@ -156,6 +166,9 @@ class Function:
         moved = {
             id(old): new for p, q in zip(pairs, flat.copies(pairs, dtype), strict=True) for old, new in zip(p, q, strict=True)
         }
+        for pair in pairs:
+            for old in pair:
+                flat.exchanged(old, moved[id(old)])
         for function in self.walk():
             for name, value in vars(function).items():
                 if id(value) in moved:
@@ -182,17 +195,7 @@ class Function:
             If a name is missing, unexpected or has another shape: all of them are listed, and nothing is changed.
         """
         own = dict(self._named_arrays())
-        faults = [f"missing {key}" for key in own if key not in state]
-        faults += [f"unexpected {key}" for key in state if key not in own]
-        new = {key: np.asarray(state[key]) for key in own if key in state}
-        for key, array in new.items():
-            if array.shape != own[key].shape:
-                faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
-            elif array.dtype.kind not in "biuf":
-                faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
-        if faults:
-            raise ValueError(f"{type(self).__name__}.load_state_dict changed nothing: " + "; ".join(faults))
-        for key, array in new.items():
+        for key, array in matching(self, own, state).items():
             own[key][...] = array
 
     def shared_copy(self) -> Function:
@@ -215,10 +218,15 @@ class Function:
         for name, value in attributes.items():
             if name in ("_cache", "_views"):
                 continue
-            if isinstance(value, np.ndarray):
+            if isinstance(value, (np.ndarray, numbers.Real)):
                 grad = attributes.get("grad_" + name)
-                if isinstance(grad, np.ndarray):
+                if isinstance(value, np.ndarray) and isinstance(grad, np.ndarray):
                     yield name, (value, grad)
+                elif isinstance(grad, (np.ndarray, numbers.Real)):
+                    raise TypeError(
+                        f"{type(self).__name__}: expected {name} and grad_{name} to be arrays, such as np.zeros(1), got "
+                        f"{type(value).__name__} and {type(grad).__name__}; write self.grad_{name} += ... to keep the array"
+                    )
             else:
                 yield from _functions_in(name, value)
 
@@ -246,10 +254,15 @@ class Function:
         pairs = enumerate(zip(*self.get_params_and_grads(), strict=True))
         return [(names.get(id(p), f"params.{i}"), p, g) for i, (p, g) in pairs if id(p) not in theirs]
 
-    def _keeps_its_arrays(self) -> bool:
-        """Whether nobody can exchange the arrays of this Function unnoticed: all were declared with `parameter`."""
-        declared = all(isinstance(getattr(type(self), name, None), _Parameter) for name, _, _ in self._own_parameters())
-        return declared and type(self).get_params_and_grads is Function.get_params_and_grads
+    def _holdings(self) -> list[Array | Function]:
+        """The parameters, gradients and parts that are directly its own at this moment."""
+        holdings: list[Array | Function] = []
+        for _, member in self._members():
+            holdings += [member] if isinstance(member, Function) else member
+        if type(self).get_params_and_grads is not Function.get_params_and_grads:
+            params, grads = self.get_params_and_grads()
+            holdings += [*params, *grads]
+        return holdings
 
     def _pairs(self) -> list[Pair]:
         """All parameters of the whole tree with their gradients, each once."""
@@ -257,16 +270,21 @@ class Function:
         return list({id(value): (value, grad) for _, value, grad in own}.values())
 
     def _named_arrays(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
-        for name, value, _ in self._own_parameters():
-            yield prefix + name, value
-        for name in self.buffers:
-            yield prefix + name, getattr(self, name)
+        own = {name: value for name, value, _ in self._own_parameters()}
         for name, member in self._members():
             if isinstance(member, Function):
                 yield from member._named_arrays(f"{prefix}{name}.")
+            elif name in own:
+                yield prefix + name, own.pop(name)
+        for name, value in own.items():
+            yield prefix + name, value
+        for name in self.buffers:
+            yield prefix + name, getattr(self, name)
 
     def _has_parameters(self) -> bool:
-        return bool(self.get_params_and_grads()[0])
+        if type(self).get_params_and_grads is not Function.get_params_and_grads:
+            return bool(self.get_params_and_grads()[0])
+        return any(not isinstance(member, Function) or member._has_parameters() for _, member in self._members())
 
     def make_parameters(self, dtype: DTypeLike, order: str = "F", **shapes: tuple[int, ...]) -> None:
         """Create parameters `k` of the given shapes, each with its `grad_k`, all zero, side by side in memory.
@@ -290,6 +308,7 @@ class Function:
         pairs = [pair for pair in self._pairs() if id(pair[0]) not in memo and id(pair[1]) not in memo]
         for old_pair, new_pair in zip(pairs, flat.copies(pairs), strict=True):
             memo.update((id(old), new) for old, new in zip(old_pair, new_pair, strict=True))
+            memo.setdefault(id(memo), []).append(old_pair)  # as deepcopy does: an id is only good while its array lives
         result = type(self).__new__(type(self))
         memo[id(self)] = result
         vars(result).update((name, copy.deepcopy(value, memo)) for name, value in self.__getstate__().items())
@@ -297,7 +316,7 @@ class Function:
 
     def __copy__(self) -> Function:
         result = type(self).__new__(type(self))
-        vars(result).update(vars(self))
+        vars(result).update(self.__getstate__())
         return result
 
     def __getstate__(self) -> dict[str, Any]:
@@ -305,12 +324,8 @@ class Function:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        pairs = [(value, grad) for _, value, grad in self._own_parameters()]
-        for old_pair, new_pair in zip(pairs, flat.adopt(pairs), strict=True):
-            for old, new in zip(old_pair, new_pair, strict=True):
-                for name, value in vars(self).items():
-                    if value is old:
-                        vars(self)[name] = new
+        flat.adopt([(value, grad) for _, value, grad in self._own_parameters()])
+        vars(self).update((name, _current(value)) for name, value in state.items())
 
     # --- what a repr shows ---
 
@@ -320,7 +335,7 @@ class Function:
             name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name in vars(self)
         }
         if "dtype" in inspect.signature(type(self).__init__).parameters:
-            attributes["dtype"] = self._own_parameters()[0][1].dtype
+            attributes.update(("dtype", value.dtype) for _, value, _ in self._own_parameters()[:1])
         return attributes
 
     def __repr__(self) -> str:
@@ -330,14 +345,11 @@ class Function:
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
-            if p.kind is p.KEYWORD_ONLY:
-                if name == "dtype" and value != np.dtype(p.default):
-                    shown.append(f"dtype=np.{value}")
-                elif name != "dtype" and value != p.default:
-                    shown.append(f"{name}={value!r}")
-            elif p.default is p.empty:
+            if p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
                 shown.append(repr(value))
-            elif value != p.default:
+            elif isinstance(value, np.dtype):
+                shown += [] if value == p.default else [f"{name}=np.{value}"]
+            elif isinstance(value, np.ndarray) or value != p.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -407,10 +419,57 @@ def _describe(value: Any, array: Array) -> str:
 
 def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
     """`dtype` as a numpy.dtype, refused if it is not a floating one."""
-    result = np.dtype(dtype)
-    if result.kind != "f":
-        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {result}")
-    return result
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result.kind != "f":
+        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {dtype!r}")
+    return np.dtype(result.type)  # in the byte order of this machine
+
+
+def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of `state` by the names of `own`, refused if not every one is there, of the same shape, and real.
+
+    Raises
+    ------
+    ValueError
+        The message names `owner` and lists all that does not fit.
+    """
+    name = f"{type(owner).__name__}.load_state_dict"
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{name}: expected a dict of arrays, got {type(state).__name__}")
+    faults = [f"missing {key}" for key in own if key not in state]
+    faults += [f"unexpected {key}" for key in state if key not in own]
+    new = {}
+    for key in own:
+        if key in state:
+            try:
+                array = np.asarray(state[key])
+            except ValueError:
+                faults.append(f"{key} has rows of different lengths")
+                continue
+            if array.shape != own[key].shape:
+                faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
+            elif array.dtype.kind not in "biuf":
+                faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
+            new[key] = array
+    if faults:
+        raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
+    return new
+
+
+def _current(value: Any) -> Any:
+    """`value` with every array, also in lists, tuples and dicts, exchanged for the one that has taken its place."""
+    if isinstance(value, np.ndarray):
+        return flat.current(value)
+    if isinstance(value, list):
+        value[:] = [_current(item) for item in value]
+    elif type(value) is tuple:
+        return tuple(_current(item) for item in value)
+    elif isinstance(value, dict):
+        value.update((key, _current(item)) for key, item in value.items())
+    return value
 
 
 def _functions_in(name: str, value: object) -> Iterator[tuple[str, Function]]:
@@ -436,12 +495,15 @@ def size(owner: object, **named: object) -> int:
 
 def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
     """`value` as a float, refused if it is not a number from 0 to less than `below`."""
-    if isinstance(value, (bool, str)) or np.ndim(value) or not np.isreal(value):
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
-    if not 0 <= value < below:
+    result = float(value)
+    if not 0 <= result < below:
         interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
         raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
-    return float(value)
+    return result
 
 
 def name_of(owner: object) -> str:

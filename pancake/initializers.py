@@ -98,7 +98,7 @@ def initializer(scheme: str | Initializer) -> Initializer:
     """
     if callable(scheme):
         return scheme
-    if scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ValueError(
             f"unknown initializer {scheme!r}; expected one of {', '.join(SCHEMES)}, or a function (n_in, n_out, rng)"
         )

@@ -81,7 +81,7 @@ class Linear(Function):
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
-        self.weight[...] = initializer(self.init)(self.n_in, self.n_out, np.random.default_rng(rng))
+        self.weight = initializer(self.init)(self.n_in, self.n_out, np.random.default_rng(rng))
         if self.bias is not None:
             self.bias.fill(0)
 
@@ -127,7 +127,7 @@ class Linear(Function):
             grad += work.rows.T.dot(d)
         else:
             step = max(1, BLOCK // self.n_out)
-            for i in range(0, self.n_in, step):
+            for i in range(0, len(grad), step):
                 grad[i : i + step] += work.rows[:, i : i + step].T.dot(d)
         if work.grad_bias is not None:
             grad_bias = work.grad_bias
@@ -140,17 +140,23 @@ class Linear(Function):
         if x.ndim == 0 or x.shape[-1] != self.n_in:
             hint = "; reshape(1, -1) makes one example of it, reshape(-1, 1) one feature" if x.ndim == 1 else ""
             raise ValueError(f"{self!r}: expected (..., {self.n_in}), got {x.shape}{hint}")
+        work: _Work | None = self._views
+        if work is not None and x.shape == work.x.shape:
+            work.x[...] = x
+            return work
+        self._views = None
         shape = (*x.shape[:-1], self.n_out)
-        if x.size > SMALL or x.ndim != 2 or self.bias is None:
-            self._views = None
-            return _Work(x, x.reshape(-1, self.n_in), self.weight.T, self.grad_weight.T, self.bias, self.grad_bias, shape)
-        rows = np.ones((len(x), self.n_in + 1), x.dtype)
-        rows[:, :-1] = x
-        # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row
-        (run,) = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
-        weight, grad = run.values.reshape(-1, self.n_out), run.grads.reshape(-1, self.n_out)
-        self._views = work = _Work(rows[:, :-1], rows, weight, grad, None, None, shape)
-        return work
+        if x.size <= SMALL and x.ndim == 2 and self.bias is not None:
+            runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
+            # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row; in a copy of a
+            # model that shares one of them with another Function they may lie apart
+            if len(runs) == 1:
+                weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
+                rows = np.ones((len(x), self.n_in + 1), x.dtype)
+                rows[:, :-1] = x
+                self._views = work = _Work(rows[:, :-1], rows, weight, grad, None, None, shape)
+                return work
+        return _Work(x, x.reshape(-1, self.n_in), self.weight.T, self.grad_weight.T, self.bias, self.grad_bias, shape)
 
 
 class _Work(NamedTuple):

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.elementwise import ParameterFree
 from pancake.flat import Array
 from pancake.function import Function, Rng, number, parameter, size
 
 
-class Dropout(ParameterFree):
+class Dropout(Function):
     """In training y = x m / (1 - p), each entry of the mask m being 0 with probability p, else 1; in evaluation y = x.
 
     dy/dx = m / (1 - p), with the mask of the latest forward; in evaluation 1. Each forward in training draws a fresh mask.

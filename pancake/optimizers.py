@@ -7,6 +7,7 @@ memory are one, so a step costs the same number of NumPy calls for two layers an
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from pancake import flat
 from pancake.flat import Array
-from pancake.function import Function, number
+from pancake.function import Function, matching, number
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15
@@ -49,11 +50,12 @@ class Optimizer:
         functions = model if isinstance(model, (list, tuple)) else [model]
         if not functions or not all(isinstance(function, Function) for function in functions):
             raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}")
-        self.model = model
+        self.model = model if isinstance(model, Function) else list(model)
         self.lr = lr
         self.steps = 0
         self._state: dict[str, list[Array]] = {}
         self._params: list[Array] = []
+        self._param_grads: list[Array] = []
         self._bind()
         if not self._params:
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
@@ -111,19 +113,12 @@ class Optimizer:
         ValueError
             If an entry is missing, unexpected or of another shape: all are listed, and nothing is changed.
         """
-        own = self.state_dict()
-        faults = [f"missing {key}" for key in own if key not in state]
-        faults += [f"unexpected {key}" for key in state if key not in own]
-        for key in own:
-            if key in state and np.shape(state[key]) != np.shape(own[key]):
-                faults.append(f"{key} has shape {np.shape(state[key])}, expected {np.shape(own[key])}")
-        if faults:
-            raise ValueError(f"{type(self).__name__}.load_state_dict changed nothing: " + "; ".join(faults))
-        self.lr = float(state["lr"])
-        self.steps = int(state["steps"])
+        new = matching(self, {key: np.asarray(value) for key, value in self.state_dict().items()}, state)
+        lr, steps = number(self, "lr", new["lr"]), number(self, "steps", new["steps"])
+        self.lr, self.steps = lr, int(steps)
         for slot, arrays in self._state.items():
             for i, array in enumerate(arrays):
-                array[...] = state[f"{slot}.{i}"]
+                array[...] = new[f"{slot}.{i}"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
@@ -138,32 +133,40 @@ class Optimizer:
         found: dict[int, flat.Pair] = {}
         for function in self._functions():
             for value, grad in zip(*function.get_params_and_grads(), strict=True):
+                if not (_is_float(value) and _is_float(grad) and value.shape == grad.shape):
+                    raise TypeError(
+                        f"{type(self).__name__}: expected every parameter and its gradient to be float arrays of one shape, got "
+                        f"{_describe(value)} with the gradient {_describe(grad)} in {function!r}"
+                    )
                 found.setdefault(id(value), (value, grad))
         return [value for value, _ in found.values()], [grad for _, grad in found.values()]
 
     def _follow(self) -> None:
         """Look for the parameters again if they may have changed: after astype, add, a copy, or in a user's own Function."""
-        if self._generation != flat.generation or (self._own_arrays and self._rebound()):
+        if self._generation != flat.generation or (self._watched and self._rebound()):
             self._bind()
 
     def _rebound(self) -> bool:
-        params, grads = self._collect()
-        before = self._params + self._param_grads
-        return len(params + grads) != len(before) or any(a is not b for a, b in zip(params + grads, before, strict=True))
+        return any(_changed(held, part._holdings()) for part, held in self._watched)
 
     def _bind(self) -> None:
         """Find the long vectors, and lay out the state beside them."""
         params, grads = self._collect()
+        self._generation = flat.generation
+        # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
+        parts = {id(part): part for function in self._functions() for part in function.walk()}
+        users = [part for part in parts.values() if type(part).__module__.partition(".")[0] != __name__.partition(".")[0]]
+        self._watched = [(part, part._holdings()) for part in users]
+        if self._params and not _changed(self._params + self._param_grads, params + grads):
+            return
         old_state, old_params = self._state, self._params
-        # Exchanged arrays (astype, copies) are the same parameters in the same order; otherwise a part has been added.
-        if not old_params or [p.shape for p in params] == [p.shape for p in old_params]:
-            source = dict(enumerate(range(len(params))))
-        else:
-            places = {id(p): i for i, p in enumerate(old_params)}
-            source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        self._params, self._param_grads, self._generation = params, grads, flat.generation
+        places = {id(flat.current(p)): i for i, p in enumerate(old_params)}
+        source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
+        if [p.shape for p in params] == [p.shape for p in (old_params or params)]:
+            # of a copy, or a user's Function has exchanged some: the same parameters in the same order
+            source = {i: source.get(i, i) for i in range(len(params))}
+        self._params, self._param_grads = params, grads
         runs = flat.runs(params, grads)
-        self._own_arrays = not all(part._keeps_its_arrays() for function in self._functions() for part in function.walk())
         self._grads = [run.grads for run in runs]
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
         self._work = []
@@ -181,11 +184,26 @@ class Optimizer:
             self._work.append((cells, pieces))
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_params", "_param_grads", "_grads", "_work")
+        self._follow()
+        derived = ("_params", "_param_grads", "_grads", "_work", "_watched")
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _params=[], _generation=-1)
+        vars(self).update(state, _params=[], _param_grads=[], _watched=[], _generation=-1)
+        if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
+            self._bind()
+
+
+def _changed(before: Sequence[object], now: Sequence[object]) -> bool:
+    return len(before) != len(now) or not all(map(operator.is_, before, now))
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _pieces(values: Array, grads: Array, state: list[Array]) -> Iterator[list[Array]]:
@@ -277,6 +295,7 @@ class Adam(Optimizer):
     """
 
     slots = ("scaled_exp_avg", "scaled_exp_avg_sq")
+    decoupled = False  # whether weight decay passes the gradient by
 
     def __init__(
         self,
@@ -286,6 +305,8 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{type(self).__name__}: expected betas to be two numbers, such as (0.9, 0.999), got {betas!r}")
         beta1, beta2 = betas
         self.betas = number(self, "beta1", beta1, below=1), number(self, "beta2", beta2, below=1)
         self.eps = number(self, "eps", eps)
@@ -300,7 +321,9 @@ class Adam(Optimizer):
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         m, v, beta1, beta2, eps, rate = args
-        if self.weight_decay:
+        if self.weight_decay and self.decoupled:
+            p *= 1 - self.lr * self.weight_decay
+        elif self.weight_decay:
             g = g + self.weight_decay * p
         m *= beta1
         m += g
@@ -330,6 +353,8 @@ class AdamW(Adam):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html
     """
 
+    decoupled = True
+
     def __init__(
         self,
         model: Function | Sequence[Function],
@@ -338,12 +363,7 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        super().__init__(model, lr, betas, eps)
-        self.decay = number(self, "weight_decay", weight_decay)
-
-    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
-        p *= 1 - self.lr * self.decay
-        super().update(p, g, work, *args)
+        super().__init__(model, lr, betas, eps, weight_decay)
 
 
 class RMSprop(Optimizer):

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pancake.elementwise import ParameterFree, axes_argument, axes_of, whole
+from pancake.elementwise import axes_argument, axes_of, whole
 from pancake.flat import Array
-from pancake.function import size
+from pancake.function import Function, size
 
 
-class Transpose(ParameterFree):
+class Transpose(Function):
     """y is x with its axes in another order: axis k of y is axis `axes[k]` of x.
 
     dObj_dIn is dObj_dOut with its axes back in place. x has as many axes as `axes` names; (B, T, I) becomes (B, I, T) with
@@ -53,7 +53,7 @@ class Transpose(ParameterFree):
         return dObj_dIn
 
 
-class Reshape(ParameterFree):
+class Reshape(Function):
     """y has the numbers of x, in the same order, in another shape.
 
     dObj_dIn is dObj_dOut in the shape of x. x has any shape with as many entries as the new one. Source: the definition.
@@ -101,7 +101,7 @@ def _entries(shape: tuple[int, ...]) -> str:
     return f"a multiple of {known}" if -1 in shape else str(known)
 
 
-class Flatten(ParameterFree):
+class Flatten(Function):
     """y has one axis for each example: (B, ...) becomes (B, I), I the number of entries of an example.
 
     dObj_dIn is dObj_dOut in the shape of x. Source: the definition.
@@ -130,7 +130,7 @@ class Flatten(ParameterFree):
         return dObj_dIn
 
 
-class Expand(ParameterFree):
+class Expand(Function):
     """y repeats x along a new axis.
 
     dObj_dIn = sum of dObj_dOut over that axis, since every copy counts. With axis=1, (B, I) becomes (B, copies, I).

@@ -33,12 +33,17 @@ def predict(model: Function, x: Any, batch_size: int | None = None) -> Any:
     ValueError
         If the output of the model does not have one row for each row of the input.
     """
+    if not isinstance(model, Function):
+        raise TypeError(f"predict: expected a Function, got {model!r}")
     rows = ROWS if batch_size is None else size(predict, batch_size=batch_size)
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise ValueError("predict: expected x to be an array, got rows of different lengths") from None
     before = [(vars(function), vars(function).copy()) for function in model.walk()]
     for attributes, _ in before:
         attributes["training"] = False
-        attributes["_cache"] = attributes["_views"] = None
+        attributes["_views"] = None  # what the cache refers to must not be written to
     try:
         if x.ndim == 0 or len(x) <= rows:
             return model(x)
@@ -57,8 +62,9 @@ def predict(model: Function, x: Any, batch_size: int | None = None) -> Any:
         return result
     finally:
         for attributes, saved in before:
-            attributes.clear()
             attributes.update(saved)
+            for name in attributes.keys() - saved.keys():
+                del attributes[name]
 
 
 def accuracy(pred: ArrayLike, target: ArrayLike) -> float:
@@ -80,7 +86,7 @@ def accuracy(pred: ArrayLike, target: ArrayLike) -> float:
     p, t = np.asarray(pred), np.asarray(target)
     if p.shape == t.shape and p.ndim and p.shape[-1] > 1 and p.dtype.kind == "f" and t.dtype.kind == "f" and p.ndim > 1:
         p, t = p.argmax(axis=-1), t.argmax(axis=-1)
-    elif p.ndim == t.ndim + 1 and p.shape[-1] > 1:
+    elif p.ndim and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
         p = p.argmax(axis=-1)
     elif p.dtype.kind == "f":
         p = p >= 0.5

@@ -1,0 +1,47 @@
+"""Writes docs/bricks.md, the table of all bricks, from the docstrings: python docs/make_bricks.py."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pancake as pk
+from pancake.losses import Loss
+from pancake.optimizers import Optimizer
+
+PAGE = Path(__file__).parent / "bricks.md"
+KINDS = {"Functions": pk.Function, "Losses": Loss, "Optimizers": Optimizer}
+
+
+def parts(cls: type) -> tuple[str, str, str]:
+    """The formula, the derivative and what else is said of it, and the sources."""
+    text, _, references = inspect.getdoc(cls).partition("\nReferences\n----------\n")
+    body = re.split(r"\n\w+\n-{3,}\n", text)[0]
+    formula, _, rest = body.partition("\n\n")
+    rest, _, source = rest.partition("Source: ")
+    return one_line(formula), one_line(rest), one_line(references or source)
+
+
+def one_line(text: str) -> str:
+    text = " ".join(text.split()).replace("|", "\\|").replace("*", "\\*").replace("<-", "&larr;")
+    return re.sub(r"(https?://\S+?)([.,;]?)(?=\s|$)", r"[page](\1)\2", text)
+
+
+def page() -> str:
+    lines = [
+        "# All bricks",
+        "",
+        "Made from the docstrings by `python docs/make_bricks.py`; what is said here is what `help` says. `d` and `dObj_dOut`",
+        "stand for the gradient that arrives from above, `dObj_dIn` for the one that is handed on.",
+    ]
+    for kind, base in KINDS.items():
+        lines += ["", f"## {kind}", "", "| name | formula | derivative, shapes, remarks | source |", "|---|---|---|---|"]
+        for name in sorted(pk.__all__, key=str.lower):
+            cls = vars(pk).get(name)
+            if inspect.isclass(cls) and issubclass(cls, base) and cls is not pk.Function:
+                lines.append(f"| `{name}` | " + " | ".join(parts(cls)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")

@@ -1,0 +1,35 @@
+"""What all tests share: hypothesis profiles, and a watch over NumPy's global generator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from pancake import flat
+
+# HYPOTHESIS_PROFILE chooses: "ci" draws the same examples in every run, "dev" others each time, "thorough" very many.
+_common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, max_examples=60, **_common)
+settings.register_profile("dev", max_examples=60, **_common)
+settings.register_profile("thorough", max_examples=3000, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _global_generator_stays() -> Iterator[None]:
+    """Fail a test that moves NumPy's global generator: no function of pancake may."""
+    before = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    yield
+    after = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    if before["pos"] != after["pos"] or not np.array_equal(before["key"], after["key"]):
+        pytest.fail("this test moved NumPy's global random generator")
+
+
+@pytest.fixture
+def fresh_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with an empty block, so that no model of the test lies across the end of one."""
+    monkeypatch.setattr(flat, "_blocks", {})

@@ -1,0 +1,324 @@
+"""A stack runs forward, then in reverse, and refuses what could not work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from participant import Dense, Lazy, Listed, Scale, Skip
+
+from pancake import (
+    SGD,
+    BatchNorm,
+    Embedding,
+    Flatten,
+    Function,
+    Identity,
+    Linear,
+    Mul,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Square,
+    Tanh,
+    mlp,
+)
+
+X = np.random.default_rng(0).normal(size=(5, 3))
+U = np.random.default_rng(1).normal(size=(5, 2))
+
+
+class Spy(Linear):
+    """Counts how often each of the two backward passes runs."""
+
+    full = short = 0
+
+    def compute_backward(self, dObj_dOut):
+        self.full += 1
+        return super().compute_backward(dObj_dOut)
+
+    def accumulate_grads(self, dObj_dOut):
+        self.short += 1
+        super().accumulate_grads(dObj_dOut)
+
+
+class Plain(Function):
+    """A participant's Function without parameters, which counts its backward passes."""
+
+    calls = 0
+
+    def compute_forward(self, x):
+        return 3 * x
+
+    def compute_backward(self, dObj_dOut):
+        self.calls += 1
+        return 3 * dObj_dOut
+
+
+def test_forward_and_backward_are_those_of_the_parts():
+    f, g, h = Linear(3, 4, rng=0), Tanh(), Linear(4, 2, rng=1)
+    expected = h(g(f(X)))
+    d = f.compute_backward(g.compute_backward(h.compute_backward(U)))
+    grads = [a.copy() for part in (f, h) for a in part.get_params_and_grads()[1]]
+    for a in (f, h):
+        for grad in a.get_params_and_grads()[1]:
+            grad.fill(0)
+    stack = Sequential([f, g, h])
+    np.testing.assert_array_equal(stack(X), expected)
+    np.testing.assert_array_equal(stack.compute_backward(U), d)
+    for a, b in zip(stack.get_params_and_grads()[1], grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_list_of_functions():
+    parts = [Linear(3, 4), ReLU(), Linear(4, 2)]
+    stack = Sequential(iter(parts))
+    assert len(stack) == 3
+    assert list(stack) == parts
+    assert stack[0] is parts[0]
+    assert stack[-1] is parts[2]
+    assert isinstance(stack[1:], Sequential)
+    assert list(stack[1:]) == parts[1:]
+    assert stack[::-1][0] is parts[2]
+    with pytest.raises(IndexError):
+        stack[3]
+    added = Sigmoid()
+    assert stack.add(added) is stack
+    assert list(stack) == [*parts, added]
+    assert len(parts) == 3
+    assert bool(Sequential([Identity()]))
+
+
+def test_an_empty_stack_is_the_identity():
+    stack = Sequential([])
+    np.testing.assert_array_equal(stack(X), X)
+    np.testing.assert_array_equal(stack.compute_backward(U), U)
+    stack.accumulate_grads(U)
+    assert stack.get_params_and_grads() == ([], [])
+
+
+def test_identity_copies():
+    f = Identity()
+    y = f(X)
+    np.testing.assert_array_equal(y, X)
+    assert not np.shares_memory(y, X)
+    d = f.compute_backward(X)
+    np.testing.assert_array_equal(d, X)
+    assert not np.shares_memory(d, X)
+
+
+# --- accumulate_grads ---
+
+BEFORE = {
+    "nothing": list,
+    "library": lambda: [ReLU()],
+    "user": lambda: [Plain()],
+    "nested": lambda: [Sequential([Plain(), Sequential([Tanh(), Plain()])]), Plain()],
+    "composite": lambda: [Skip(Plain())],
+    "empty": lambda: [Sequential([])],
+}
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("inside", [False, True], ids=["flat", "first of a nested stack"])
+def test_accumulate_grads_skips_the_input_of_the_first_layer_with_parameters(before, inside):
+    first, second = Spy(3, 4, rng=0), Spy(4, 2, rng=1)
+    head = [Sequential([Sequential([*before(), first])])] if inside else [*before(), first]
+    stack = Sequential([*head, ReLU(), second])
+    stack(X)
+    stack.compute_backward(U)
+    assert (first.full, first.short, second.full, second.short) == (1, 0, 1, 0)
+    grads = [g.copy() for g in stack.get_params_and_grads()[1]]
+    plain = [f for f in stack.walk() if isinstance(f, Plain)]
+    calls = [f.calls for f in plain]
+    for g in stack.get_params_and_grads()[1]:
+        g.fill(0)
+    stack(X)
+    assert stack.accumulate_grads(U) is None
+    assert (first.full, first.short, second.full, second.short) == (1, 1, 2, 0)
+    assert [f.calls for f in plain] == calls
+    for a, b in zip(stack.get_params_and_grads()[1], grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.any()
+
+
+FIRST = {
+    "user": Scale,
+    "listed": lambda: Listed(3),
+    "lazy": Lazy,
+    "composite": lambda: Skip(Scale()),
+    "composite of a layer": lambda: Skip(Linear(3, 3, rng=2)),
+    "dense": lambda: Dense(3, 3),
+    "mul": Mul,
+}
+
+
+@pytest.mark.parametrize("make", FIRST.values(), ids=FIRST)
+def test_accumulate_grads_reaches_parameters_of_every_kind(make):
+    stack = Sequential([Plain(), make(), Tanh(), Linear(3, 2, rng=0)])
+    stack(X)
+    stack.compute_backward(U)
+    grads = [g.copy() for g in stack.get_params_and_grads()[1]]
+    for g in stack.get_params_and_grads()[1]:
+        g.fill(0)
+    stack(X)
+    stack.accumulate_grads(U)
+    for a, b in zip(stack.get_params_and_grads()[1], grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.any()
+
+
+class ScaledIdentity(Identity):
+    """A participant's subclass of a Function without parameters, which has one."""
+
+    def __init__(self):
+        self.k, self.grad_k = np.ones(1), np.zeros(1)
+
+    def compute_forward(self, x):
+        self.seen = x
+        return self.k * super().compute_forward(x)
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_k += (dObj_dOut * self.seen).sum()
+        return self.k * super().compute_backward(dObj_dOut)
+
+
+class ScaledTanh(Tanh):
+    def __init__(self):
+        self.k, self.grad_k = np.ones(1), np.zeros(1)
+
+    def compute_forward(self, x):
+        return super().compute_forward(self.k * x)
+
+    def compute_backward(self, dObj_dOut):
+        d = super().compute_backward(dObj_dOut)
+        self.grad_k += d.sum()
+        return self.k * d
+
+
+@pytest.mark.parametrize("first", [ScaledIdentity, ScaledTanh])
+def test_accumulate_grads_sees_parameters_that_a_subclass_adds(first):
+    stack = Sequential([first(), Linear(3, 2, rng=0)])
+    stack(X)
+    stack.accumulate_grads(U)
+    assert stack[0].grad_k.any()
+    assert stack[1].grad_weight.any()
+
+
+def test_the_summary_is_a_table_of_shapes_and_numbers_of_parameters():
+    model = mlp([3, 10, 2], output=Sigmoid, rng=0)
+    model.add(BatchNorm(2))
+    assert model.summary((5, 3)).splitlines() == [
+        "   Function       output   parameters",
+        "-------------------------------------",
+        "   input          (5, 3)",
+        "0  Linear(3, 10)  (5, 10)          40",
+        "1  ReLU()         (5, 10)           0",
+        "2  Linear(10, 2)  (5, 2)           22",
+        "3  Sigmoid()      (5, 2)            0",
+        "4  BatchNorm(2)   (5, 2)            4",
+        "-------------------------------------",
+        "   all                             66",
+    ]
+    assert model.training
+    assert model[4].num_batches_tracked == 0
+    with pytest.raises(ValueError, match=r"Linear\(3, 10\): expected \(..., 3\), got \(5, 4\)"):
+        model.summary((5, 4))
+
+
+def test_the_summary_of_a_stack_that_begins_with_an_embedding():
+    stack = Sequential([Sequential([Embedding(7, 2), Flatten()]), Linear(6, 1, rng=0)])
+    assert "0  Sequential([Embedding(7, 2), Flatten()])  (4, 6)           14" in stack.summary((4, 3)).splitlines()
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize("argument", [None, 3, Linear, Linear(2, 2), Sequential([])])
+def test_a_stack_of_what_is_no_list(argument):
+    with pytest.raises(TypeError, match=r"^Sequential: expected a list of Functions, got .*; write Sequential\(\[\.\.\.\]\)"):
+        Sequential(argument)
+
+
+@pytest.mark.parametrize("part", [None, "ReLU", np.tanh, 3.0, [ReLU()]])
+def test_a_part_that_is_no_function(part):
+    with pytest.raises(TypeError, match=r"^Sequential: expected a Function at position 1, got "):
+        Sequential([ReLU(), part])
+
+
+def test_a_class_instead_of_an_instance():
+    with pytest.raises(
+        TypeError, match=r"expected a Function at position 1, got <class .*Linear'>; make one first: Linear\(\.\.\.\)"
+    ):
+        Sequential([ReLU(), Linear])
+
+
+A = Linear(2, 2, rng=0)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda: [A, A],
+        lambda: [A, ReLU(), A],
+        lambda: [Sequential([A]), A],
+        lambda: [A, Sequential([ReLU(), Sequential([A])])],
+        lambda: [Sequential([A]), Sequential([A])],
+        lambda: [Skip(A), A],
+        lambda: [Skip(A), Skip(A)],
+    ],
+)
+def test_the_same_function_twice_is_refused_with_the_way_out(parts):
+    with pytest.raises(ValueError, match=r"^Sequential: Linear\(2, 2\) stands in it twice.*use shared_copy\(\)"):
+        Sequential(parts())
+    assert len(Sequential([A, A.shared_copy()])) == 2
+
+
+def test_a_failed_add_leaves_everything_as_it_was():
+    stack = Sequential([A, Sequential([ReLU()])])
+    optimizer = SGD(stack, lr=0.1, momentum=0.9)
+    before, state = list(stack), optimizer.state_dict()
+    for part, error in [
+        (A, ValueError),
+        (Sequential([Tanh(), A]), ValueError),
+        (stack, ValueError),
+        (None, TypeError),
+        (ReLU, TypeError),
+    ]:
+        with pytest.raises(error, match=r"^Sequential: "):
+            stack.add(part)
+        with pytest.raises(error, match=r"^Sequential: "):
+            Sequential([stack]).add(part)
+    assert list(stack) == before
+    assert optimizer.state_dict().keys() == state.keys()
+    inner = stack[1]
+    with pytest.raises(ValueError, match="stands in it twice"):
+        inner.add(inner)
+
+
+def test_backward_before_forward():
+    for stack in (mlp([3, 4, 2]), Sequential([Sequential([Square()])]), Sequential([Identity()])):
+        with pytest.raises(RuntimeError, match=r"\): compute_backward needs a compute_forward before it"):
+            stack.compute_backward(U)
+    with pytest.raises(RuntimeError, match="Linear"):
+        mlp([3, 4, 2]).accumulate_grads(U)
+
+
+def test_wrong_widths_name_the_layer():
+    with pytest.raises(ValueError, match=r"^Linear\(4, 2\): expected \(\.\.\., 4\), got \(5, 3\)"):
+        Sequential([Linear(3, 3), Linear(4, 2)])(X)
+
+
+# --- dtypes ---
+
+
+@given(st.sampled_from([np.float64, np.float32, np.float16, np.int64, np.int8, bool]), st.booleans())
+def test_a_float32_model_stays_float32_whatever_goes_in(dtype, nested):
+    model = mlp([3, 4, 2], activation=Tanh, output=Sigmoid, rng=0, dtype=np.float32)
+    if nested:
+        model = Sequential([Identity(), ReLU(), model])
+    y = model(X.astype(dtype))
+    assert y.dtype == np.float32
+    model.compute_backward(U)
+    assert {g.dtype for g in model.get_params_and_grads()[1]} == {np.dtype(np.float32)}

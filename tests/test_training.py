@@ -1,0 +1,271 @@
+"""`predict` leaves no trace, and `accuracy` counts right."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from participant import Scale, Skip
+
+from pancake import Function, Linear, ReLU, Sequential, Tanh, accuracy, mlp, predict
+
+X = np.random.default_rng(0).normal(size=(7, 3))
+U = np.random.default_rng(1).normal(size=(7, 2))
+
+
+class Mode(Function):
+    """Adds 100 in training, and counts its calls in an attribute."""
+
+    calls = 0
+
+    def compute_forward(self, x):
+        self.calls += 1
+        self.last = x
+        return x + 100 * self.training
+
+    def compute_backward(self, dObj_dOut):
+        return dObj_dOut
+
+
+def model_of(*more):
+    return Sequential([Linear(3, 4, rng=0), Skip(Scale()), *more, Tanh(), Sequential([Linear(4, 2, rng=1)])])
+
+
+@given(st.integers(1, 40), st.none() | st.integers(1, 50))
+def test_equals_the_model_in_evaluation_mode(rows, batch_size):
+    model = model_of(Mode())
+    x = np.random.default_rng(rows).normal(size=(rows, 3))
+    expected = model.eval()(x)
+    model.train()
+    np.testing.assert_allclose(predict(model, x, batch_size), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_default_blocks_give_the_same_as_one():
+    model = model_of()
+    x = np.random.default_rng(0).normal(size=(1300, 3))
+    np.testing.assert_allclose(predict(model, x), model(x), rtol=1e-12, atol=1e-15)
+    assert predict(model, x).flags.owndata
+    sizes = []
+
+    class Size(Mode):
+        def compute_forward(self, x):
+            sizes.append(len(x))
+            return x
+
+    predict(Size(), x, batch_size=600)
+    assert sizes == [600, 600, 100]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (5, 3), (5, 6, 3), (1, 1, 1, 3)])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_shapes(shape, batch_size):
+    model, x = Linear(3, 2, rng=0), np.random.default_rng(0).normal(size=shape)
+    y = predict(model, x, batch_size)
+    assert y.shape == (*shape[:-1], 2)
+    np.testing.assert_allclose(y, model(x), rtol=1e-12)
+
+
+def test_lists_integers_and_dtypes():
+    model = mlp([3, 2], rng=0, dtype=np.float32)
+    y = predict(model, [[1, 2, 3]] * 5, batch_size=2)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, model(np.array([[1, 2, 3]] * 5)), rtol=1e-6)
+
+
+def attributes_of(model):
+    """All attributes of all parts: the very same objects must be there afterwards."""
+    return [(part, dict(vars(part))) for part in model.walk()]
+
+
+def assert_same_attributes(before):
+    for part, attributes in before:
+        assert list(vars(part)) == list(attributes)
+        for name, value in attributes.items():
+            assert vars(part)[name] is value
+
+
+@pytest.mark.parametrize("rows", [7, 3, 100])
+@pytest.mark.parametrize("batch_size", [None, 2, 7])
+@pytest.mark.parametrize("training", [True, False])
+def test_leaves_modes_attributes_caches_and_gradients(rows, batch_size, training):
+    """Also where the shapes of both inputs are equal, so that a work array could be used again."""
+    model, twin = model_of(Mode()), model_of(Mode())
+    for m in (model, twin):
+        m[0].train(not training)
+        m[2].train(training)
+        m(X)
+        m.compute_backward(U)
+    before = attributes_of(model)
+    grads = [g.copy() for g in model.get_params_and_grads()[1]]
+    predict(model, np.full((rows, 3), 9.0), batch_size)
+    assert_same_attributes(before)
+    assert (model[0].training, model[2].training) == (not training, training)
+    for g, h in zip(model.get_params_and_grads()[1], grads, strict=True):
+        np.testing.assert_array_equal(g, h)
+    d = U[::-1].copy()
+    np.testing.assert_array_equal(model.compute_backward(d), twin.compute_backward(d))
+    for g, h in zip(model.get_params_and_grads()[1], twin.get_params_and_grads()[1], strict=True):
+        np.testing.assert_array_equal(g, h)
+
+
+def test_leaves_nothing_in_a_model_that_has_never_run():
+    model = model_of(Mode())
+    before = attributes_of(model)
+    predict(model, X)
+    assert_same_attributes(before)
+    with pytest.raises(RuntimeError, match="compute_backward needs a compute_forward before it"):
+        model[0].compute_backward(np.ones((7, 4)))
+
+
+class OwnCache(Scale):
+    """Keeps a dict in an attribute that the base class has too."""
+
+    def __init__(self):
+        super().__init__()
+        self._cache = {}
+
+    def compute_forward(self, x):
+        self._cache["x"] = x
+        return self.k * x
+
+
+def test_an_attribute_called_cache_is_the_participants_own():
+    np.testing.assert_array_equal(predict(OwnCache(), X), 0.5 * X)
+
+
+class Fails(Mode):
+    """Fails in the block that holds a 99."""
+
+    def compute_forward(self, x):
+        self.new_attribute = x
+        if (x == 99).any():
+            raise FloatingPointError("99")
+        return super().compute_forward(x)
+
+
+@pytest.mark.parametrize("error", [FloatingPointError, KeyboardInterrupt])
+def test_an_exception_leaves_everything_too(error):
+    class Interrupted(Fails):
+        def compute_forward(self, x):
+            try:
+                return super().compute_forward(x)
+            except FloatingPointError:
+                raise error from None
+
+    model = Sequential([Interrupted(), Linear(3, 2, rng=0)])
+    model(X)
+    before = attributes_of(model)
+    x = np.ones((6, 3))
+    x[4] = 99
+    with pytest.raises(error):
+        predict(model, x, batch_size=2)
+    assert_same_attributes(before)
+    with pytest.raises(ValueError, match="Linear"):
+        predict(model, np.ones((6, 2)))
+    assert_same_attributes(before)
+    assert model.training
+
+
+def test_a_million_rows_need_no_more_than_their_output():
+    model, x = mlp([2, 64, 64, 1], activation=Tanh, rng=0), np.ones((1_000_000, 2))
+    predict(model, x[:600])
+    tracemalloc.start()
+    try:
+        y = predict(model, x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert y.shape == (1_000_000, 1)
+    assert peak < y.nbytes + 2_000_000  # the activations of all rows at once would be 512 MB
+
+
+def test_a_model_without_a_row_for_each_row():
+    class Total(Mode):
+        def compute_forward(self, x):
+            return x.sum(axis=0)
+
+    with pytest.raises(ValueError, match=r"predict: expected the model to return a row for each of the 2 rows.*batch_size=7"):
+        predict(Total(), X, batch_size=2)
+    np.testing.assert_allclose(predict(Total(), X), X.sum(axis=0))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "2"])
+def test_bad_batch_sizes(batch_size):
+    with pytest.raises((TypeError, ValueError), match=r"^predict: expected batch_size "):
+        predict(model_of(), X, batch_size)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.zeros((0, 3)), ValueError, "Linear.*empty"),
+        (None, TypeError, "Linear.*real numbers"),
+        ([["a", "b", "c"]], TypeError, "Linear.*real numbers"),
+        ([[1, 2, 3], [1]], ValueError, "^predict: expected x to be an array, got rows of different lengths"),
+        (np.zeros((4, 2)), ValueError, r"^Linear\(3, 4\): expected \(\.\.\., 3\), got \(4, 2\)"),
+        (3.0, ValueError, "Linear"),
+    ],
+)
+def test_bad_inputs(x, error, message):
+    with pytest.raises(error, match=message):
+        predict(model_of(), x)
+
+
+@pytest.mark.parametrize("model", [None, np.tanh, Linear, [ReLU()]])
+def test_what_is_no_model(model):
+    with pytest.raises(TypeError, match=r"^predict: expected a Function, got "):
+        predict(model, X)
+
+
+# --- accuracy ---
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "expected"),
+    [
+        ([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]], [1, 0, 0, 0], 0.75),  # scores and classes
+        ([[0.1, 0.9], [0.8, 0.2]], [[1], [1]], 0.5),  # classes as a column
+        ([[0.1, 0.9], [0.8, 0.2]], [[0.0, 1.0], [0.9, 0.1]], 1.0),  # rows of probabilities
+        ([0.2, 0.5, 0.9, 0.4], [0, 1, 1, 1], 0.75),  # probabilities of class 1; one half is class 1
+        ([[0.2], [0.5], [0.9], [0.4]], [0, 1, 1, 1], 0.75),
+        ([0.2, 0.5, 0.9, 0.4], [[0], [1], [1], [1]], 0.75),
+        ([[0.2], [0.5]], [[0.0], [0.0]], 0.5),
+        ([2, 0, 1], [2, 1, 1], 2 / 3),  # classes themselves
+        ([True, False], [1, 1], 0.5),
+        ([[[0.1, 0.9], [0.8, 0.2]]], [[1, 1]], 0.5),  # (B, T, C) and (B, T)
+        ([[[-5.0, -9.0, -7.0]]], [[0]], 1.0),  # logits
+    ],
+)
+def test_accuracy(pred, target, expected):
+    result = accuracy(pred, target)
+    assert result == expected
+    assert type(result) is float
+    assert accuracy(np.array(pred), np.array(target)) == expected
+
+
+@given(st.integers(1, 20), st.integers(2, 5), st.integers(0, 100))
+def test_accuracy_against_a_loop(n, classes, seed):
+    rng = np.random.default_rng(seed)
+    scores, target = rng.normal(size=(n, classes)), rng.integers(0, classes, size=n)
+    right = sum(max(range(classes), key=lambda c: row[c]) == t for row, t in zip(scores, target, strict=True))
+    assert accuracy(scores, target) == pytest.approx(right / n)
+
+
+@pytest.mark.parametrize(
+    ("pred", "target"),
+    [
+        (np.zeros((4, 3)), np.zeros(3, int)),
+        (np.zeros((4, 3)), np.zeros((4, 2), int)),
+        (np.zeros(4), np.zeros(3, int)),
+        (np.zeros((4, 1)), np.zeros((3, 1), int)),
+        (np.zeros((0, 3)), np.zeros(0, int)),
+        (np.zeros(0), np.zeros(0)),
+        (np.zeros((2, 4, 3)), np.zeros(8, int)),
+    ],
+)
+def test_accuracy_of_what_does_not_fit(pred, target):
+    with pytest.raises(ValueError, match=r"^accuracy: expected scores .* for targets .*, got \("):
+        accuracy(pred, target)
