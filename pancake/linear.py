@@ -92,21 +92,24 @@ class Linear(Function):
         return {**super()._arguments(), "bias": self.bias is not None}
 
     def compute_forward(self, x: Any) -> Array:
-        work: _Work | None = self._views
-        if work is None or x.__class__ is not np.ndarray or x.shape != work.x.shape or x.dtype is not work.x.dtype:
-            work = self._prepare(x)
+        way: _Way | None = self._views
+        if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
+            x, way = self._prepare(x)
+        if way.beside_ones is None:
+            rows = x if x.ndim == 2 else x.reshape(-1, self.n_in)
         else:
-            work.x[...] = x
-        self._cache = work
-        y: Array = work.rows.dot(work.weight)
-        if work.bias is not None:
-            y += work.bias
-        return y if len(work.shape) == 2 else y.reshape(work.shape)
+            rows = way.beside_ones
+            way.of_x[...] = x
+        self._cache = rows, way
+        y: Array = way.weight.dot(rows.T).T if way.class_major else rows.dot(way.weight.T)
+        if way.bias is not None:
+            y += way.bias
+        return y if x.ndim == 2 else y.reshape(way.shape)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         dObj_dIn: Array = self._accumulate(dObj_dOut).dot(self.weight)
-        shape = self._cache.shape
-        return dObj_dIn if len(shape) == 2 else dObj_dIn.reshape(*shape[:-1], self.n_in)
+        shape = self._cache[1].x_shape
+        return dObj_dIn if len(shape) == 2 else dObj_dIn.reshape(shape)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Add to grad_weight and grad_bias only."""
@@ -114,58 +117,66 @@ class Linear(Function):
 
     def _accumulate(self, dObj_dOut: Any) -> Array:
         """Add to the gradients and return dObj_dOut as rows (N, O)."""
-        work: _Work | None = self._cache
-        if work is None:
+        if self._cache is None:
             self._no_forward()
+        rows: Array
+        way: _Way
+        rows, way = self._cache
         d: Array = dObj_dOut
-        if d.__class__ is not np.ndarray or d.shape != work.shape or d.dtype is not work.x.dtype:
-            d = self._upstream(d, work.shape, work.x.dtype)
-        if len(work.shape) != 2:
+        if d.__class__ is not np.ndarray or d.shape != way.shape or d.dtype is not way.dtype:
+            d = self._upstream(d, way.shape, way.dtype)
+        if d.ndim != 2:
             d = d.reshape(-1, self.n_out)
-        grad = work.grad
+        grad = way.grad
         if grad.size <= BLOCK:
-            grad += work.rows.T.dot(d)
+            grad += rows.T.dot(d)
         else:
             step = max(1, BLOCK // self.n_out)
             for i in range(0, len(grad), step):
-                grad[i : i + step] += work.rows[:, i : i + step].T.dot(d)
-        if work.grad_bias is not None:
-            grad_bias = work.grad_bias
-            grad_bias += d.sum(axis=0)
+                grad[i : i + step] += rows[:, i : i + step].T.dot(d)
+        if way.grad_bias is not None:
+            grad_bias = way.grad_bias
+            grad_bias += way.ones.dot(d)
         return d
 
-    def _prepare(self, x: Any) -> _Work:
-        """Check a new kind of input and find the way to compute with it."""
+    def _prepare(self, x: Any) -> tuple[Array, _Way]:
+        """The input as an array of the dtype of the weight, and how to compute with inputs of its shape."""
         x = self._floats(x).astype(self.weight.dtype, copy=False)
         if x.ndim == 0 or x.shape[-1] != self.n_in:
             hint = "; reshape(1, -1) makes one example of it, reshape(-1, 1) one feature" if x.ndim == 1 else ""
             raise ValueError(f"{self!r}: expected (..., {self.n_in}), got {x.shape}{hint}")
-        work: _Work | None = self._views
-        if work is not None and x.shape == work.x.shape:
-            work.x[...] = x
-            return work
-        self._views = None
-        shape = (*x.shape[:-1], self.n_out)
+        if self._views is None or self._views.x_shape != x.shape:
+            self._views = self._way(x)
+        return x, self._views
+
+    def _way(self, x: Array) -> _Way:
+        shape, n = (*x.shape[:-1], self.n_out), x.size // self.n_in
+        class_major = x.ndim == 2 and self.n_out <= 32 and 4 * self.n_out <= self.n_in
+        ones = np.ones(n, x.dtype)
         if x.size <= SMALL and x.ndim == 2 and self.bias is not None:
             runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
             # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row; in a copy of a
             # model that shares one of them with another Function they may lie apart
             if len(runs) == 1:
                 weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
-                rows = np.ones((len(x), self.n_in + 1), x.dtype)
-                rows[:, :-1] = x
-                self._views = work = _Work(rows[:, :-1], rows, weight, grad, None, None, shape)
-                return work
-        return _Work(x, x.reshape(-1, self.n_in), self.weight.T, self.grad_weight.T, self.bias, self.grad_bias, shape)
+                rows = np.ones((n, self.n_in + 1), x.dtype)
+                return _Way(x.shape, x.dtype, shape, weight.T, grad, None, None, ones, class_major, rows, rows[:, :-1])
+        return _Way(
+            x.shape, x.dtype, shape, self.weight, self.grad_weight.T, self.bias, self.grad_bias, ones, class_major, None, None
+        )
 
 
-class _Work(NamedTuple):
-    """What `Linear` computes with: y = rows weight + bias."""
+class _Way(NamedTuple):
+    """How `Linear` computes with inputs of one shape: y = rows weight^T + bias."""
 
-    x: Array  # the input; where it is small a view of `rows`, to be written to
-    rows: Array  # (N, I), or (N, I + 1) with a column of ones in place of the bias
-    weight: Array  # W^T (I, O), or (I + 1, O) with b as the last row
-    grad: Array  # the gradient of that
+    x_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]  # of the output
+    weight: Array  # (O, I), or (O, I + 1) with b as the last column
+    grad: Array  # the gradient of its transpose
     bias: Array | None
     grad_bias: Array | None
-    shape: tuple[int, ...]  # of the output
+    ones: Array  # (N,): their product with dObj_dOut is its sum, three times as fast
+    class_major: bool  # whether the output lies in memory as (O, N), in which losses reduce over classes fast
+    beside_ones: Array | None  # (N, I + 1), where the input is small: a column of ones in place of the bias
+    of_x: Any  # the view of it that takes the input

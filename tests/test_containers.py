@@ -229,7 +229,7 @@ def test_the_summary_is_a_table_of_shapes_and_numbers_of_parameters():
 
 def test_the_summary_of_a_stack_that_begins_with_an_embedding():
     stack = Sequential([Sequential([Embedding(7, 2), Flatten()]), Linear(6, 1, rng=0)])
-    assert "0  Sequential([Embedding(7, 2), Flatten()])  (4, 6)           14" in stack.summary((4, 3)).splitlines()
+    assert "0  Sequential([Embedding(7, 2), Flatten()])  (4, 6)          14" in stack.summary((4, 3)).splitlines()
 
 
 # --- errors ---

@@ -49,18 +49,18 @@ def params(model):
     return [p.copy() for p in model.get_params_and_grads()[0]]
 
 
-def assert_equal(arrays, others):
+def assert_equal(arrays, others, rounding=0.0):
     assert len(arrays) == len(others)
     for a, b in zip(arrays, others, strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
 
 
-def assert_same_state(optimizer, other):
+def assert_same_state(optimizer, other, rounding=0.0):
     a, b = optimizer.state_dict(), other.state_dict()
     assert a.keys() == b.keys()
     for key in a:
-        np.testing.assert_array_equal(a[key], b[key])
+        np.testing.assert_allclose(a[key], b[key], rtol=rounding, atol=rounding)
 
 
 # --- the rules, written out for one array at a time as in the papers ---
@@ -280,8 +280,11 @@ def test_copies_train_exactly_like_the_original_which_stays(make_model, make_opt
     assert all((p != q).any() for p, q in zip(params(twin), before, strict=True))
 
     train(model, optimizer, 3)
-    assert_equal(params(twin), params(model))
-    assert_same_state(twin_optimizer, optimizer)
+    # where one of the two arrays of a Linear belongs to another Function too, they may lie apart in the copy; products are
+    # then summed in another order
+    rounding = 1e-14 if "Tied" in repr(model) else 0.0
+    assert_equal(params(twin), params(model), rounding)
+    assert_same_state(twin_optimizer, optimizer, rounding)
 
 
 @pytest.mark.parametrize("steps", [0, 2])
