@@ -101,7 +101,13 @@ def test_runs_as_a_script_from_anywhere(path: Path, tmp_path: Path) -> None:
 def test_ctrl_c_is_clean(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-u", str(path), "--output", str(tmp_path / "late.png")]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "MPLBACKEND": "Agg"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        # tests that run in the background are started with the signal ignored, which children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # its work has begun
