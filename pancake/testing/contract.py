@@ -264,7 +264,7 @@ class _Contract:
             return
         trial = _Trial(expected.inputs, expected.upstream, outputs, second, [], [g / 2 for g in grads])
         if difference := self.differences(trial.results(), wanted):
-            yield f"{self.name}: a second backward does something else than the first: {difference}; does the first change the cache?"
+            yield f"{self.name}: a second backward does something else than the first: {difference}; is the cache changed?"
 
     def latest_forward(self) -> Iterator[str]:
         """Complain where backward does not refer to the latest forward."""
