@@ -84,6 +84,16 @@ CASES = {
     "Dropout": [("Dropout()", X), ("Dropout(p=0.2)", SEQUENCES)],
     "BatchNorm": [("BatchNorm(3)", X), ("BatchNorm(3, momentum=0.5, eps=0.1)", SEQUENCES)],
     "LayerNorm": [("LayerNorm(3)", X), ("LayerNorm(3, eps=0.1)", SEQUENCES)],
+    # recurrence; a cell has two inputs
+    "RNNCell": [("RNNCell(3, 2)", (X, STATE)), ("RNNCell(3, 2, activation='relu')", (X, STATE))],
+    "LSTMCell": [("LSTMCell(3, 2)", (X, (STATE, STATE[::-1].copy())))],
+    "GRUCell": [("GRUCell(3, 2)", (X, STATE))],
+    "Unrolled": [
+        ("Unrolled(RNNCell(3, 2))", SEQUENCES),
+        ("Unrolled(LSTMCell(3, 2), return_sequences=False)", SEQUENCES),
+        ("Unrolled(GRUCell(3, 2), reverse=True)", SEQUENCES),
+    ],
+    "Bidirectional": [("Bidirectional(GRUCell(3, 2), LSTMCell(3, 2))", SEQUENCES)],
     # losses
     "MeanSquaredError": [("MeanSquaredError()", X, POSITIVE), ("MeanSquaredError(reduction='sum')", X, POSITIVE)],
     "MeanAbsoluteError": [("MeanAbsoluteError()", X, POSITIVE), ("MeanAbsoluteError(reduction='none')", X, POSITIVE)],

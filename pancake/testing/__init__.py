@@ -1,8 +1,44 @@
-"""Proof that hand-written derivatives are right: gradient checks for Functions, losses, cells and stacks of them."""
+"""Proof that hand-written derivatives are right: gradient checks for Functions, losses, cells and stacks of them.
+
+`gradient_property` and `strategies` need hypothesis, the rest only NumPy.
+"""
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from pancake.testing.contract import check_function
 from pancake.testing.gradients import check_gradients, numerical_gradients
 from pancake.testing.report import ArrayReport, GradientReport
 from pancake.testing.subject import GradientError
 
-__all__ = ["ArrayReport", "GradientError", "GradientReport", "check_function", "check_gradients", "numerical_gradients"]
+if TYPE_CHECKING:
+    from pancake.testing import strategies
+    from pancake.testing.properties import gradient_property
+
+__all__ = [
+    "ArrayReport",
+    "GradientError",
+    "GradientReport",
+    "check_function",
+    "check_gradients",
+    "numerical_gradients",
+]
+if importlib.util.find_spec("hypothesis"):  # so that `from pancake.testing import *` works without
+    __all__ += ["gradient_property", "strategies"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("gradient_property", "strategies"):
+        raise AttributeError(f"module 'pancake.testing' has no attribute {name!r}")
+    try:
+        importlib.import_module("hypothesis")
+    except ImportError:
+        raise ImportError(f'pancake.testing.{name} needs hypothesis: pip install "pancake-nn[testing]"') from None
+    if name == "strategies":
+        return importlib.import_module("pancake.testing.strategies")
+    return importlib.import_module("pancake.testing.properties").gradient_property
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "gradient_property", "strategies"})

@@ -1,0 +1,229 @@
+"""The gradient of one array, as backward has it, against numbers: entry by entry, or along random directions."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pancake.testing import numerical
+from pancake.testing.evaluator import Evaluator
+from pancake.testing.numerical import Estimate, Line
+from pancake.testing.report import ArrayReport, Entry
+from pancake.testing.subject import Vector
+
+# Of so many doubtful entries of one array a closer look is taken. If all are wrong, so is what is far off by the first look.
+CLOSER = 64
+# Of an array too large for all entries, so many are drawn and checked before the directions.
+SAMPLE = 64
+# Bisection stops when it has found so many wrong entries, or tried so many directions.
+ENOUGH = 16
+BISECTIONS = 300
+
+
+@dataclass
+class Options:
+    """How to compare: the options of `check_gradients`."""
+
+    method: str
+    rtol: float
+    atol: float
+    kinks: str
+    max_entries: int
+    directions: int
+    rng: np.random.Generator
+
+
+class Comparison:
+    """One array: the gradient `b` from backward against numbers.
+
+    Attributes
+    ----------
+    n : ndarray
+        The numbers, nan where none were taken or none could be had.
+    report : ArrayReport
+    """
+
+    def __init__(self, name: str, array: Vector, b: Vector, evaluator: Evaluator, u: Vector, options: Options) -> None:
+        self.name, self.array, self.b, self.evaluator, self.u, self.options = name, array, b, evaluator, u, options
+        self.rtol = max(options.rtol, math.sqrt(evaluator.eps))  # more cannot be asked of float32
+        self.n = np.full(b.shape, np.nan)
+        self.report = ArrayReport(name, b.shape)
+        self.skipped: list[int] = []
+        self.seen = np.zeros(b.size, bool)
+        # What rounding in backward alone may leave of a gradient that is exactly 0.
+        self.rounding = evaluator.rounding * float(np.max(np.abs(u), initial=0.0))
+        if options.method == "complex" and self.complex_step is None:
+            function = evaluator.subject.name
+            raise ValueError(f"{function}: it does not compute with complex numbers in {name}; use method='auto'")
+
+    def run(self) -> None:
+        """Check all entries, or of a large array some entries and some directions."""
+        if self.array.size <= self.options.max_entries:
+            self.entries(range(self.array.size))
+            return
+        self.entries(sorted(self.options.rng.choice(self.array.size, min(SAMPLE, self.array.size), replace=False).tolist()))
+        if not self.report.wrong:
+            self.along_directions()
+
+    def again_at(self, evaluator: Evaluator, u: Vector, b: Vector) -> None:
+        """Check what was skipped once more at another point, off the kinks, and take over what is wrong there."""
+        array = next(array for name, array in evaluator.named_arrays() if name == self.name)
+        other = Comparison(self.name, array, b, evaluator, u, self.options)
+        if self.report.skipped_directions:
+            other.run()
+        else:
+            other.entries(self.skipped)
+        for entry in other.report.wrong:
+            self.report.wrong.append(Entry(entry.index, entry.backward, entry.numeric, entry.method + ", a little off a kink"))
+            self.b[entry.index], self.n[entry.index] = entry.backward, entry.numeric
+        if other.report.wrong and not self.report.skipped_directions:
+            self.report.skipped -= len(other.report.wrong)
+
+    @functools.cached_property
+    def complex_step(self) -> Callable[[int], Vector] | None:
+        """The complex step along an entry, where the method has it and the function takes complex numbers."""
+        return self.evaluator.complex_step(self.array) if self.options.method in ("auto", "complex") else None
+
+    # --- entry by entry ---
+
+    def entries(self, indices: Sequence[int]) -> None:
+        """Check some entries."""
+        first = {index: self.first(self.line(index), index) for index in indices}
+        doubtful = [i for i, estimate in first.items() if not self.is_right(float(self.b.flat[i]), estimate.value)]
+        estimates = dict(first)
+        order = self.options.rng.permutation(np.array(doubtful, int)).tolist()
+        for i in order[:CLOSER]:
+            estimates[i] = self.closer(self.line(i), i, first[i])
+        sizes = np.abs([*(estimate.value for estimate in estimates.values()), *self.n[np.isfinite(self.n)]])
+        floor = self.options.atol * float(np.max(sizes[np.isfinite(sizes)], initial=0.0))
+        all_wrong = all(self.verdict(i, estimates[i], floor) == "wrong" for i in order[:CLOSER])
+        for i in order[CLOSER:]:
+            off = abs(self.b.flat[i] - first[i].value)
+            if not (all_wrong and off > 1e-3 * max(abs(self.b.flat[i]), abs(first[i].value))):
+                estimates[i] = self.closer(self.line(i), i, first[i])
+        for i in indices:
+            self.count(i, estimates[i], self.verdict(i, estimates[i], floor))
+
+    def line(self, index: int) -> Line:
+        """The line along one entry."""
+        return self.evaluator.entry(self.array, index, self.u)
+
+    def first(self, line: Line, index: int) -> Estimate:
+        """The estimate that most entries need only."""
+        if self.options.method == "complex" and self.complex_step is not None:
+            return Estimate(float(self.u @ self.complex_step(index)), 0.0, False, numerical.COMPLEX)
+        if self.options.method == "central":
+            return Estimate(numerical.central(line), 0.0, False, numerical.CENTRAL)
+        return Estimate(numerical.five_point(line), 0.0, False, numerical.FIVE_POINT)
+
+    def closer(self, line: Line, index: int, first: Estimate) -> Estimate:
+        """A closer look at an entry that does not agree."""
+        best = numerical.extrapolated(line)
+        if best.kink or self.complex_step is None:
+            return best
+        exact = float(self.u @ self.complex_step(index))
+        agrees = abs(exact - best.value) <= 10 * best.error <= 1e-2 * abs(exact)
+        if self.options.method == "complex" and not agrees and abs(exact - best.value) > 100 * best.error:
+            raise ValueError(
+                f"{self.evaluator.subject.name}: the complex step is silently wrong in {self.name} ({exact:.6g}, a real "
+                f"difference gives {best.value:.6g}), as it is through abs, var or norm; use method='auto'"
+            )
+        return Estimate(exact, best.error, False, numerical.COMPLEX) if agrees else best
+
+    def is_right(self, b: float, value: float) -> bool:
+        """Whether the relative error is small enough."""
+        return bool(abs(b - value) <= self.rtol * max(abs(b), abs(value)))
+
+    def verdict(self, index: int, estimate: Estimate, floor: float) -> str:
+        """Call one entry right, skipped, inconclusive or wrong."""
+        b, value = float(self.b.flat[index]), estimate.value
+        if self.is_right(b, value):
+            return "right"
+        if estimate.kink:
+            return "skipped" if self.options.kinks == "skip" else "wrong"
+        if not math.isfinite(value) or not math.isfinite(self.array.flat[index]):
+            return "inconclusive"
+        return "inconclusive" if abs(b - value) <= max(floor, self.rounding, 10 * estimate.error) else "wrong"
+
+    def count(self, index: int, estimate: Estimate, verdict: str) -> None:
+        """Take a verdict into the report."""
+        report, b = self.report, float(self.b.flat[index])
+        self.n.flat[index] = estimate.value
+        self.seen[index] = True
+        report.checked += 1
+        if verdict == "right":
+            report.right += 1
+            report.methods[estimate.method] += 1
+            error = abs(b - estimate.value) / max(abs(b), abs(estimate.value), 1e-300)
+            report.largest_error = max(report.largest_error, error)
+        elif verdict == "skipped":
+            report.skipped += 1
+            self.skipped.append(index)
+        elif verdict == "inconclusive":
+            report.inconclusive += 1
+        else:
+            place = tuple(int(i) for i in np.unravel_index(index, self.b.shape))
+            method = f"{estimate.method}, at a kink" if estimate.kink else estimate.method
+            report.wrong.append(Entry(place, b, estimate.value, method))
+
+    # --- along directions ---
+
+    def along_directions(self) -> None:
+        """Check random directions through all entries; where one is off, look for the entries."""
+        everything = np.arange(self.array.size)
+        report = self.report
+        for _ in range(self.options.directions):
+            report.directions += 1
+            verdict, *astray = self.direction(everything)
+            if verdict == "right":
+                report.right_directions += 1
+            elif verdict == "skipped":
+                report.skipped_directions += 1
+            elif verdict == "wrong":
+                self.budget = BISECTIONS
+                self.bisect(everything)
+                if not report.wrong and abs(astray[0] - astray[1]) > self.rtol * astray[2]:
+                    report.wrong.append(Entry((), astray[0], astray[1], "along a random direction"))
+                if report.wrong:
+                    return
+
+    def direction(self, indices: NDArray[np.intp]) -> tuple[str, float, float, float]:
+        """Compare along a random direction through some entries: the verdict, what was expected, found, and could be at most."""
+        v = np.zeros(self.array.shape)
+        v.flat[indices] = self.options.rng.choice([-1.0, 1.0], indices.size) * 2.0 ** round(-0.5 * math.log2(indices.size))
+        line = self.evaluator.direction(self.array, v, self.u)
+        expected, size = float(np.sum(self.b * v)), float(np.sum(np.abs(self.b * v)))
+        if not math.isfinite(expected):
+            return "wrong", expected, math.nan, size
+        # Entries right by rtol may add up to rtol; a single wrong one among thousands shows only far below that.
+        enough = 1e-4 * self.rtol * size
+        found = numerical.five_point(line)
+        if abs(expected - found) <= enough:
+            return "right", expected, found, size
+        estimate = numerical.extrapolated(line)
+        off, doubt = abs(expected - estimate.value), 10 * estimate.error
+        if estimate.kink:
+            verdict = "skipped" if self.options.kinks == "skip" else "wrong"
+        elif off <= enough or off <= doubt <= 1e-2 * self.rtol * size:
+            verdict = "right"
+        else:
+            verdict = "wrong" if off > doubt else "inconclusive"
+        return verdict, expected, estimate.value, size
+
+    def bisect(self, indices: NDArray[np.intp]) -> None:
+        """Narrow down where a direction is off, until few entries are left to be checked one by one."""
+        if indices.size <= ENOUGH:
+            self.entries(indices[~self.seen[indices]].tolist())
+            return
+        half = indices.size // 2
+        for part in (indices[:half], indices[half:]):
+            if len(self.report.wrong) >= ENOUGH or self.budget <= 0:
+                return
+            self.budget -= 1
+            if self.direction(part)[0] == "wrong":
+                self.bisect(part)

@@ -1,0 +1,246 @@
+"""`gradient_property`: a property test of a layer class in one call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import hypothesis
+import numpy as np
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
+from hypothesis.strategies import SearchStrategy
+
+from pancake.losses import ElementwiseLoss, Loss
+from pancake.testing.contract import check_function
+from pancake.testing.inputs import batches
+from pancake.testing.recipes import LOSSES, SEEDS, WIDTHS, redraw_parameters
+from pancake.testing.strategies import targets_for
+from pancake.testing.subject import GradientError
+
+# What layers call the number of their input features; the first that the class takes gives the width of the input.
+WIDTH_NAMES = ["n_in", "in_features", "n_features", "num_features", "input_size", "input_dim", "in_dim", "features"]
+WIDTH_NAMES += ["n", "dim", "width", "size"]
+
+
+def gradient_property(
+    cls: Callable[..., Any],
+    *arguments: Any,
+    x: Any = None,
+    target: Any = None,
+    check: Callable[..., Any] = check_function,
+    **named: Any,
+) -> Callable[..., Any]:
+    """Make a property test of a class: whatever its arguments, its derivatives are right and its contract is kept.
+
+    The result is a test as it is::
+
+        test_my_layer = gradient_property(MyLayer, n_in=st.integers(1, 5), n_out=st.integers(1, 5))
+
+    and it decorates a test that asserts more, after the check, of the arguments `function`, `x` and `target` that it names::
+
+        @gradient_property(MyLayer, n_in=st.integers(1, 5), n_out=st.integers(1, 5))
+        def test_my_layer(function, x):
+            assert function(x).shape == (len(x), function.n_out)
+
+    pytest and unittest find it, also as a method; `hypothesis.settings` and `seed` apply to it. No deadline does, and
+    failing examples are not explained line by line. In every example the class is called with arguments drawn, then its
+    parameters are filled with odd tenths from -1.5 to 1.5 (0.1 to 1.5 where all were positive), since the ones and zeros
+    that parameters start from hide faults.
+
+    Parameters
+    ----------
+    cls : callable
+        The class, or a function that makes a layer, a loss, a cell or a stack. It needs no base of pancake.
+    *arguments, **named
+        What to call it with: strategies, or values. A class that takes `rng` and is given none gets rng=0. An argument that
+        is itself called x, target or check goes by position.
+    x : strategy or array_like or callable, optional
+        The input, or a function of the layer that returns it or a strategy of it: `x=lambda layer: sequences(layer.n_in)`.
+        Without it, `batches` as wide as the argument n_in (in_features, n_features, num_features, input_size, input_dim,
+        in_dim, features, n, dim, width, size) says, or of any width if there is none of these.
+    target : strategy or array_like or callable, optional
+        For a loss: the target, or a function of the prediction that returns it or a strategy of it:
+        `target=lambda pred: labels(pred.shape[-1], batch=len(pred))`. A subclass of a loss of pancake needs none.
+    check : callable
+        Called as check(function, x, target=target); `functools.partial(check_gradients, rtol=1e-4)` for other options.
+
+    Raises
+    ------
+    TypeError
+        If `cls` cannot be called with these arguments, or if it is a loss and there is no target.
+    GradientError
+        By the test: the report of the check for the smallest failing example.
+    """
+    _refuse(cls, arguments, named, target)
+    cases = _cases(cls, arguments, named, x, target)
+    return _property(cases, check, re.sub(r"\W", "_", f"gradients_of_{_name(cls)}"))
+
+
+def _refuse(cls: Any, arguments: tuple[Any, ...], named: dict[str, Any], target: Any) -> None:
+    """Raise now what would be raised in every example."""
+    if not callable(cls):
+        hint = f"; pass {type(cls).__name__}, and strategies for its arguments" if hasattr(cls, "compute_forward") else ""
+        raise TypeError(f"gradient_property: expected a class, got {cls!r}{hint}")
+    try:
+        inspect.signature(cls).bind(*arguments, **named)
+    except TypeError as error:
+        call = f"{_name(cls)}{inspect.signature(cls)}"
+        raise TypeError(f"gradient_property: {error}; pass a strategy for each argument of {call}") from None
+    backward = getattr(cls, "compute_backward", None)
+    if target is None and backward and len(inspect.signature(backward).parameters) == 1 and not _draws_targets(cls):
+        raise TypeError(
+            f"gradient_property: {_name(cls)}.compute_backward takes no dObj_dOut, so it is a loss; "
+            "pass target=, such as target=lambda pred: batches(pred.shape[1], batch=len(pred))"
+        )
+
+
+def _draws_targets(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, (*LOSSES, ElementwiseLoss))
+
+
+def _name(cls: Any) -> str:
+    return getattr(cls, "__name__", type(cls).__name__)
+
+
+@dataclass
+class _Case:
+    """What one example is about. It looks like the first arguments of the test."""
+
+    function: Any
+    call: str
+    x: Any
+    target: Any
+    width: str  # what gave the width of x, empty if the user did
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        target = "" if self.target is None else f", target={self.target!r}"
+        printer.text(f"{self.call}, x={self.x!r}{target}")
+
+    def run(self, check: Callable[..., Any]) -> GradientError | None:
+        """What the check complains about."""
+        try:
+            if self.target is None:
+                check(self.function, self.x)
+            else:
+                check(self.function, self.x, target=self.target)
+        except GradientError as error:
+            message, _, lines = str(error).partition("\n\nTo reproduce:")
+            if self.width and "compute_forward raised" in message:
+                message += f"\nThe input was drawn as a batch with {self.width}; pass x= to gradient_property for another input."
+            # the snippet knows only the repr of an object, and here the call is known
+            lines = re.sub(r"^function = .*$", lambda _: f"function = {self.call}", lines, count=1, flags=re.MULTILINE)
+            return GradientError(f"{message}\n\nTo reproduce:{lines}" if lines else message, error.report)
+        return None
+
+
+@st.composite
+def _cases(
+    draw: st.DrawFn, cls: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any], x: Any, target: Any
+) -> _Case:
+    def drawn(value: Any, *given: Any) -> Any:
+        value = value(*given) if given and callable(value) else value
+        return draw(value) if isinstance(value, SearchStrategy) else value
+
+    arguments = tuple(drawn(value) for value in arguments)
+    named = {name: drawn(value) for name, value in named.items()}
+    signature = inspect.signature(cls)
+    if "rng" in signature.parameters and "rng" not in signature.bind(*arguments, **named).arguments:
+        named["rng"] = 0  # an example that fails must fail again
+    bound = signature.bind(*arguments, **named)
+    call = f"{_name(cls)}({', '.join([*map(repr, arguments), *(f'{k}={v!r}' for k, v in named.items())])})"
+    try:
+        function = cls(*arguments, **named)
+    except Exception as error:
+        error.add_note(f"gradient_property drew the arguments: {call}")
+        raise
+    _redraw(function, draw(SEEDS))
+    bound.apply_defaults()
+    width = ""
+    if x is None and target is None and isinstance(function, Loss):
+        pred, target = draw(targets_for(function))
+        return _Case(function, call, pred, target, width)
+    if x is None:
+        name = next((n for n in WIDTH_NAMES if isinstance(bound.arguments.get(n), (int, np.integer))), None)
+        features = WIDTHS if name is None else bound.arguments[name]
+        width = f"{features} features, as {name} says" if name else f"any number of features, since {_name(cls)} takes no n_in"
+        x = batches(features)
+    x = drawn(x, function)
+    return _Case(function, call, x, drawn(target, x), width)
+
+
+def _redraw(function: Any, seed: int) -> None:
+    """Exchange the values that parameters start from, where there are parameters."""
+    if hasattr(function, "get_params_and_grads"):
+        with contextlib.suppress(Exception):  # the check says what is wrong with them
+            redraw_parameters(function, seed)
+
+
+def _property(
+    cases: SearchStrategy[_Case], check: Callable[..., Any], name: str, test: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The test of all cases, and after the check the test of the user, if there is one."""
+    parameters = list(inspect.signature(test).parameters.values()) if test else []
+    offered = [p.name for p in parameters if p.name in ("function", "x", "target")]
+    others = [p.name for p in parameters if p.name not in offered]
+
+    def one_example(*args: Any, function: _Case, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        complaint = function.run(check)
+        if complaint is not None:
+            raise complaint
+        if test is not None:
+            fixtures = dict(zip(others, args, strict=False)) | kwargs  # `self` may be among them
+            test(**fixtures, **{name: getattr(function, name) for name in offered})
+
+    if test is not None:
+        functools.update_wrapper(one_example, test)
+    else:
+        one_example.__name__ = one_example.__qualname__ = name
+    case = inspect.Parameter("function", inspect.Parameter.KEYWORD_ONLY, annotation=name)  # which tells examples on disk apart
+    vars(one_example)["__signature__"] = inspect.Signature([*(p for p in parameters if p.name in others), case])
+    all_examples = given(function=cases)(one_example)
+
+    @functools.wraps(all_examples)
+    def whole_property(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if test is None and len(args) == 1 and inspect.isfunction(args[0]):
+            return _property(cases, check, name, args[0])
+        # `settings`, `seed` and pytest leave marks on the outside, for the inside to read
+        vars(all_examples).update((k, v) for k, v in vars(whole_property).items() if k != "__wrapped__")
+        chosen = vars(all_examples)["_hypothesis_internal_use_settings"]
+        phases = [phase for phase in chosen.phases if phase != Phase.explain]
+        vars(all_examples)["_hypothesis_internal_use_settings"] = settings(chosen, deadline=None, phases=phases)
+        try:
+            all_examples(*args if test is not None else (), **kwargs)
+            return None
+        except GradientError as error:
+            found = error
+        except FlakyFailure as error:
+            if not isinstance(error.exceptions[0], GradientError):
+                raise
+            found = error.exceptions[0]
+            found.args = (f"{found}\n\nIt passed when run again: are there random numbers that neither rng nor a seed decides?",)
+        except Exception as error:
+            error.with_traceback(_theirs(error.__traceback__))
+            raise
+        raise GradientError(str(found), found.report)  # without its frames and its notes
+
+    return whole_property
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """The frames from the first one on that is not of hypothesis or of this module."""
+    own = (__file__, os.path.dirname(hypothesis.__file__))
+    rest = trace
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(own):
+        rest = rest.tb_next
+    return rest or trace

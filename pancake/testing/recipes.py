@@ -1,0 +1,352 @@
+"""How hypothesis makes each Function and each loss of the library, with what it takes: one line a class.
+
+A new class needs a line in one of the tables; until it has one, the tests fail with the line to add.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.strategies import SearchStrategy
+
+from pancake.activations import (
+    ELU,
+    GELU,
+    SELU,
+    HardTanh,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from pancake.branches import Add, Concatenate, Multiply, Residual
+from pancake.containers import Identity, Sequential
+from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
+from pancake.embedding import Embedding
+from pancake.flat import Array
+from pancake.function import Function
+from pancake.gru import GRUCell
+from pancake.linear import Linear
+from pancake.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    NegativeLogLikelihood,
+)
+from pancake.lstm import LSTMCell
+from pancake.normalization import BatchNorm, Dropout, LayerNorm
+from pancake.products import AddBias, MatMul
+from pancake.recurrent import Bidirectional, Unrolled
+from pancake.rnn import RNNCell
+from pancake.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.testing.inputs import Shape, arrays, batches, labels, labels_of, rows_of, sequences, tenths
+
+SEEDS = st.integers(0, 2**16)
+WIDTHS = st.integers(1, 4)
+# With at least one axis, of any number of axes, and matrices before all others, since they are the easiest to read.
+FEATURES: SearchStrategy[Array] = (
+    batches(WIDTHS) | sequences(st.integers(1, 3)) | arrays(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
+)
+ANY = FEATURES | arrays(st.just(()))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to draw a Function of one class.
+
+    Attributes
+    ----------
+    function : callable
+        For an input x the strategy of Functions that take it; `st.nothing()` if none does.
+    x : strategy
+        Inputs. A cell, which takes (x_t, state), has tuples here.
+    """
+
+    function: Callable[[Any], SearchStrategy[Function]]
+    x: SearchStrategy[Any] = FEATURES
+
+
+def _if(condition: bool, function: SearchStrategy[Function]) -> SearchStrategy[Function]:
+    return function if condition else st.nothing()
+
+
+def _shapes_like(x: Array) -> SearchStrategy[Shape]:
+    """Shapes of as many entries as x has."""
+    divisors = [n for n in range(1, x.size + 1) if x.size % n == 0]
+    return st.sampled_from([(x.size,), (-1,), *((n, x.size // n) for n in divisors), *((-1, n, 1) for n in divisors)])
+
+
+def _even_tenths_beside(x: Array) -> SearchStrategy[Array]:
+    """Even tenths of a shape that broadcasts to that of x."""
+    shapes = [x.shape[i:] for i in range(x.ndim + 1)]
+    return st.sampled_from(shapes).flatmap(lambda shape: tenths(shape, -10, 10, lambda k: np.asarray(2 * k / 10)))
+
+
+def _axes(x: Array) -> SearchStrategy[Any]:
+    """None, one axis of x, or several."""
+    several = st.lists(st.integers(0, x.ndim - 1), unique=True, max_size=x.ndim).map(tuple) if x.ndim else st.just(())
+    return st.none() | several | (_axis(x) if x.ndim else st.nothing())
+
+
+def _axis(x: Array) -> SearchStrategy[int]:
+    return st.integers(-x.ndim, x.ndim - 1)
+
+
+def _cells(x: Array) -> SearchStrategy[Function]:
+    """Cells for sequences x."""
+    n_in, n_hidden = st.just(x.shape[-1]), st.integers(1, 2)
+    return (
+        st.builds(RNNCell, n_in, n_hidden, _rnn_activation, rng=SEEDS)
+        | st.builds(LSTMCell, n_in, n_hidden, rng=SEEDS)
+        | st.builds(GRUCell, n_in, n_hidden, rng=SEEDS)
+    )
+
+
+def _steps(arrays_in_state: int) -> SearchStrategy[Any]:
+    """Inputs of a cell, pairs (x_t, state) where the state is an array (B, H), or a tuple of several."""
+
+    def of_shapes(sizes: tuple[int, int, int]) -> SearchStrategy[Any]:
+        batch, n_in, n_hidden = sizes
+        state = [arrays((batch, n_hidden))] * arrays_in_state
+        return st.tuples(arrays((batch, n_in)), state[0] if len(state) == 1 else st.tuples(*state))
+
+    return st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)).flatmap(of_shapes)
+
+
+_short = sequences(st.integers(1, 2), batch=st.integers(1, 3))
+_rnn_activation = st.sampled_from(["tanh", "relu", "sigmoid"])
+_slopes, _inits = st.sampled_from([0.01, 0.3, -0.5]), st.sampled_from(["he_normal", "glorot_uniform"])
+_positive = arrays(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), low=0.3, high=3)
+
+# --- pieces of recipes ---
+
+
+def redraw_parameters(function: Any, seed: int) -> None:
+    """Fill the parameters with odd tenths from -1.5 to 1.5, or 0.1 to 1.5 where all were positive."""
+    rng = np.random.default_rng(seed)
+    for p in function.get_params_and_grads()[0]:
+        tenths = (2 * rng.integers(-8, 8, p.shape) + 1) / 10
+        p[...] = np.abs(tenths) if (p > 0).all() else tenths
+
+
+@st.composite
+def parts(draw: st.DrawFn, x: Array, depth: int, table: Mapping[type[Function], Recipe]) -> Function:
+    """A Function that takes x: one from the table or, where some depth is left, now and then a container."""
+    if depth and draw(st.integers(0, 3)) == 3:
+        return draw(CONTAINERS[draw(st.sampled_from([*CONTAINERS]))](x, depth - 1))
+    strategy = table[draw(st.sampled_from([*table]))].function(x)
+    function: Function = draw(st.builds(Identity) if strategy.is_empty else strategy)
+    redraw_parameters(function, draw(SEEDS))
+    return function
+
+
+@st.composite
+def chains(draw: st.DrawFn, x: Array, depth: int, n_out: int | None = None) -> Function:
+    """One or a few Functions one after another that take x, keep its leading axes, and end with `n_out` features."""
+    chain, y = Sequential([]), x
+    y = append(draw, chain, parts(y, depth, LAYERS), y)
+    if draw(st.booleans()):
+        y = append(draw, chain, parts(y, depth, LAYERS), y)
+    if n_out is not None:
+        end_with(draw, chain, y, n_out)
+    return chain[0] if len(chain) == 1 else chain
+
+
+@st.composite
+def branches(draw: st.DrawFn, x: Array, depth: int) -> list[Function]:
+    """Chains that take x and end with equally many features."""
+    n_out = draw(WIDTHS)
+    return draw(st.lists(chains(x, depth, n_out), min_size=1, max_size=3))
+
+
+def append(draw: st.DrawFn, stack: Sequential, parts: SearchStrategy[Function], x: Array) -> Array:
+    """Draw a part that takes x, append it, and return what it makes of x; drop it if that is too large to be checked well."""
+    part = draw(parts)
+    with np.errstate(all="ignore"):
+        y: Array = copy.deepcopy(part).compute_forward(x)
+    if y.size > 100 or not np.abs(y).max() < 20:
+        return x
+    stack.add(part)
+    return y
+
+
+def end_with(draw: st.DrawFn, stack: Sequential, y: Array, n_out: int) -> None:
+    """Append a `Linear` if the features are not `n_out` already."""
+    if y.shape[-1] != n_out:
+        linear = draw(st.builds(Linear, st.just(y.shape[-1]), st.just(n_out), rng=SEEDS))
+        redraw_parameters(linear, draw(SEEDS))
+        stack.add(linear)
+
+
+# --- Functions ---
+
+# How to draw every Function of the library. Those that keep all axes but the last may stand anywhere in a stack, ...
+LAYERS: dict[type[Function], Recipe] = {
+    Linear: Recipe(lambda x: st.builds(Linear, st.just(x.shape[-1]), WIDTHS, bias=st.booleans(), init=_inits, rng=SEEDS)),
+    MatMul: Recipe(lambda x: st.builds(MatMul, st.just(x.shape[-1]), WIDTHS, rng=SEEDS)),
+    AddBias: Recipe(lambda x: st.builds(AddBias, st.just(x.shape[-1]))),
+    Identity: Recipe(lambda x: st.builds(Identity), ANY),
+    Sigmoid: Recipe(lambda x: st.builds(Sigmoid), ANY),
+    Tanh: Recipe(lambda x: st.builds(Tanh), ANY),
+    ReLU: Recipe(lambda x: st.builds(ReLU), ANY),
+    HardTanh: Recipe(lambda x: st.builds(HardTanh), ANY),
+    LeakyReLU: Recipe(lambda x: st.builds(LeakyReLU, _slopes), ANY),
+    PReLU: Recipe(lambda x: st.builds(PReLU, st.sampled_from([1, x.shape[-1]]), _slopes)),
+    ELU: Recipe(lambda x: st.builds(ELU, st.sampled_from([1.0, 0.3, 2.0])), ANY),
+    SELU: Recipe(lambda x: st.builds(SELU), ANY),
+    GELU: Recipe(lambda x: st.builds(GELU, st.sampled_from(["none", "tanh"])), ANY),
+    SiLU: Recipe(lambda x: st.builds(SiLU), ANY),
+    Mish: Recipe(lambda x: st.builds(Mish), ANY),
+    Softplus: Recipe(lambda x: st.builds(Softplus, st.sampled_from([1.0, 0.5, 3.0])), ANY),
+    Softsign: Recipe(lambda x: st.builds(Softsign), ANY),
+    Softmax: Recipe(lambda x: st.builds(Softmax, _axis(x))),
+    LogSoftmax: Recipe(lambda x: st.builds(LogSoftmax, _axis(x))),
+    Square: Recipe(lambda x: st.builds(Square), ANY),
+    Mul: Recipe(lambda x: st.builds(Mul, st.sampled_from([1.0, -0.7, 2.0])), ANY),
+    Negate: Recipe(lambda x: st.builds(Negate), ANY),
+    Subtract: Recipe(lambda x: st.builds(Subtract, _even_tenths_beside(x)), ANY),
+    Exp: Recipe(lambda x: st.builds(Exp), ANY),
+    Abs: Recipe(lambda x: st.builds(Abs), ANY),
+    Clip: Recipe(lambda x: st.builds(Clip, st.sampled_from([-1.0, None, 0.4]), st.sampled_from([1.0, None, 0.6])), ANY),
+    Dropout: Recipe(lambda x: st.builds(Dropout, st.sampled_from([0.5, 0.2, 0.0, 1.0]), rng=SEEDS), ANY),
+    BatchNorm: Recipe(
+        lambda x: _if(x.size > x.shape[-1], st.builds(BatchNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
+        batches(WIDTHS, batch=st.integers(2, 4)) | sequences(WIDTHS, time=st.integers(2, 4)),
+    ),
+    LayerNorm: Recipe(lambda x: st.builds(LayerNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
+}
+# ... so may those that are made of such, nested to some depth, ...
+CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]]] = {
+    Residual: lambda x, depth: st.builds(Residual, chains(x, depth, n_out=x.shape[-1])),
+    Add: lambda x, depth: st.builds(Add, branches(x, depth)),
+    Multiply: lambda x, depth: st.builds(Multiply, branches(x, depth)),
+    Concatenate: lambda x, depth: st.builds(Concatenate, st.lists(chains(x, depth), min_size=1, max_size=3)),
+    Sequential: lambda x, depth: st.builds(Sequential, st.lists(chains(x, depth, n_out=x.shape[-1]), max_size=2)),
+}
+# ... others, which need or change other axes, only where nothing has to fit beside them, ...
+OTHERS: dict[type[Function], Recipe] = {
+    Sum: Recipe(lambda x: st.builds(Sum, _axes(x)), ANY),
+    Mean: Recipe(lambda x: st.builds(Mean, _axes(x)), ANY),
+    Flatten: Recipe(lambda x: st.builds(Flatten)),
+    Reshape: Recipe(lambda x: st.builds(Reshape, _shapes_like(x)), ANY),
+    Transpose: Recipe(lambda x: st.builds(Transpose, st.permutations(range(x.ndim)).map(tuple)), ANY),
+    Expand: Recipe(lambda x: st.builds(Expand, st.integers(-x.ndim - 1, x.ndim), WIDTHS), ANY),
+    Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), _short),
+    Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), _short),
+}
+# ... those of integers only at the beginning, ...
+OF_INTEGERS: dict[type[Function], Recipe] = {
+    Embedding: Recipe(
+        lambda x: st.builds(Embedding, st.integers(int(x.max()) + 1, 6), WIDTHS, rng=SEEDS),
+        labels(5) | labels(5, time=st.integers(1, 3)),
+    ),
+}
+# These stand in no stack: they do not take every number, or combine branches along another axis, ...
+ALONE: dict[type[Function], Recipe] = {
+    Log: Recipe(lambda x: st.builds(Log), _positive),
+    Power: Recipe(
+        lambda x: st.builds(Power, st.sampled_from([2, 3, 1, 0, -1, -2] if x.min() < 0 else [0.5, 1.5, -0.5, 2, -1])),
+        ANY | _positive,
+    ),
+    Concatenate: Recipe(
+        lambda x: CONTAINERS[Concatenate](x, 1) | st.builds(Concatenate, branches(x, 1), st.integers(-x.ndim, x.ndim - 1))
+    ),
+}
+# ... and cells, which take (x_t, state), only as parts of `Unrolled` and `Bidirectional`.
+CELLS: dict[type[Function], Recipe] = {
+    RNNCell: Recipe(
+        lambda x: st.builds(RNNCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), _rnn_activation, rng=SEEDS), _steps(1)
+    ),
+    LSTMCell: Recipe(
+        lambda x: st.builds(LSTMCell, st.just(x[0].shape[-1]), st.just(x[1][0].shape[-1]), rng=SEEDS),
+        _steps(2),
+    ),
+    GRUCell: Recipe(lambda x: st.builds(GRUCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), rng=SEEDS), _steps(1)),
+}
+
+
+# --- losses ---
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """How to draw a loss of one class.
+
+    Attributes
+    ----------
+    loss : strategy of losses
+    pred : callable
+        For a loss the strategy of predictions.
+    target : callable
+        For a loss and a prediction the strategy of targets.
+    """
+
+    loss: SearchStrategy[Loss]
+    pred: Callable[[Any], SearchStrategy[Array]]
+    target: Callable[[Any, Array], SearchStrategy[Array]]
+
+
+def _any(loss: Loss) -> SearchStrategy[Array]:
+    return ANY
+
+
+def _like(loss: Loss, pred: Array) -> SearchStrategy[Array]:
+    """Even tenths, so that no target equals a prediction."""
+    return tenths(pred.shape, -10, 10, lambda k: np.asarray(2 * k / 10))
+
+
+def _classes(loss: Any) -> SearchStrategy[Array]:
+    """Predictions for as many classes as there are class weights."""
+    if loss.class_weight is None:
+        return FEATURES
+    classes = len(loss.class_weight)
+    return batches(classes) | sequences(classes) | arrays((classes,))
+
+
+def _labels_or_probabilities(loss: Loss, pred: Array) -> SearchStrategy[Array]:
+    return labels_of(pred.shape[:-1], pred.shape[-1]) | rows_of(pred.shape)
+
+
+_reduction = st.sampled_from(["mean", "sum", "none"])
+_class_weight = st.none() | batches(st.integers(1, 4), batch=1, low=0.1).map(lambda rows: rows[0])
+
+LOSSES: dict[type[Loss], LossRecipe] = {
+    MeanSquaredError: LossRecipe(st.builds(MeanSquaredError, reduction=_reduction), _any, _like),
+    MeanAbsoluteError: LossRecipe(st.builds(MeanAbsoluteError, reduction=_reduction), _any, _like),
+    Huber: LossRecipe(st.builds(Huber, st.sampled_from([1.0, 0.4, 2.0]), reduction=_reduction), _any, _like),
+    Hinge: LossRecipe(
+        st.builds(Hinge, reduction=_reduction),
+        _any,
+        lambda loss, pred: tenths(pred.shape, 0, 1, lambda k: np.asarray(2.0 * k - 1)),
+    ),
+    BinaryCrossEntropy: LossRecipe(
+        st.builds(BinaryCrossEntropy, st.booleans(), reduction=_reduction),
+        lambda loss: ANY if loss.from_logits else arrays(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), low=0, high=1),
+        lambda loss, pred: tenths(pred.shape, 0, 5, lambda k: np.asarray(2 * k / 10)),
+    ),
+    CrossEntropy: LossRecipe(
+        st.builds(CrossEntropy, st.sampled_from([0.0, 0.1, 1.0]), _class_weight, reduction=_reduction),
+        _classes,
+        _labels_or_probabilities,
+    ),
+    NegativeLogLikelihood: LossRecipe(
+        st.builds(NegativeLogLikelihood, _class_weight, reduction=_reduction), _classes, _labels_or_probabilities
+    ),
+}

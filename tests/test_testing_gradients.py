@@ -1,0 +1,462 @@
+"""`check_gradients` and `numerical_gradients`: their options, what they refuse, and that they leave no trace."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from gallery import wrong
+from gallery.right import Map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pancake as pk
+from pancake.testing import GradientError, check_gradients, numerical_gradients
+from pancake.testing.numerical import Line, extrapolated, five_point
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+
+
+class Spoilt(wrong.Dense):
+    """The gradient of one weight is a tenth too large."""
+
+    def of_weight(self, dz):
+        g = super().of_weight(dz)
+        g[1, 2] *= 1.1
+        return g
+
+
+# --- what is checked ---
+
+
+def test_all_names_are_those_of_state_dict_and_x():
+    report = check_gradients(pk.mlp([3, 4, 2], rng=0), X)
+    assert [array.name for array in report.arrays] == ["x", "0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(array.right == array.size for array in report.arrays)
+
+
+@pytest.mark.parametrize(
+    ("wrt", "names"),
+    [
+        ("all", ["x", "weight", "bias"]),
+        ("input", ["x"]),
+        ("params", ["weight", "bias"]),
+        ("bias", ["bias"]),
+        (["bias", "x"], ["bias", "x"]),
+    ],
+)
+def test_wrt_chooses(wrt, names):
+    assert [array.name for array in check_gradients(wrong.Dense(), X, wrt=wrt).arrays] == names
+
+
+@pytest.mark.parametrize("wrt", ["input", "bias", ["x", "bias"]])
+def test_wrt_leaves_out_what_is_wrong(wrt):
+    check_gradients(Spoilt(), X, wrt=wrt)
+    with pytest.raises(GradientError, match=r"weight\[1, 2\]"):
+        check_gradients(Spoilt(), X, wrt="weight")
+
+
+def test_a_parameter_called_x_is_told_from_the_input():
+    class Sum(pk.Function):
+        def __init__(self):
+            self.x, self.grad_x = np.ones(3), np.zeros(3)
+
+        def compute_forward(self, x):
+            self.given = x
+            return x * self.x
+
+        def compute_backward(self, dObj_dOut):
+            self.grad_x += (dObj_dOut * self.given).sum(axis=0)
+            return dObj_dOut * self.x
+
+    assert [array.name for array in check_gradients(Sum(), X).arrays] == ["x", "parameter x"]
+
+
+def test_integer_inputs_are_not_differentiated():
+    embedding = pk.Sequential([wrong.Dense()])
+    with pytest.raises(ValueError, match="integers are not differentiated"):
+        check_gradients(embedding, np.ones((2, 3), int), wrt="input")
+    report = check_gradients(embedding, np.ones((2, 3), int))
+    assert [array.name for array in report.arrays] == ["0.weight", "0.bias"]
+
+
+@pytest.mark.parametrize("rng", [0, 7, None, np.random.default_rng(3)])
+def test_the_spoilt_entry_is_found_whatever_the_seed(rng):
+    with pytest.raises(GradientError) as caught:
+        check_gradients(Spoilt(), X, rng=rng)
+    weight = caught.value.report.arrays[1]
+    assert [entry.index for entry in weight.wrong] == [(1, 2)]
+    assert weight.wrong[0].backward == pytest.approx(1.1 * weight.wrong[0].numeric, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_report():
+    first, second = (check_gradients(pk.mlp([3, 4, 2], rng=0), X, rng=5) for _ in range(2))
+    assert first == second
+    assert first != check_gradients(pk.mlp([3, 4, 2], rng=0), X, rng=6)
+
+
+# --- methods ---
+
+
+@pytest.mark.parametrize("method", ["auto", "complex", "five-point", "central"])
+def test_every_method_passes_the_right_and_finds_the_wrong(method):
+    report = check_gradients(wrong.Dense(), X, method=method)
+    used = {"auto": "five-point", "complex": "complex step"}.get(method, method)
+    assert all(set(array.methods) == {used} for array in report.arrays)
+    with pytest.raises(GradientError, match=r"Spoilt\.weight\[1, 2\]"):
+        check_gradients(Spoilt(), X, method=method)
+
+
+def test_the_complex_step_is_exact():
+    report = check_gradients(wrong.Dense(), X, method="complex")
+    assert all(array.largest_error < 1e-13 for array in report.arrays)
+
+
+def test_complex_is_refused_where_the_function_does_not_compute_with_complex_numbers():
+    with pytest.raises(ValueError, match="does not compute with complex numbers in x; use method='auto'"):
+        check_gradients(pk.ReLU(), X, method="complex")
+
+
+class Silent(pk.Function):
+    """A right Function of which the complex step sees only a part: y = f(x) + x."""
+
+    def __init__(self, f, df):
+        self.f, self.df = f, df
+
+    def compute_forward(self, x):
+        self.x = x
+        return self.f(x) + x
+
+    def compute_backward(self, dObj_dOut):
+        return dObj_dOut * (self.df(self.x) + 1)
+
+
+SILENT = {
+    "abs": Silent(np.abs, np.sign),
+    "sigmoid by abs": Silent(lambda x: np.exp(-np.abs(x)), lambda x: -np.sign(x) * np.exp(-np.abs(x))),
+    "var": Silent(lambda x: 0 * x + np.var(x, axis=1, keepdims=True), None),
+    "norm": Silent(lambda x: 0 * x + np.linalg.norm(x, axis=1, keepdims=True), None),
+    "real part": Silent(lambda x: np.real(x) ** 3, lambda x: 3 * x**2),
+}
+SILENT["var"].compute_backward = lambda d: d + d.sum(axis=1, keepdims=True) * 2 / 3 * (X - X.mean(axis=1, keepdims=True))
+SILENT["norm"].compute_backward = lambda d: d + d.sum(axis=1, keepdims=True) * X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_a_complex_step_that_is_silently_wrong_is_never_believed(name):
+    assert all(array.right == array.size for array in check_gradients(SILENT[name], X).arrays)
+    with pytest.raises(ValueError, match="the complex step is silently wrong in x"):
+        check_gradients(SILENT[name], X, method="complex")
+
+
+def test_a_wrong_gradient_that_agrees_with_a_silently_wrong_complex_step_is_found():
+    ignores_abs = Silent(np.abs, np.zeros_like)
+    with pytest.raises(GradientError, match=r"x\[\d, \d\]: backward") as caught:
+        check_gradients(ignores_abs, X)
+    assert len(caught.value.report.arrays[0].wrong) == X.size
+    assert {entry.method for entry in caught.value.report.arrays[0].wrong} == {"extrapolated"}
+
+
+# --- verdicts ---
+
+
+def test_rtol_decides():
+    check_gradients(Spoilt(), X, rtol=0.2)
+    with pytest.raises(GradientError):
+        check_gradients(Spoilt(), X, rtol=0.05)
+
+
+@pytest.mark.parametrize("tiny", [1e-4, 1e-6])
+def test_a_tiny_gradient_that_is_all_wrong_beside_large_ones_is_wrong(tiny):
+    slopes = np.array([1.0, 1.0, tiny])
+    f = Map(lambda x: x * slopes, lambda x: slopes * [1, 1, 2])
+    with pytest.raises(GradientError) as caught:
+        check_gradients(f, X)
+    assert {entry.index[1] for entry in caught.value.report.arrays[0].wrong} == {2}
+
+
+def test_below_atol_it_is_inconclusive_and_never_right():
+    slopes = np.array([1.0, 1.0, 1e-9])
+    report = check_gradients(Map(lambda x: x * slopes, lambda x: slopes * [1, 1, 2]), X)
+    assert (report.arrays[0].right, report.arrays[0].inconclusive) == (8, 4)
+    assert "4 inconclusive" in report.summary()
+    with pytest.raises(GradientError):
+        check_gradients(Map(lambda x: x * slopes, lambda x: slopes * [1, 1, 2]), X, atol=1e-12)
+
+
+def test_kinks_are_skipped_and_counted_or_refused():
+    x = np.array([[0.0, 1.0, -1.0], [2.0, 0.0, 0.0]])
+    report = check_gradients(pk.ReLU(), x)
+    assert (report.arrays[0].right, report.arrays[0].skipped) == (3, 3)
+    assert "3 skipped at kinks" in report.summary()
+    with pytest.raises(GradientError, match="at a kink") as caught:
+        check_gradients(pk.ReLU(), x, kinks="error")
+    assert [entry.index for entry in caught.value.report.arrays[0].wrong] == [(0, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("distance", 10.0 ** -np.arange(1, 9))
+def test_close_to_a_kink_the_right_slope_is_found(distance):
+    x = np.array([[distance, -distance, 1.0]])
+    report = check_gradients(pk.ReLU(), x)
+    assert report.arrays[0].right == 3
+    wrong_beyond = Map(lambda x: np.maximum(x, 0), lambda x: 0.5 * (x > 0))
+    with pytest.raises(GradientError) as caught:
+        check_gradients(wrong_beyond, x)
+    assert [entry.index for entry in caught.value.report.arrays[0].wrong] == [(0, 0), (0, 2)]
+
+
+def test_what_a_kink_hides_is_found_beside_it():
+    with pytest.raises(GradientError, match=r"a little off a kink\); .* entries of x wrong"):
+        check_gradients(Map(lambda x: np.maximum(x, 0), lambda x: 2.0 * (x > 0)), np.zeros((3, 3)))
+
+
+def test_nan_for_a_finite_input_is_an_error_and_infinity_is_not():
+    with pytest.raises(GradientError, match=r"returned nan for a finite input \(1 of 3 entries\)"):
+        check_gradients(Map(np.log, lambda x: 1 / x), np.array([1.0, -1.0, 2.0]))
+    report = check_gradients(Map(np.log, lambda x: 1 / x), np.array([1.0, 0.0, 2.0]))
+    assert (report.arrays[0].right, report.arrays[0].inconclusive) == (2, 1)
+    report = check_gradients(Map(np.tanh, lambda x: 1 - np.tanh(x) ** 2), np.array([1.0, np.nan]))
+    assert (report.arrays[0].right, report.arrays[0].inconclusive) == (1, 1)
+
+
+def test_a_gradient_that_is_not_finite_is_wrong():
+    with pytest.raises(GradientError, match=r"x\[0, 1\]: backward nan, numeric .*; backward is not finite"):
+        check_gradients(Map(np.tanh, lambda x: np.where(x == X[0, 1], np.nan, 1 - np.tanh(x) ** 2)), X)
+
+
+# --- large arrays ---
+
+
+def spoilt_at(index, factor, shape):
+    """tanh on (rows, columns), wrong at one entry."""
+
+    def slope(x):
+        d = 1 - np.tanh(x) ** 2
+        if d.shape == shape:
+            d[index] *= factor
+        return d
+
+    return Map(np.tanh, slope)
+
+
+@settings(max_examples=settings().max_examples // 10)
+@given(row=st.integers(0, 99), column=st.integers(0, 99), seed=st.integers(0, 2**32 - 1))
+def test_one_entry_of_ten_thousand_off_by_one_percent_is_found(row, column, seed):
+    x = np.random.default_rng(seed).uniform(-1.5, 1.5, (100, 100))
+    with pytest.raises(GradientError) as caught:
+        check_gradients(spoilt_at((row, column), 1.01, x.shape), x, rng=seed)
+    assert [entry.index for entry in caught.value.report.arrays[0].wrong] == [(row, column)]
+
+
+def test_max_entries_and_directions():
+    x = np.random.default_rng(0).normal(size=(50, 50))
+    f = Map(np.tanh, lambda x: 1 - np.tanh(x) ** 2)
+    by_entry = check_gradients(f, x, max_entries=2500).arrays[0]
+    assert (by_entry.right, by_entry.directions) == (2500, 0)
+    by_direction = check_gradients(f, x, directions=5).arrays[0]
+    assert (by_direction.checked, by_direction.directions, by_direction.right_directions) == (64, 5, 5)
+    assert "64 of 64 entries right, 5 of 5 random directions right" in by_direction.summary()
+    with pytest.raises(GradientError, match=r"x\[31, 7\].*1 of the 2500 entries of x found wrong by bisection"):
+        check_gradients(spoilt_at((31, 7), 1.01, x.shape), x)
+    small = check_gradients(f, x[:2, :3], max_entries=1).arrays[0]
+    assert (small.checked, small.directions) == (6, 3)
+
+
+def test_a_large_array_full_of_kinks_is_looked_at_beside_them():
+    x = np.zeros((60, 60))
+    report = check_gradients(pk.ReLU(), x)
+    assert report.arrays[0].skipped_directions == 3
+    assert "3 directions skipped at kinks" in report.summary()
+    with pytest.raises(GradientError, match="a little off a kink"):
+        check_gradients(Map(lambda x: np.maximum(x, 0), lambda x: 2.0 * (x > 0)), x)
+
+
+# --- the function stays as it was ---
+
+
+class Busy(wrong.Dense):
+    """Has state of every kind, and changes all of it in every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.rng, self.old_rng = np.random.default_rng(1), np.random.RandomState(1)
+        self.calls, self.seen, self.table, self.names = 0, [], {"a": np.zeros(2)}, {1}
+        self.grad_weight += 0.25
+
+    def compute_forward(self, x):
+        self.calls += 1
+        self.seen.append(self.calls)
+        self.table["a"] += 1
+        self.table[self.calls] = x
+        self.names.add(self.calls)
+        self.mask = self.rng.random(x.shape) < 0.9 + self.old_rng.random_sample() * 0.0
+        return super().compute_forward(x * self.mask)
+
+    def of_input(self, dz):
+        self.train(not self.training)
+        return super().of_input(dz) * self.mask
+
+
+def state(function):
+    """Everything there is to a function."""
+    attributes = copy.deepcopy(vars(function))
+    generators = attributes.pop("rng").bit_generator.state, attributes.pop("old_rng").get_state(legacy=False)
+    return attributes, generators
+
+
+@pytest.mark.parametrize("x", [X, np.zeros((4, 3)), X.tolist()])
+@pytest.mark.parametrize("cls", [Busy, type("BusyAndWrong", (Busy,), {"of_bias": lambda self, dz: 3.0})])
+@pytest.mark.parametrize("check", [check_gradients, numerical_gradients])
+def test_the_function_is_left_as_it_was_found(check, cls, x):
+    function = cls()
+    arrays = function.get_params_and_grads()
+    before, given = state(function), copy.deepcopy(x)
+    try:
+        check(function, x)
+    except GradientError:
+        assert check is check_gradients
+        assert cls is not Busy
+    np.testing.assert_equal(state(function), before)
+    np.testing.assert_equal(x, given)
+    for old, new in zip(arrays, function.get_params_and_grads(), strict=True):
+        assert all(a is b for a, b in zip(old, new, strict=True))
+
+
+def test_it_is_left_as_it_was_found_after_an_exception_too():
+    class Breaks(Busy):
+        def of_bias(self, dz):
+            self.weight += 1
+            raise KeyError("no")
+
+    function = Breaks()
+    before = state(function)
+    with pytest.raises(GradientError, match=r"Breaks\.compute_backward raised KeyError: 'no'"):
+        check_gradients(function, X)
+    np.testing.assert_equal(state(function), before)
+
+
+def test_the_global_generator_is_put_back_when_a_function_draws_from_it():
+    before = np.random.get_state(legacy=False)  # noqa: NPY002
+    with pytest.raises(GradientError, match="draws from NumPy's global generator"):
+        pk.testing.check_function(wrong.DrawsFromTheGlobalGenerator(), X)
+    np.testing.assert_equal(np.random.get_state(legacy=False), before)  # noqa: NPY002
+
+
+def test_a_single_precision_function_is_checked_in_a_copy():
+    function = pk.Linear(3, 2, rng=0, dtype=np.float32)
+    report = check_gradients(function, X)
+    assert all(array.largest_error < 1e-9 for array in report.arrays)
+    assert all(p.dtype == np.float32 for p in function.get_params_and_grads()[0])
+
+
+# --- bad arguments ---
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"method": "finite"}, ValueError, "expected method to be one of auto, complex, five-point, central, got 'finite'"),
+        ({"kinks": "ignore"}, ValueError, "expected kinks to be one of skip, error, got 'ignore'"),
+        ({"rtol": -1}, ValueError, "expected rtol of at least 0, got -1"),
+        ({"atol": np.nan}, ValueError, "expected atol of at least 0, got nan"),
+        ({"max_entries": 0}, ValueError, "expected max_entries of at least 1, got 0"),
+        ({"directions": 1.5}, TypeError, "expected directions to be a whole number, got 1.5"),
+        ({"wrt": "wieght"}, ValueError, "Dense: wrt='wieght' finds no 'wieght' to check among x, weight, bias"),
+        ({"wrt": []}, ValueError, "finds nothing"),
+    ],
+)
+def test_options_that_make_no_sense(options, kind, said):
+    with pytest.raises(kind, match=said):
+        check_gradients(wrong.Dense(), X, **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "kind", "said"),
+    [
+        (wrong.Dense, X, TypeError, r"expected an instance, got the class Dense; pass Dense\(...\)"),
+        (np.tanh, X, TypeError, "expected an object with compute_forward and compute_backward"),
+        (wrong.Dense(), "abc", TypeError, "Dense: expected inputs of real numbers, got str"),
+        (wrong.Dense(), X + 1j, TypeError, "expected inputs of real numbers, got ndarray of dtype complex128"),
+        (wrong.Dense(), np.ones((0, 3)), ValueError, "expected at least one example"),
+    ],
+)
+def test_functions_and_inputs_that_make_no_sense(function, x, kind, said):
+    with pytest.raises(kind, match=said):
+        check_gradients(function, x)
+
+
+def test_an_exception_is_named():
+    with pytest.raises(
+        GradientError, match=r"Dense.compute_forward raised ValueError: matmul.*with arrays of shape \(4, 5\)"
+    ) as caught:
+        check_gradients(wrong.Dense(), np.ones((4, 5)))
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+# --- numerical_gradients ---
+
+SMOOTH = {
+    "exp": (np.exp, np.exp),
+    "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),
+    "x^5": (lambda x: x**5, lambda x: 5 * x**4),
+    "sin 100 x": (lambda x: np.sin(100 * x), lambda x: 100 * np.cos(100 * x)),
+    "tanh 10^4 x": (lambda x: np.tanh(1e4 * x), lambda x: 1e4 / np.cosh(np.clip(1e4 * x, -300, 300)) ** 2),
+    "log|x|": (lambda x: np.log(np.abs(x)), lambda x: 1 / x),
+    "sqrt|x|": (lambda x: np.sqrt(np.abs(x)), lambda x: np.sign(x) * 0.5 / np.sqrt(np.abs(x))),
+    "1e6 + x": (lambda x: 1e6 + x, np.ones_like),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@given(x=st.floats(-4, 4).filter(lambda x: abs(x) > 1e-6), u=st.sampled_from([1.0, -3.0, 1e-6, 1e6]))
+def test_numerical_gradients_of_known_derivatives(name, x, u):
+    f, df = SMOOTH[name]
+    found = numerical_gradients(Map(f, None), x, dObj_dOut=u)["x"]
+    noise = 1e-15 * abs(u) * abs(f(x))  # what no difference can tell
+    np.testing.assert_allclose(found, u * df(x), rtol=1e-8, atol=1e3 * noise + 1e-12 * abs(u))
+
+
+@given(x=st.floats(-4, 4).filter(lambda x: abs(x) > 1e-6))
+@np.errstate(all="ignore")
+def test_the_error_estimate_is_honest(x):
+    for f, df in SMOOTH.values():
+        outputs = np.vectorize(lambda t, f=f: float(f(np.float64(x + t))))
+        line = Line(lambda t, o=outputs: np.array([o(t)]), np.array([f(x)]), np.ones(1), max(1, abs(x)), min(1, abs(x)), 2.0**-52)
+        estimate = extrapolated(line)
+        assert not estimate.kink
+        assert abs(estimate.value - df(x)) <= 10 * estimate.error + 1e-13
+
+
+def test_numerical_gradients_has_every_array_and_nan_at_kinks():
+    found = numerical_gradients(pk.Sequential([pk.Linear(3, 2, rng=0), pk.ReLU()]), np.zeros((1, 3)), dObj_dOut=[[1.0, 2.0]])
+    assert list(found) == ["x", "0.weight", "0.bias"]
+    assert np.isnan(found["x"]).all()
+    assert np.isnan(found["0.bias"]).all()
+    np.testing.assert_array_equal(found["0.weight"], np.zeros((2, 3)))
+    linear = pk.Linear(3, 2, rng=0)
+    only = numerical_gradients(linear, X, wrt="weight", dObj_dOut=2.0)
+    np.testing.assert_allclose(only["weight"], 2 * np.tile(X.sum(axis=0), (2, 1)), rtol=1e-10)
+
+
+def test_numerical_gradients_of_cells_and_losses():
+    x, state = wrong.CELL
+    found = numerical_gradients(wrong.Cell(), wrong.CELL, dObj_dOut=(0.0, 0.0, 1.0))
+    assert list(found) == ["x[0]", "x[1][0]", "x[1][1]", "w"]
+    np.testing.assert_allclose(found["x[1][1]"], np.tanh(x + state[0] @ wrong.Cell().w.T), rtol=1e-10)
+    found = numerical_gradients(pk.MeanSquaredError(), X, target=np.zeros((4, 3)))
+    np.testing.assert_allclose(found["x"], X / 6, rtol=1e-10)
+
+
+def test_numerical_gradients_does_without_backward():
+    class Forward(pk.Function):
+        def compute_forward(self, x):
+            return x**3
+
+    np.testing.assert_allclose(numerical_gradients(Forward(), 2.0)["x"], 12, rtol=1e-11)
+
+
+def test_five_points_miss_what_extrapolation_finds():
+    line = Line(lambda t: np.array([np.sin(1e4 * t)]), np.zeros(1), np.ones(1), 1.0, 1.0, 2.0**-52)
+    assert abs(five_point(line) - 1e4) > 100
+    assert extrapolated(line).value == pytest.approx(1e4, rel=1e-9)
