@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.containers import add_parts
+from pancake.containers import add_parts, check_lengths, forward
 from pancake.elementwise import whole
 from pancake.flat import Array, Pair
 from pancake.function import Function, numeric
@@ -33,8 +33,11 @@ class Branches(Function):
         if not self.functions:
             raise ValueError(f"{name}: expected at least one Function, got none")
 
-    def compute_forward(self, x: Any) -> Array:
-        outputs = [numeric(function, function.compute_forward(x), "its output") for function in self.functions]
+    def compute_forward(self, x: Any, lengths: Any = None) -> Array:
+        """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
+        if lengths is not None:
+            check_lengths(self)
+        outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
         if not self._fit([output.shape for output in outputs]):
             shapes = ", ".join(f"{f!r} put out {y.shape}" for f, y in zip(self.functions, outputs, strict=True))
             raise ValueError(f"{type(self).__name__}: expected branches whose outputs fit together, but {shapes}")
@@ -72,6 +75,9 @@ class Branches(Function):
     def gradients(self, dObj_dOut: Array, outputs: list[Array]) -> Iterator[Array]:
         """The gradient of the output of each branch in turn."""
         raise NotImplementedError
+
+    def _takes_lengths(self) -> bool:
+        return any(function._takes_lengths() for function in self.functions)
 
     def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
         """Whether outputs of these shapes can be combined."""
@@ -185,6 +191,9 @@ class Concatenate(Branches):
         ends = np.cumsum([output.shape[self.axis] for output in outputs])
         return iter(np.split(dObj_dOut, ends[:-1], axis=self.axis))
 
+    def _takes_lengths(self) -> bool:
+        return any(function._takes_lengths() for function in self.functions)
+
     def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
         if any(not -len(shape) <= self.axis < len(shape) for shape in shapes):
             return False
@@ -220,14 +229,20 @@ class Residual(Function):
         add_parts(self, parts, [f])
         (self.f,) = parts
 
-    def compute_forward(self, x: Any) -> Array:
+    def compute_forward(self, x: Any, lengths: Any = None) -> Array:
+        """Run f, with the lengths (B,) of sequences if there are any."""
+        if lengths is not None:
+            check_lengths(self)
         x = self._floats(x)
-        y: Array = numeric(self.f, self.f.compute_forward(x), "its output")
+        y: Array = numeric(self.f, forward(self.f, x, lengths), "its output")
         if y.shape != x.shape:
             raise ValueError(f"{self!r}: expected an f that keeps the shape of its input, {x.shape}, but it put out {y.shape}")
         y = y + x.astype(y.dtype, copy=False)
         self._cache = y.shape, y.dtype
         return y
+
+    def _takes_lengths(self) -> bool:
+        return self.f._takes_lengths()
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         d = self._upstream(dObj_dOut, *self._remembered())

@@ -64,15 +64,24 @@ class Sequential(Function):
         arrays_changed()
         return self
 
-    def compute_forward(self, x: Any) -> Any:
+    def compute_forward(self, x: Any, lengths: Any = None) -> Any:
+        """Run the stack; the lengths (B,) of sequences, where there are any, go to the Functions that take them."""
+        if lengths is not None:
+            check_lengths(self)
+            for function in self.functions:
+                x = forward(function, x, lengths)
+            return x
         for function in self.functions:
             x = function.compute_forward(x)
-        return x
+        return x if self.functions else np.array(x)
+
+    def _takes_lengths(self) -> bool:
+        return any(function._takes_lengths() for function in self.functions)
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
         for function in reversed(self.functions):
             dObj_dOut = function.compute_backward(dObj_dOut)
-        return dObj_dOut
+        return dObj_dOut if self.functions else np.array(dObj_dOut)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
@@ -131,6 +140,19 @@ class Sequential(Function):
     def __getitem__(self, index: int | slice) -> Function:
         """The Function at an index; for a slice a Sequential of the very same Functions."""
         return Sequential(self.functions[index]) if isinstance(index, slice) else self.functions[index]
+
+
+def forward(function: Function, x: Any, lengths: Any) -> Any:
+    """The output of a Function, called with the lengths of sequences if there are any and it takes them."""
+    if lengths is None or not function._takes_lengths():
+        return function.compute_forward(x)
+    return function.compute_forward(x, lengths=lengths)  # type: ignore[call-arg]
+
+
+def check_lengths(owner: Function) -> None:
+    """Refuse lengths for a container in which nothing takes them."""
+    if not owner._takes_lengths():
+        raise TypeError(f"{owner!r}: got lengths, but nothing in it takes them; Unrolled and Bidirectional do")
 
 
 def add_parts(owner: Function, parts: list[Function], new: Iterable[object]) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pancake.flat import Array
 from pancake.function import Function, Rng, parameter, size
+from pancake.layout import merged, unmerged
 
 
 class Embedding(Function):
@@ -75,19 +76,20 @@ class Embedding(Function):
                 f"{self!r}: expected indices from 0 to {self.num_embeddings - 1}, "
                 f"got values from {indices.min()} to {indices.max()}"
             )
-        self._cache = places
-        rows: Array = self.weight.take(places, axis=0)
-        return rows
+        swapped = places.ndim == 2  # sequences of indices become sequences with time first in memory, for `Unrolled`
+        self._cache = merged(places, swapped), places.shape, swapped
+        y: Array = unmerged(self.weight.take(self._cache[0], axis=0), swapped, (*places.shape, self.dim))
+        return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         self.accumulate_grads(dObj_dOut)
-        return np.zeros(self._cache.shape, self.weight.dtype)
+        return np.zeros(self._cache[1], self.weight.dtype)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Add to grad_weight only."""
-        indices: NDArray[np.intp] = self._remembered()
-        d = self._upstream(dObj_dOut, (*indices.shape, self.dim), self.weight.dtype)
+        indices, shape, swapped = self._remembered()
+        d = merged(self._upstream(dObj_dOut, (*shape, self.dim), self.weight.dtype), swapped, self.dim)
         # Where each entry of d goes in the memory of grad_weight. On a vector `add.at` is as fast as sorting or faster, and
         # touches no other row; on rows it is many times slower.
-        places = (indices * self.dim)[..., np.newaxis] + np.arange(self.dim)
+        places = (indices * self.dim)[:, np.newaxis] + np.arange(self.dim)
         np.add.at(self.grad_weight.reshape(-1), places.reshape(-1), d.reshape(-1))

@@ -281,6 +281,10 @@ class Function:
         for name in self.buffers:
             yield prefix + name, getattr(self, name)
 
+    def _takes_lengths(self) -> bool:
+        """Whether forward has an argument `lengths`, how long each sequence of the batch is."""
+        return "lengths" in inspect.signature(self.compute_forward).parameters
+
     def _has_parameters(self) -> bool:
         if type(self).get_params_and_grads is not Function.get_params_and_grads:
             return bool(self.get_params_and_grads()[0])

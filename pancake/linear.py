@@ -11,6 +11,7 @@ from pancake import flat
 from pancake.flat import Array
 from pancake.function import Function, Rng, parameter, size
 from pancake.initializers import Initializer, initializer
+from pancake.layout import merged, time_first, unmerged
 
 # Up to this many numbers of input, one product with a column of ones is cheaper than a product and a sum:
 # a quarter of a step of a 2-10-10-1 net.
@@ -95,21 +96,26 @@ class Linear(Function):
         way: _Way | None = self._views
         if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
             x, way = self._prepare(x)
+        swapped = time_first(x)
         if way.beside_ones is None:
-            rows = x if x.ndim == 2 else x.reshape(-1, self.n_in)
+            rows = x if x.ndim == 2 else merged(x, swapped, self.n_in)
         else:
             rows = way.beside_ones
             way.of_x[...] = x
-        self._cache = rows, way
+        self._cache = rows, way, swapped
         y: Array = way.weight.dot(rows.T).T if way.class_major else rows.dot(way.weight.T)
         if way.bias is not None:
             y += way.bias
-        return y if x.ndim == 2 else y.reshape(way.shape)
+        if x.ndim != 2:
+            y = unmerged(y, swapped, way.shape)
+        return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         dObj_dIn: Array = self._accumulate(dObj_dOut).dot(self.weight)
-        shape = self._cache[1].x_shape
-        return dObj_dIn if len(shape) == 2 else dObj_dIn.reshape(shape)
+        _, way, swapped = self._cache
+        if len(way.x_shape) != 2:
+            dObj_dIn = unmerged(dObj_dIn, swapped, way.x_shape)
+        return dObj_dIn
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Add to grad_weight and grad_bias only."""
@@ -121,12 +127,12 @@ class Linear(Function):
             self._no_forward()
         rows: Array
         way: _Way
-        rows, way = self._cache
+        rows, way, swapped = self._cache
         d: Array = dObj_dOut
         if d.__class__ is not np.ndarray or d.shape != way.shape or d.dtype is not way.dtype:
             d = self._upstream(d, way.shape, way.dtype)
         if d.ndim != 2:
-            d = d.reshape(-1, self.n_out)
+            d = merged(d, swapped, self.n_out)
         grad = way.grad
         if grad.size <= BLOCK:
             grad += rows.T.dot(d)

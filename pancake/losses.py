@@ -17,6 +17,7 @@ from pancake.activations import softplus
 from pancake.elementwise import literal, real
 from pancake.flat import Array
 from pancake.function import constant, numeric
+from pancake.layout import merged, time_first, unmerged
 
 ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
 EPSILON = float(np.float32(1e-12))  # as torch has it, in every dtype
@@ -340,8 +341,9 @@ class ClassLoss(Loss):
         pred = self._pred(pred)
         if pred.ndim == 0:
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
-        right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype)
-        scores, shift, dShift = self.log_probabilities(np.ascontiguousarray(pred.reshape(-1, pred.shape[-1]).T))
+        swapped = time_first(pred)
+        right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype, swapped)
+        scores, shift, dShift = self.log_probabilities(np.ascontiguousarray(merged(pred, swapped, pred.shape[-1]).T))
         if right is None:
             assert a is not None
             values = shift * np.add.reduce(a, axis=0)
@@ -350,14 +352,14 @@ class ClassLoss(Loss):
             values = shift - scores.take(right)
             if a is not None:
                 values = _product(a, values)
-        self._cache = dShift, right, a, pred.shape, count
+        self._cache = dShift, right, a, pred.shape, count, swapped
         if self.reduction == "none":
-            return values.reshape(pred.shape[:-1])
+            return unmerged(values, swapped, pred.shape[:-1])
         objective = float(np.add.reduce(values))
         return objective / count if self.reduction == "mean" else objective
 
     def compute_backward(self) -> Array:
-        dShift, right, a, shape, count = self._remembered()
+        dShift, right, a, shape, count, swapped = self._remembered()
         scale = 1 / count if self.reduction == "mean" else 1.0
         factor = scale if a is None else a * scale
         if right is None:
@@ -365,25 +367,25 @@ class ClassLoss(Loss):
         else:
             dObj_dPred = dShift * factor
             dObj_dPred.reshape(-1)[right] -= factor
-        rows: Array = dObj_dPred.T
-        return rows.reshape(shape)
+        rows: Array = unmerged(dObj_dPred.T, swapped, shape)
+        return rows
 
     def _coefficients(
-        self, target: ArrayLike, weight: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self, target: ArrayLike, weight: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype[Any], swapped: bool
     ) -> tuple[Indices | None, Array | None, float]:
         """What weighs each log P_c, and what "mean" divides by.
 
         With plain labels, the places in (C, N) of the right classes, and their factors (N,), or None if all are 1. Else None
         and all a_c (C, N).
         """
-        labels = self._labels(target, shape)
+        labels = self._labels(target, shape, swapped)
         classes, examples = shape[-1], math.prod(shape[:-1])
         right = None if labels is None else labels * examples + np.arange(examples)
         if right is not None and weight is None and self.class_weight is None and not self.label_smoothing:
             return right, None, examples
         w = np.ones(examples, dtype)
         if weight is not None:
-            w = np.broadcast_to(self._weight(weight, shape[:-1], dtype), shape[:-1]).reshape(-1)
+            w = merged(np.broadcast_to(self._weight(weight, shape[:-1], dtype), shape[:-1]), swapped)
         c = np.ones(classes, dtype) if self.class_weight is None else self.class_weight.astype(dtype)
         if c.shape != (classes,):
             raise ValueError(f"{self!r}: expected class_weight of shape ({classes},), got {c.shape}")
@@ -397,13 +399,13 @@ class ClassLoss(Loss):
             q = np.zeros((classes, examples), dtype)
             q.reshape(-1)[right] = 1
         else:
-            q = numeric(self, target, "target").astype(dtype, copy=False).reshape(-1, classes).T
+            q = merged(numeric(self, target, "target").astype(dtype, copy=False), swapped, classes).T
             if not (q >= 0).all() or not np.allclose(q.sum(axis=0), 1, atol=1e-3):
                 raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
         e = self.label_smoothing
         return None, ((1 - e) * q + e / classes) * c[:, np.newaxis] * w, count
 
-    def _labels(self, target: ArrayLike, shape: tuple[int, ...]) -> Indices | None:
+    def _labels(self, target: ArrayLike, shape: tuple[int, ...], swapped: bool) -> Indices | None:
         """The target as a vector of class indices, or None if it holds probabilities."""
         labels = np.asarray(target)
         if labels.dtype.kind not in "biu":
@@ -411,12 +413,12 @@ class ClassLoss(Loss):
                 return None
             hint = "; labels must be integers, as of y.astype(int)" if labels.shape == shape[:-1] else ""
         elif labels.shape == shape[:-1]:
-            labels = labels.reshape(-1).astype(np.intp, copy=False)
-            if labels.view(np.uintp).max() >= shape[-1]:  # a negative label is a huge unsigned one
+            classes: Indices = merged(labels, swapped).astype(np.intp, copy=False)
+            if classes.view(np.uintp).max() >= shape[-1]:  # a negative label is a huge unsigned one
                 raise ValueError(
                     f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {labels.min()} to {labels.max()}"
                 )
-            return labels
+            return classes
         elif labels.shape == shape:
             hint = "; probabilities must be floats, as of y.astype(float)"
         else:

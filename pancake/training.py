@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.containers import check_lengths, forward
 from pancake.function import Function, size
 
 # Rows of a block in `predict`. The activations of so many rows of a small net stay in cache from layer to layer.
 ROWS = 512
 
 
-def predict(model: Function, x: Any, batch_size: int | None = None) -> Any:
+def predict(model: Function, x: Any, batch_size: int | None = None, lengths: ArrayLike | None = None) -> Any:
     """The output of a model in evaluation mode, computed block by block; mode, caches and gradients stay as they were.
 
     Parameters
@@ -23,6 +24,8 @@ def predict(model: Function, x: Any, batch_size: int | None = None) -> Any:
     x : array_like (N, ...)
     batch_size : int, optional
         Rows of a block. Without it 512: a million rows need no more memory than their output.
+    lengths : array_like of int (N,), optional
+        How many steps of each sequence are valid, for the parts of the model that take it.
 
     Returns
     -------
@@ -40,17 +43,22 @@ def predict(model: Function, x: Any, batch_size: int | None = None) -> Any:
         x = np.asarray(x)
     except ValueError:
         raise ValueError("predict: expected x to be an array, got rows of different lengths") from None
+    if lengths is not None:
+        check_lengths(model)
+        lengths = np.asarray(lengths)
+        if x.ndim == 0 or lengths.shape != x.shape[:1]:
+            raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
     before = [(vars(function), vars(function).copy()) for function in model.walk()]
     for attributes, _ in before:
         attributes["training"] = False
         attributes["_views"] = None  # what the cache refers to must not be written to
     try:
         if x.ndim == 0 or len(x) <= rows:
-            return model(x)
+            return forward(model, x, lengths)
         result = None
         for start in range(0, len(x), rows):
             block = x[start : start + rows]
-            y = model(block)
+            y = forward(model, block, None if lengths is None else lengths[start : start + rows])
             if np.shape(y)[:1] != (len(block),):
                 raise ValueError(
                     f"predict: expected the model to return a row for each of the {len(block)} rows of a block, "

@@ -1,0 +1,302 @@
+"""Recurrence: a cell unrolled over time, and the chain rule back through it.
+
+A recurrent net is a stack in time. Step t is a copy of the cell that hands its state to the copy for step t + 1; all copies
+have the very same parameters and gradients, and each has a cache of its own. Forward runs the copies one after the other.
+Backward runs them in reverse: what a copy returns as the gradient of its state goes on to the copy before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pancake.cells import Cell, Steps
+from pancake.copies import Copies
+from pancake.ends import Ends, only, where
+from pancake.flat import Array
+from pancake.function import Function, numeric
+from pancake.states import each, like, shapes
+
+
+class Unrolled(Function):
+    """A cell over time: out_t, state = cell(x_t, state), for t = 0, 1, ..., T - 1.
+
+    x is (B, T, I) and y (B, T, H), or (B, H) if only the last output is wanted. Backward, for t = T - 1, ..., 0:
+    dObj_dX_t, dObj_dState = cell.compute_backward(dObj_dOut_t, dObj_dState), each step on the cache that it has left, and
+    all steps adding to the same gradients.
+
+    The copies of the cell are kept for the next sequence. A cell that has a better way (those of the library do) defines
+    `unroll(x, reverse, kept)`, which returns `Steps` for x (T, B, I), as described in pancake/cells.py.
+
+    Parameters
+    ----------
+    cell : Function
+        Any with `compute_forward(x_t, state) -> (out_t, state)`, `compute_backward(dObj_dOut_t, dObj_dState) ->
+        (dObj_dX_t, dObj_dState)` and `init_state(batch)`. A state is an array of B rows, or a tuple of states. The gradients
+        arrive as arrays of the shapes of out_t and of the state, zeros where nothing flows.
+    return_sequences : bool
+        Whether to return the outputs of all steps, or only that of the last valid one.
+    reverse : bool
+        Whether each sequence runs from its own last valid step down to step 0, which is then the last one.
+
+    Attributes
+    ----------
+    state
+        The state after the last step of the latest forward, to carry on from.
+    dObj_dState
+        After backward, the gradient of the initial state.
+
+    Raises
+    ------
+    TypeError
+        If the cell is not a Function, or `lengths` are not whole numbers.
+    ValueError
+        If input, state or lengths do not fit the cell or each other, or the cell returns what a cell must not.
+
+    References
+    ----------
+    Werbos, "Backpropagation Through Time: What It Does and How to Do It" (1990).
+    Lengths and directions are those of packed sequences in https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
+    """
+
+    def __init__(self, cell: Function, return_sequences: bool = True, reverse: bool = False) -> None:
+        if not isinstance(cell, Function):
+            hint = f"; make one first: {cell.__name__}(...)" if isinstance(cell, type) else ""
+            raise TypeError(f"{type(self).__name__}: expected a cell, which is a Function, got {cell!r}{hint}")
+        self.cell = cell
+        self.return_sequences, self.reverse = bool(return_sequences), bool(reverse)
+        self.state: Any = None
+        self.dObj_dState: Any = None
+
+    def compute_forward(self, x: Any, state: Any = None, lengths: ArrayLike | None = None) -> Array:
+        """Run the cell over a batch of sequences.
+
+        Parameters
+        ----------
+        x : array_like (B, T, I)
+        state : array_like or tuple, optional
+            The initial state; without it `cell.init_state(B)`.
+        lengths : array_like of int (B,), optional
+            How many steps of each sequence are valid, from 1 to T. Steps past the end keep the state, put out zeros and pass
+            no gradient, and it does not matter what stands in x there.
+
+        Returns
+        -------
+        ndarray (B, T, H), or (B, H) without `return_sequences`
+        """
+        x = self._in_time(x)  # (T, B, I), from here to the end of the method
+        state = self._initial(state, x)
+        ends = Ends(lengths if lengths is None else self._lengths(lengths, x), *x.shape[:2])
+        x = ends.cut(x)
+        times = range(len(x))[::-1] if self.reverse else range(len(x))
+
+        self._views = steps = self._unroll(x)
+        outs: list[Any] = [None] * len(x)
+        for t, step in zip(times, steps, strict=False):
+            outs[t], new = step.compute_forward(x[t], state)
+            state = new if ends.valid[t] is None else each(where(ends.valid[t]), new, state)
+
+        out = steps.outputs(outs)
+        self.state = each(np.copy, state)
+        self._cache = steps, times, ends, out, self.state
+        if self.return_sequences:
+            return ends.extended(out).swapaxes(0, 1)
+        last: Array = out[self._last(ends)]
+        return last
+
+    def compute_backward(self, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
+        """Run the chain rule back through the latest forward.
+
+        Parameters
+        ----------
+        dObj_dOut : array_like, shaped like the output
+        dObj_dState : array_like or tuple, optional
+            The gradient of the last state, `state`; without it zeros.
+
+        Returns
+        -------
+        ndarray (B, T, I)
+            dObj_dIn. The gradient of the initial state is in the attribute `dObj_dState`.
+        """
+        dObj_dIn: Array = self._backward(dObj_dOut, dObj_dState, input_too=True)
+        return dObj_dIn
+
+    def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
+        """Do what `compute_backward` does, without the gradient of the input."""
+        self._backward(dObj_dOut, dObj_dState, input_too=False)
+
+    def _backward(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
+        steps, times, ends, out, state = self._remembered()
+        dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
+        dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
+
+        steps.before_backward()
+        dObj_dX: list[Any] = [None] * len(out)
+        for t, step in reversed(list(zip(times, steps, strict=False))):
+            if ends.valid[t] is None:
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], dObj_dState)
+            else:  # a sequence that is over has handed its state on as it was, and so it does with the gradient
+                handed_on = each(only(~ends.valid[t]), dObj_dState)
+                dObj_dState = each(only(ends.valid[t]), dObj_dState)
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], dObj_dState)
+                dObj_dState = each(np.add, dObj_dState, handed_on)
+
+        self.dObj_dState = each(np.copy, dObj_dState)
+        dObj_dIn = steps.after_backward(dObj_dX, input_too)
+        return None if dObj_dIn is None else ends.extended(dObj_dIn).swapaxes(0, 1)
+
+    def _unroll(self, x: Array) -> Steps:
+        """One function for each time step of x."""
+        unroll = getattr(self.cell, "unroll", None) or self._copies
+        steps: Steps = unroll(x, self.reverse, self._views)
+        return steps
+
+    def _copies(self, x: Array, reverse: bool, kept: Steps | None) -> Steps:
+        copies = kept if isinstance(kept, Copies) and kept.cell is self.cell else Copies(repr(self), self.cell)
+        copies.begin(len(x))
+        return copies
+
+    def _last(self, ends: Ends) -> Any:
+        """The index of the last valid output of each sequence, among outputs (T, B, ...)."""
+        return (0 if self.reverse else ends.lengths - 1), np.arange(len(ends.lengths))
+
+    # --- what comes in, checked and with time as first axis ---
+
+    def _in_time(self, x: Any) -> Array:
+        """The input (B, T, I) as an array (T, B, I) of the dtype of the cell."""
+        x, cell = self._floats(x), self.cell
+        features = cell.n_in if isinstance(cell, Cell) else "I"
+        if x.ndim != 3 or features not in ("I", x.shape[2]):
+            hint = "; x[np.newaxis] makes a batch of one sequence, x[..., np.newaxis] one feature" if x.ndim == 2 else ""
+            raise ValueError(f"{self!r}: expected (B, T, {features}), got {x.shape}{hint}")
+        params = [cell.weight_hh] if isinstance(cell, Cell) else cell.get_params_and_grads()[0]
+        in_time: Array = x.swapaxes(0, 1)
+        return in_time.astype(params[0].dtype, copy=False) if params else in_time
+
+    def _initial(self, state: Any, x: Array) -> Any:
+        """The state before the first step, in the dtype of x."""
+
+        def rows(part: Any) -> Array:
+            array = numeric(self, part, "the state").astype(x.dtype, copy=False)
+            if array.shape[:1] != x.shape[1:2]:
+                raise ValueError(f"{self!r}: expected a state of {x.shape[1]} rows, one for each sequence, got {array.shape}")
+            return array
+
+        init_state = getattr(self.cell, "init_state", None)
+        if init_state is None and state is None:
+            raise TypeError(f"{self!r}: expected the cell to have init_state(batch), or a state to start from")
+        model = each(rows, state if init_state is None else init_state(x.shape[1]))
+        return model if state is None else like(self, "the state", state, model)
+
+    def _lengths(self, lengths: ArrayLike, x: Array) -> Array:
+        length, batch = x.shape[:2]
+        array = np.asarray(lengths)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
+        if array.shape != (batch,):
+            raise ValueError(f"{self!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
+        if array.min() < 1 or array.max() > length:
+            raise ValueError(f"{self!r}: expected lengths from 1 to {length}, got values from {array.min()} to {array.max()}")
+        return array.astype(np.intp)
+
+    def _upstream_in_time(self, dObj_dOut: Any, ends: Ends, out: Array) -> Array:
+        """dObj_dOut as (T, B, ...), zeros past the ends."""
+        length, (batch, *rest) = ends.length, out.shape[1:]
+        if self.return_sequences:
+            return ends.cut(self._upstream(dObj_dOut, (batch, length, *rest), out.dtype).swapaxes(0, 1))
+        d = np.zeros(out.shape, out.dtype)
+        d[self._last(ends)] = self._upstream(dObj_dOut, (batch, *rest), out.dtype)
+        return d
+
+
+class Bidirectional(Function):
+    """Two cells over the same sequences, one from start to end and one from end to start; y is their outputs side by side.
+
+    x is (B, T, I) and y (B, T, H1 + H2); or (B, H1 + H2), the last output of each direction. dObj_dIn is the sum of the
+    gradients that come back from the two.
+
+    Parameters
+    ----------
+    forward, backward : Function
+        A cell for each direction, as in `Unrolled`; not the same one.
+    return_sequences : bool
+        Whether to return the outputs of all steps, or only the last of each direction: of the last valid step, and of step 0.
+
+    Attributes
+    ----------
+    forward, backward : Unrolled
+        The cells, unrolled.
+    state, dObj_dState : tuple
+        Those of the two.
+
+    Raises
+    ------
+    ValueError
+        If both cells are the same.
+
+    References
+    ----------
+    Schuster, Paliwal, "Bidirectional Recurrent Neural Networks" (1997). As `bidirectional=True` in
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+    """
+
+    def __init__(self, forward: Function, backward: Function, return_sequences: bool = True) -> None:
+        self.forward = Unrolled(forward, return_sequences)
+        self.backward = Unrolled(backward, return_sequences, reverse=True)
+        self.return_sequences = bool(return_sequences)
+        if twice := {id(f) for f in forward.walk()} & {id(f) for f in backward.walk()}:
+            (function, *_) = (f for f in forward.walk() if id(f) in twice)
+            raise ValueError(
+                f"Bidirectional: {function!r} stands in it twice, and would remember only the later of its inputs; "
+                "use shared_copy() for a second one with the same parameters"
+            )
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "forward": self.forward.cell, "backward": self.backward.cell}
+
+    @property
+    def state(self) -> tuple[Any, Any]:
+        """The last state of each direction."""
+        return self.forward.state, self.backward.state
+
+    @property
+    def dObj_dState(self) -> tuple[Any, Any]:
+        """After backward, the gradient of the initial state of each direction."""
+        return self.forward.dObj_dState, self.backward.dObj_dState
+
+    def compute_forward(self, x: Any, state: Any = None, lengths: ArrayLike | None = None) -> Array:
+        """Run both cells over a batch of sequences; arguments as in `Unrolled`, `state` a pair of states."""
+        states = self._pair("the state", state)
+        ys = [f.compute_forward(x, s, lengths) for f, s in zip((self.forward, self.backward), states, strict=True)]
+        self._cache = [y.shape for y in ys], ys[0].dtype
+        if not self.return_sequences:
+            return np.concatenate(ys, axis=-1)
+        return np.concatenate([y.swapaxes(0, 1) for y in ys], axis=-1).swapaxes(0, 1)  # time first in memory, as they are
+
+    def compute_backward(self, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
+        """Run the chain rule back through both; arguments as in `Unrolled`, `dObj_dState` a pair of gradients."""
+        gradients = [f.compute_backward(*d) for f, d in self._halves(dObj_dOut, dObj_dState)]
+        dObj_dIn: Array = gradients[0] + gradients[1]
+        return dObj_dIn
+
+    def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
+        """Do what `compute_backward` does, without the gradient of the input."""
+        for f, d in self._halves(dObj_dOut, dObj_dState):
+            f.accumulate_grads(*d)
+
+    def _halves(self, dObj_dOut: Any, dObj_dState: Any) -> list[tuple[Unrolled, tuple[Array, Any]]]:
+        """Each direction with what flows back into it."""
+        (first, second), dtype = self._remembered()
+        width = first[-1]
+        d = self._upstream(dObj_dOut, (*first[:-1], width + second[-1]), dtype)
+        states = self._pair("dObj_dState", dObj_dState)
+        return [(self.forward, (d[..., :width], states[0])), (self.backward, (d[..., width:], states[1]))]
+
+    def _pair(self, what: str, state: Any) -> tuple[Any, Any]:
+        if state is None:
+            return None, None
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise ValueError(f"{self!r}: expected {what} to be a pair, one for each direction, got {shapes(state)}")
+        return state[0], state[1]

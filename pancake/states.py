@@ -1,0 +1,49 @@
+"""States: what a recurrent cell hands from step to step, an array or a tuple of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pancake.function import numeric
+
+
+def each(change: Callable[..., Any], state: Any, *others: Any) -> Any:
+    """The state made of `change(array)`, or of `change(array, array)` of two states, for each of its arrays."""
+    if not isinstance(state, (tuple, list)):
+        return change(state, *others)
+    parts = [each(change, *parts) for parts in zip(state, *others, strict=True)]
+    return state._make(parts) if hasattr(state, "_make") else tuple(parts)
+
+
+def like(owner: object, what: str, state: Any, model: Any) -> Any:
+    """`state` as arrays of the shapes and dtypes of `model`, refused if it has others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names `owner`, and `what` it is.
+    """
+
+    def fitted(state: Any, model: Any) -> Any:
+        if isinstance(model, tuple):
+            if isinstance(state, (tuple, list)) and len(state) == len(model):
+                parts = [fitted(*pair) for pair in zip(state, model, strict=True)]
+                return model._make(parts) if hasattr(model, "_make") else tuple(parts)
+        elif not isinstance(state, tuple):
+            array = numeric(owner, state, what)
+            if array.shape == model.shape:
+                return array.astype(model.dtype, copy=False)
+        raise ValueError(f"{owner!r}: expected {what} of shape {shapes(whole_model)}, got {shapes(whole_state)}")
+
+    whole_state, whole_model = state, model
+    return fitted(state, model)
+
+
+def shapes(state: Any) -> str:
+    """The shapes of a state, as messages show them."""
+    if isinstance(state, tuple):
+        return "(" + ", ".join(shapes(part) for part in state) + ("," if len(state) == 1 else "") + ")"
+    return str(np.shape(state))
