@@ -38,9 +38,13 @@ from pancake.activations import (
 )
 from pancake.branches import Add, Concatenate, Multiply, Residual
 from pancake.containers import Identity, Sequential
+from pancake.early_stopping import EarlyStopping
 from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
 from pancake.embedding import Embedding
+from pancake.fit import fit
 from pancake.function import Function
+from pancake.gru import GRUCell
+from pancake.history import History
 from pancake.linear import Linear
 from pancake.losses import (
     BinaryCrossEntropy,
@@ -51,11 +55,16 @@ from pancake.losses import (
     MeanSquaredError,
     NegativeLogLikelihood,
 )
+from pancake.lstm import LSTMCell
+from pancake.metrics import confusion_matrix, evaluate, r2_score
 from pancake.mlp import mlp
 from pancake.normalization import BatchNorm, Dropout, LayerNorm
 from pancake.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm, clip_grad_value
 from pancake.products import AddBias, MatMul
+from pancake.recurrent import Bidirectional, Unrolled
+from pancake.rnn import RNNCell
 from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
+from pancake.serialization import load, save
 from pancake.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.training import accuracy, predict
 
@@ -75,20 +84,25 @@ __all__ = [
     "Add",
     "AddBias",
     "BatchNorm",
+    "Bidirectional",
     "BinaryCrossEntropy",
     "Clip",
     "Concatenate",
     "CrossEntropy",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "Exp",
     "Expand",
     "Flatten",
     "Function",
+    "GRUCell",
     "HardTanh",
     "Hinge",
+    "History",
     "Huber",
     "Identity",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -107,6 +121,7 @@ __all__ = [
     "PReLU",
     "Power",
     "RMSprop",
+    "RNNCell",
     "ReLU",
     "Reshape",
     "Residual",
@@ -121,20 +136,27 @@ __all__ = [
     "Sum",
     "Tanh",
     "Transpose",
+    "Unrolled",
     "__version__",
     "accuracy",
     "clip_grad_norm",
     "clip_grad_value",
+    "confusion_matrix",
     "cosine",
     "datasets",
+    "evaluate",
     "exponential_decay",
+    "fit",
     "initializers",
+    "load",
     "mlp",
     "one_cycle",
     "plot_decision_boundary",
     "plot_history",
     "plotting",
     "predict",
+    "r2_score",
+    "save",
     "show_pred",
     "step_decay",
     "testing",

@@ -17,7 +17,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 DEMOS = sorted((Path(__file__).parent.parent / "demos").glob("*.py"))
-every_demo = pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+DRAWING = [path for path in DEMOS if "savefig" in path.read_text(encoding="utf-8")]
+every_demo = pytest.mark.parametrize("path", DRAWING, ids=lambda path: path.stem)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,8 @@ def colours_in(picture: Path) -> int:
 
 
 def test_there_are_demos() -> None:
-    assert {path.stem for path in DEMOS} >= {"perceptron", "xor", "boundaries", "penguins", "architectures"}
+    assert {path.stem for path in DRAWING} >= {"perceptron", "xor", "boundaries", "penguins", "architectures"}
+    assert {path.stem for path in DEMOS} - {path.stem for path in DRAWING} == {"check_your_layer"}  # has its own tests below
 
 
 @every_demo
@@ -167,3 +169,21 @@ def test_boundaries_offers_what_pancake_exports(tmp_path: Path) -> None:
         picture = tmp_path / f"{i}.png"
         boundaries.main(dataset, n=60, hidden=[4], activation=activation, optimizer=optimizer, epochs=2, output=picture)
         assert colours_in(picture) > 100
+
+
+CHECK_YOUR_LAYER = next(path for path in DEMOS if path.stem == "check_your_layer")
+
+
+def test_check_your_layer_finds_the_fault_and_accepts_the_repair(tmp_path: Path) -> None:
+    result = run(CHECK_YOUR_LAYER, "--batch", "4", "--seed", "2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert any("Direction.x[" in line and "w right" in line for line in lines)
+    assert lines[-1] == "found the fault: True, the repaired layer is right: True"
+
+
+def test_check_your_layer_explains_itself() -> None:
+    assert "--features" in run(CHECK_YOUR_LAYER, "--help").stdout
+    result = run(CHECK_YOUR_LAYER, "--features", "1")
+    assert result.returncode == 2
+    assert "at least 2 features" in result.stderr.splitlines()[-1]

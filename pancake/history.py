@@ -1,0 +1,56 @@
+"""What was noted while a model learnt."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class History(dict[str, list[float]]):
+    """For each quantity, such as "loss", the list of its values after epochs 1, 2, ...
+
+    `fit` keeps it in `optimizer.history`, where the next `fit` with that optimizer goes on with it.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator or None
+        What shuffles the examples in this training, once something has been shuffled.
+    interrupted : bool
+        Whether Ctrl-C ended the latest `fit`.
+    """
+
+    rng: np.random.Generator | None = None
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs have been noted."""
+        return max(map(len, self.values()), default=0)
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Note the values of one more epoch; a quantity that is missing in some epoch has nan there."""
+        before = self.epochs
+        for name in [*self, *(name for name in values if name not in self)]:
+            column = self.setdefault(name, [])
+            column += [math.nan] * (before - len(column))
+            column.append(float(values.get(name, math.nan)))
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the curves: `pancake.plotting.plot_history(self, **options)`, which needs matplotlib."""
+        from pancake.plotting import plot_history
+
+        return plot_history(self, **options)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a table with a column "epoch" and one for each quantity, all digits included."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *self])
+            rows = itertools.zip_longest(*self.values(), fillvalue=math.nan)
+            writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))

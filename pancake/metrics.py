@@ -1,0 +1,183 @@
+"""How good predictions are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pancake.batches import examples
+from pancake.flat import Array
+from pancake.function import Function, name_of, size
+from pancake.training import predict
+
+Metric: TypeAlias = Callable[[Any, Any], float]
+
+
+def evaluate(
+    model: Function,
+    loss: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int | None = None,
+) -> dict[str, float]:
+    """The loss and the metrics of a model in evaluation mode; mode, caches and gradients stay as they were.
+
+    Parameters
+    ----------
+    model : Function
+    loss : Loss
+        It is called once, with the predictions for all examples.
+    x, y : array_like (N, ...)
+    sample_weight : array_like (N,) or (N, T), optional
+        How much each example counts in the loss.
+    lengths : array_like (N,), optional
+        The lengths of the sequences.
+    metrics : dict of functions, optional
+        As {"accuracy": accuracy}: each is called with predictions and targets.
+    batch_size : int, optional
+        As in `predict`.
+
+    Returns
+    -------
+    dict
+        "loss" (the sum for a loss with reduction "none"), and each metric by its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x, y, weights or lengths are not arrays with as many rows.
+    """
+    metrics = check_metrics(evaluate, metrics)
+    x, y, weight, lengths = examples("evaluate", x, y, sample_weight, lengths)
+    passed = {} if lengths is None else {"lengths": lengths}
+    pred = predict(model, x, batch_size, **passed)
+    loss = copy.copy(loss)  # whose compute_backward still refers to the latest training batch
+    objective = loss(pred, y) if weight is None else loss(pred, y, weight)
+    return {"loss": float(np.sum(objective)), **measured(metrics, pred, y)}
+
+
+def check_metrics(owner: object, metrics: Mapping[str, Metric] | None) -> dict[str, Metric]:
+    """The metrics as a dict, refused if they are not functions with names of their own."""
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping) or not all(isinstance(k, str) and callable(f) for k, f in metrics.items()):
+        raise TypeError(f"{name_of(owner)}: expected metrics as a dict of functions, {{'accuracy': accuracy}}, got {metrics!r}")
+    for name in metrics:
+        if name in ("epoch", "loss", "lr", "seconds") or name.startswith("val_"):
+            raise ValueError(f"{name_of(owner)}: the name {name!r} is taken; give this metric another")
+    return dict(metrics)
+
+
+def measured(metrics: Mapping[str, Metric], pred: Any, target: Any) -> dict[str, float]:
+    """The value of each metric."""
+    values = {}
+    for name, metric in metrics.items():
+        value = np.asarray(metric(pred, target))
+        if value.size != 1 or value.dtype.kind not in "biuf":
+            raise TypeError(f"the metric {name!r}: expected it to return a number, got {value!r}"[:200])
+        values[name] = float(value.item())
+    return values
+
+
+def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None = None) -> NDArray[np.int64]:
+    """How often each class is taken for each: the entry (i, j) counts examples of class i that are predicted as j.
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores (..., C) of C >= 2 classes, of which the largest wins; probabilities of class 1 of the shape of the targets,
+        (...) or (..., 1), of which at least 0.5 wins; or class indices, integers or booleans, of that shape.
+    target : array_like
+        Class indices (...) or (..., 1), as integers, booleans, or floats without a fraction.
+    num_classes : int, optional
+        C. Without it the number of columns of scores, or else one more than the largest class.
+
+    Returns
+    -------
+    ndarray (C, C) of int64
+        Rows are the targets and columns the predictions, as in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together, there are no examples, or a class is not one of 0 to C - 1.
+    """
+    p, t = np.asarray(pred), np.asarray(target)
+    scores = p.ndim > 0 and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1))
+    least = 1
+    if scores:
+        least = p.shape[-1]
+        p = p.argmax(axis=-1)
+    elif p.dtype.kind == "f":
+        p = p >= 0.5
+    p, t = _without_last_axis(p, t)
+    if p.shape != t.shape or not p.size:
+        raise ValueError(
+            "confusion_matrix: expected scores (..., C) or classes (...) for targets (...), "
+            f"got {np.shape(pred)} and {np.shape(target)}"
+        )
+    p, t = (_indices(name, classes) for name, classes in (("pred", p), ("target", t)))
+    largest = int(max(p.max(), t.max()))
+    count = max(least, largest + 1) if num_classes is None else size(confusion_matrix, num_classes=num_classes)
+    if largest >= count:
+        raise ValueError(f"confusion_matrix: expected classes from 0 to {count - 1}, got {largest}")
+    return np.bincount(t * count + p, minlength=count * count).reshape(count, count).astype(np.int64, copy=False)
+
+
+def _indices(name: str, classes: Any) -> NDArray[np.int64]:
+    indices: NDArray[np.int64] = classes.ravel().astype(np.int64) if classes.dtype.kind in "biuf" else np.empty(0, np.int64)
+    if not np.array_equal(indices, classes.ravel()) or indices.min() < 0:
+        raise ValueError(f"confusion_matrix: expected {name} to be classes 0, 1, 2, ..., got {np.unique(classes)[:5]}")
+    return indices
+
+
+def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
+    """The share of the variance of the targets that the predictions explain: 1 - sum (t - p)^2 / sum (t - mean t)^2.
+
+    1 is perfect, 0 as good as always saying the mean, and less is worse. Of targets with several outputs it is the mean
+    over the outputs. An output whose targets are all the same counts 1 if it is predicted exactly, else 0. (scikit-learn's
+    function of the same name takes the targets first.)
+
+    Parameters
+    ----------
+    pred, target : array_like (N,) or (N, ...)
+        Of one shape, but that one of them may be (N, 1) where the other is (N,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there are fewer than two examples.
+
+    References
+    ----------
+    https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html
+    """
+    p, t = _without_last_axis(np.asarray(pred, dtype=np.float64), np.asarray(target, dtype=np.float64))
+    if p.shape != t.shape or p.ndim == 0 or len(p) < 2 or not p.size:
+        raise ValueError(
+            "r2_score: expected predictions and targets of one shape for two or more examples, "
+            f"got {np.shape(pred)} and {np.shape(target)}"
+        )
+    p, t = p.reshape(len(p), -1), t.reshape(len(t), -1)
+    rest = np.square(t - p).sum(axis=0)
+    total = np.square(t - t.mean(axis=0)).sum(axis=0)
+    constant = total == 0
+    scores = np.where(constant, rest == 0, 1 - rest / np.where(constant, 1, total))
+    return float(scores.mean())
+
+
+def _without_last_axis(p: Any, t: Any) -> tuple[Array, Array]:
+    """(N, 1) beside (N,) as (N,)."""
+    if p.ndim == t.ndim + 1 and p.shape[-1] == 1:
+        p = p[..., 0]
+    elif t.ndim == p.ndim + 1 and t.shape[-1] == 1:
+        t = t[..., 0]
+    return p, t
