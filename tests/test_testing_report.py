@@ -114,7 +114,7 @@ MADE_BY_THEIR_CLASS = [
     for name, fault in wrong.FAULTS.items()
     for check in (check_gradients, check_function)
     if isinstance(fault.make, type) and name not in ("DrawsFromANewGenerator", "PickleLosesState")
-    if fault.named or check is check_function
+    if (fault.named and check is check_gradients) or (check is check_function and not name.endswith("OfTenThousand"))
 ]
 
 
@@ -135,9 +135,9 @@ def test_the_lines_reproduce_the_failure(check, name):
 
 
 def test_the_lines_of_a_large_array_are_short():
-    snippet = lines_of(failure(check_gradients, wrong.AllWeightsOfTenThousand(), np.random.default_rng(7).normal(size=(40, 100))))
+    snippet = lines_of(failure(check_gradients, wrong.AllWeightsOfTenThousand(), np.random.default_rng(7).normal(size=(4, 100))))
     assert '"weight": np.random.default_rng(0).normal(size=(100, 100)),' in snippet
-    assert "x = np.random.default_rng(0).normal(size=(40, 100))" in snippet
+    assert "x = np.random.default_rng(0).normal(size=(4, 100))" in snippet
     assert "frombuffer" not in snippet
     run(snippet)
 

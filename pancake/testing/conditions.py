@@ -1,4 +1,4 @@
-"""Conditions that should make no difference: precision, memory layout, batch size, dtype, and being a copy."""
+"""Conditions that should make no difference: precision, layout, batch size, dtype, other parameters, and being a copy."""
 
 from __future__ import annotations
 
@@ -118,6 +118,28 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
             continue
         if difference := trials.difference(again, expected):
             yield f"{trials.name}: after a batch of {size}, a batch of {wanted} gives something else: {difference}"
+
+
+def follows_its_parameters(trials: Trials, gradients: dict[str, Any] | None) -> Iterator[str]:
+    """Complain where the gradients are right only as long as no optimizer has changed the parameters.
+
+    A few entries are enough: what was computed from the parameters once and for all is wrong everywhere. `gradients` are
+    the options of the check of gradients, None to leave that out.
+    """
+    params, _ = trials.subject.params_and_grads()
+    if gradients is None or not params:
+        return
+    trials.start.restore()
+    rng = np.random.default_rng(4)
+    for p in params:
+        if p.dtype.kind == "f" and p.flags.writeable:
+            p *= 1 + 1e-3 * rng.normal(size=p.shape)
+    try:
+        report = compare(trials.subject, {**gradients, "wrt": "all", "max_entries": 64, "directions": 1})
+    except GradientError:  # outside of the domain
+        return
+    if not report.ok:
+        yield f"after its parameters have changed: {report.complaints()[0]}; is something computed from them kept?"
 
 
 def takes_other_dtypes(trials: Trials) -> Iterator[str]:

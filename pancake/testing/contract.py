@@ -20,7 +20,7 @@ from pancake.testing.trials import Trials
 def check_function(function: Any, x: Any, *, target: ArrayLike | None = None, **options: Any) -> GradientReport:
     """Check everything that containers and optimizers rely on; report all that is wrong together.
 
-    - The gradients are right, as `check_gradients` finds, also for other batch sizes.
+    - The gradients are right, as `check_gradients` finds, also for other batch sizes and after a change of the parameters.
     - Forward is deterministic in a fixed state, and no global random generator is drawn from.
     - The shapes of gradients are those of inputs and parameters.
     - Nothing writes to the input, to dObj_dOut, or to what was returned earlier.
@@ -107,7 +107,9 @@ def _examine(subject: Subject, given: dict[str, Any], was_narrow: bool) -> tuple
         collect(promises.keeps_results)
         collect(promises.is_linear)
         collect(conditions.ignores_layout)
-        collect(conditions.takes_any_batch_size, given if report is not None and report.ok else None)
+        right = given if report is not None and report.ok else None
+        collect(conditions.takes_any_batch_size, right)
+        collect(conditions.follows_its_parameters, right)
         collect(conditions.takes_other_dtypes)
         collect(conditions.can_be_copied)
     finally:

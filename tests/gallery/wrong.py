@@ -535,6 +535,16 @@ class StaleProduct(Function):
         return dObj_dOut * self.squared
 
 
+@fault(X, None, "after its parameters have changed: BackwardKeepsItsWeight.x[")
+class BackwardKeepsItsWeight(Dense):
+    def __init__(self, n_in=3, n_out=4):
+        super().__init__(n_in, n_out)
+        self._kept = self.weight.copy()
+
+    def of_input(self, dz):
+        return dz @ self._kept
+
+
 @fault(X, None, "backward overwrites grad_weight")
 class Overwrites(Dense):
     def compute_backward(self, dObj_dOut):
