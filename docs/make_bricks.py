@@ -31,7 +31,7 @@ def one_line(text: str) -> str:
 
 def equations(line: str) -> str:
     """A line of equations, with the gap kept where two stand side by side."""
-    return re.sub(r"(?<=\S) {3,}(?!=)(?=\S)", "&emsp;", line.strip())
+    return re.sub(r"(?<=\S) {4,}(?=\S)", "&emsp;", line.strip())
 
 
 def page() -> str:
