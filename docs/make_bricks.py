@@ -14,7 +14,7 @@ KINDS = {"Functions": pk.Function, "Losses": Loss, "Optimizers": Optimizer}
 
 def parts(cls: type) -> tuple[str, str, str]:
     """The formula, the derivative and what else is said of it, and the sources."""
-    text, _, references = inspect.getdoc(cls).partition("\nReferences\n----------\n")
+    text, _, references = (inspect.getdoc(cls) or "").partition("\nReferences\n----------\n")
     body = re.split(r"\n\w+\n-{3,}\n", text)[0]
     formula, _, rest = body.partition("\n\n")
     rest, _, source = rest.partition("Source: ")

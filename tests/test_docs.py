@@ -150,7 +150,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.relative_to(ROOT).as_posix())
 def test_every_local_link_and_picture_is_there(document: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text(encoding="utf-8")):
         name, _, anchor = link.partition("#")
@@ -165,7 +165,11 @@ def test_the_index_links_to_every_page() -> None:
         assert page.stem == "README" or f"]({page.name})" in index, f"docs/README.md does not link to {page.name}"
 
 
-@pytest.mark.parametrize("document", [DOCS / "reading_order.md", DOCS / "how_it_is_fast.md", ROOT / "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "document",
+    [DOCS / "reading_order.md", DOCS / "how_it_is_fast.md", ROOT / "CONTRIBUTING.md"],
+    ids=lambda document: document.stem,
+)
 def test_every_file_named_is_there(document: Path) -> None:
     named = re.findall(r"`((?:pancake|tests|docs|demos|\.ci)/[\w./]*)`", document.read_text(encoding="utf-8"))
     assert named
