@@ -14,7 +14,7 @@ KINDS = {"Functions": pk.Function, "Losses": Loss, "Optimizers": Optimizer}
 
 def parts(cls: type) -> tuple[str, str, str]:
     """The formula, the derivative and what else is said of it, and the sources."""
-    text, _, references = inspect.getdoc(cls).partition("\nReferences\n----------\n")
+    text, _, references = (inspect.getdoc(cls) or "").partition("\nReferences\n----------\n")
     body = re.split(r"\n\w+\n-{3,}\n", text)[0]
     formula, _, rest = body.partition("\n\n")
     rest, _, source = rest.partition("Source: ")
@@ -22,8 +22,16 @@ def parts(cls: type) -> tuple[str, str, str]:
 
 
 def one_line(text: str) -> str:
-    text = " ".join(text.split()).replace("|", "\\|").replace("*", "\\*").replace("<-", "&larr;")
+    """The text as a cell of a table, with a line of its own for each equation that has one in the docstring."""
+    lines = [f"<br>{equations(line)}<br>" if line.startswith("    ") else line for line in text.splitlines()]
+    text = " ".join(" ".join(lines).split()).replace("|", "\\|").replace("*", "\\*").replace("<-", "&larr;")
+    text = re.sub(r"( ?<br>)+ ?", "<br>", text).removeprefix("<br>").removesuffix("<br>")
     return re.sub(r"(https?://\S+?)([.,;]?)(?=\s|$)", r"[page](\1)\2", text)
+
+
+def equations(line: str) -> str:
+    """A line of equations, with the gap kept where two stand side by side."""
+    return re.sub(r"(?<=\S) {4,}(?=\S)", "&emsp;", line.strip())
 
 
 def page() -> str:

@@ -1,8 +1,11 @@
 """The README is true: its Python runs, and what it quotes is what comes out."""
 
+from __future__ import annotations
+
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,23 +13,23 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
+def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(code, folder):
+def run(code: str, folder: Path) -> dict[str, Any]:
     script = folder / "block.py"
     script.write_text(code)
     return runpy.run_path(str(script), run_name="__main__")
 
 
-def test_the_twenty_lines_learn_the_moons_and_draw_them(here, capsys):
+def test_the_twenty_lines_learn_the_moons_and_draw_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = (block for block in blocks("python") if "moons" in block)
     run(code, here)
     accuracy = float(re.search(r"test accuracy ([\d.]+)%", capsys.readouterr().out)[1])
@@ -34,7 +37,9 @@ def test_the_twenty_lines_learn_the_moons_and_draw_them(here, capsys):
     assert (here / "moons.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_function_of_ones_own_is_proved_and_its_fault_is_reported_as_quoted(here, capsys):
+def test_the_function_of_ones_own_is_proved_and_its_fault_is_reported_as_quoted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = (block for block in blocks("python") if "class Scale" in block)
     run(code, here)
     assert "Scale: gradients right" in capsys.readouterr().out
@@ -45,8 +50,22 @@ def test_the_function_of_ones_own_is_proved_and_its_fault_is_reported_as_quoted(
     assert quoted.strip() in str(caught.value)
 
 
-def test_every_local_link_and_picture_is_there():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+def test_the_three_lines_prove_the_function(here: Path) -> None:
+    (scale,) = (block for block in blocks("python") if "class Scale" in block)
+    (three_lines,) = (block for block in blocks("python") if "test_scale" in block)
+    assert len([line for line in three_lines.splitlines() if line]) == 3
+    few = "from hypothesis import settings\nsettings(max_examples=5)(test_scale)()\n"
+    run(scale + three_lines + few, here)
+    with pytest.raises(AssertionError, match=r"Scale\.k"):
+        run(
+            scale.replace("(dObj_dOut * self.x).sum(axis=0)", "dObj_dOut.sum(axis=0)", 1).split("print(")[0] + three_lines + few,
+            here,
+        )
+
+
+def test_the_recurrent_net_learns_and_comes_back_from_its_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = (block for block in blocks("python") if "GRUCell" in block)
+    run(code, here)
+    printed = capsys.readouterr().out
+    assert "epoch" in printed
+    assert float(re.search(r"validation accuracy ([\d.]+)%", printed)[1]) > 97
