@@ -19,7 +19,7 @@ from pancake.flat import Array
 from pancake.function import constant, numeric
 from pancake.layout import merged, time_first, unmerged
 
-ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
+ONE = constant(1)
 EPSILON = float(np.float32(1e-12))  # as torch has it, in every dtype
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -99,37 +99,38 @@ class Loss:
 class ElementwiseLoss(Loss):
     """Base of the losses that compare entry with entry; "mean" divides by the number of entries, whatever the weights.
 
-    A subclass defines `values` and `slopes`, the loss of each entry and its derivative.
+    A subclass defines `values`, the loss of each entry together with what its derivative needs, and `slopes`, the
+    derivative from that.
     """
 
     def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
         pred = self._pred(pred)
         target = self._target(target, pred)
+        values, kept = self.values(pred, target)
         w = None if weight is None else self._weight(weight, target.shape, pred.dtype)
-        self._cache = pred, target, w
-        values = self.values(pred, target)
+        self._cache = kept, w, pred.size
         if w is not None:
-            values = values * w
+            values *= w
         if self.reduction == "none":
             return values
-        total = float(np.add.reduce(values, axis=None))
+        total = float(np.add.reduce(values, None))
         return total / pred.size if self.reduction == "mean" else total
 
     def compute_backward(self) -> Array:
-        pred, target, w = self._remembered()
-        dObj_dPred = self.slopes(pred, target)
+        kept, w, count = self._remembered()
+        dObj_dPred = self.slopes(kept)
         if w is not None:
             dObj_dPred *= w
         if self.reduction == "mean":
-            dObj_dPred *= 1 / pred.size
+            dObj_dPred *= 1 / count
         return dObj_dPred
 
-    def values(self, pred: Array, target: Array) -> Array:
-        """The loss of each entry, a fresh array."""
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
+        """The loss of each entry, a fresh array, and what `slopes` needs."""
         raise NotImplementedError
 
-    def slopes(self, pred: Array, target: Array) -> Array:
-        """The derivative of the loss of each entry by its prediction, a fresh array."""
+    def slopes(self, kept: Any) -> Array:
+        """The derivative of the loss of each entry by its prediction, a fresh array, from what `values` has kept."""
         raise NotImplementedError
 
     def _target(self, target: ArrayLike, pred: Array) -> Array:
@@ -153,12 +154,13 @@ class MeanSquaredError(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html
     """
 
-    def values(self, pred: Array, target: Array) -> Array:
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
         difference = pred - target
-        return difference * difference
+        return difference * difference, difference
 
-    def slopes(self, pred: Array, target: Array) -> Array:
-        return 2 * (pred - target)
+    def slopes(self, kept: Any) -> Array:
+        slopes: Array = 2 * kept
+        return slopes
 
 
 class MeanAbsoluteError(ElementwiseLoss):
@@ -172,12 +174,12 @@ class MeanAbsoluteError(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html
     """
 
-    def values(self, pred: Array, target: Array) -> Array:
-        values: Array = np.abs(pred - target)
-        return values
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
+        difference = pred - target
+        return np.abs(difference), difference
 
-    def slopes(self, pred: Array, target: Array) -> Array:
-        slopes: Array = np.sign(pred - target)
+    def slopes(self, kept: Any) -> Array:
+        slopes: Array = np.sign(kept)
         return slopes
 
 
@@ -205,14 +207,14 @@ class Huber(ElementwiseLoss):
         if self.delta <= 0:
             raise ValueError(f"Huber: expected delta of more than 0, got {delta}")
 
-    def values(self, pred: Array, target: Array) -> Array:
-        distance = np.abs(pred - target)
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
+        difference = pred - target
+        distance = np.abs(difference)
         near = np.minimum(distance, self.delta)
-        values: Array = near * (distance - near / 2)
-        return values
+        return near * (distance - near / 2), difference
 
-    def slopes(self, pred: Array, target: Array) -> Array:
-        slopes: Array = np.minimum(np.maximum(pred - target, -self.delta), self.delta)
+    def slopes(self, kept: Any) -> Array:
+        slopes: Array = np.minimum(np.maximum(kept, -self.delta), self.delta)
         return slopes
 
 
@@ -229,12 +231,14 @@ class Hinge(ElementwiseLoss):
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.hinge_loss.html
     """
 
-    def values(self, pred: Array, target: Array) -> Array:
-        values: Array = np.maximum(1 - target * pred, 0)
-        return values
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
+        lack = np.maximum(1 - target * pred, 0)
+        return lack, (target, lack > 0)
 
-    def slopes(self, pred: Array, target: Array) -> Array:
-        return -target * (target * pred < 1)
+    def slopes(self, kept: Any) -> Array:
+        target, lacking = kept
+        slopes: Array = -target * lacking
+        return slopes
 
     def _target(self, target: ArrayLike, pred: Array) -> Array:
         target = super()._target(target, pred)
@@ -268,24 +272,24 @@ class BinaryCrossEntropy(ElementwiseLoss):
         super().__init__(reduction=reduction)
         self.from_logits = bool(from_logits)
 
-    def values(self, pred: Array, target: Array) -> Array:
+    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
         if self.from_logits:
-            values = softplus(pred)
-            values -= target * pred
-            return values
+            rises = softplus(pred)
+            return rises - target * pred, (pred, rises, target)
         with np.errstate(divide="ignore"):
             log_p, log_q = np.log(pred), np.log1p(-pred)
-        return -(target * np.maximum(log_p, -100) + (1 - target) * np.maximum(log_q, -100))
+        return -(target * np.maximum(log_p, -100) + (1 - target) * np.maximum(log_q, -100)), (pred, target)
 
-    def slopes(self, pred: Array, target: Array) -> Array:
+    def slopes(self, kept: Any) -> Array:
+        slopes: Array
         if self.from_logits:
-            half = HALF[pred.dtype]
-            slopes = np.tanh(pred * half)
-            slopes *= half
-            slopes += half
+            z, rises, target = kept
+            slopes = np.exp(z - rises)  # sigmoid(z)
             slopes -= target
-            return slopes
-        return (pred - target) / np.maximum(pred * (1 - pred), EPSILON)
+        else:
+            p, target = kept
+            slopes = (p - target) / np.maximum(p * (1 - p), EPSILON)
+        return slopes
 
     def _pred(self, pred: ArrayLike) -> Array:
         pred = super()._pred(pred)
