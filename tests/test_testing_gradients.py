@@ -70,7 +70,7 @@ def test_a_parameter_called_x_is_told_from_the_input():
             self.grad_x += (dObj_dOut * self.given).sum(axis=0)
             return dObj_dOut * self.x
 
-    assert [array.name for array in check_gradients(Sum(), X).arrays] == ["x", "parameter x"]
+    assert [array.name for array in check_gradients(Sum(), X).arrays] == ["x", "parameter_x"]
 
 
 def test_integer_inputs_are_not_differentiated():

@@ -88,12 +88,12 @@ def draws_from_its_own_generator(trials: Trials) -> Iterator[str]:
 def keeps_results(trials: Trials) -> Iterator[str]:
     """Complain about results of one call that a later call changes."""
     first = trials.run()
-    held = {"output": first.outputs, "dObj_dIn": [g for g in first.gradients if g is not None]}
+    held = {"an output": first.outputs, "a dObj_dIn": [g for g in first.gradients if g is not None]}
     before = {what: copies(arrays) for what, arrays in held.items()}
     trials.run(trials.other_inputs(), seed=2, fresh=False)
     for what, arrays in held.items():
         if not same(arrays, before[what]):
-            yield f"{trials.name}: a later call writes to an {what} that was returned earlier; return a fresh array each time"
+            yield f"{trials.name}: a later call writes to {what} that was returned earlier; return a fresh array each time"
 
 
 def adds(trials: Trials) -> Iterator[str]:

@@ -53,6 +53,7 @@ class Subject:
         self.function = function
         self.target = None if target is None else np.array(target)
         self._names: list[str] = []
+        self._params: list[Any] | None = None  # those of the first call of `params_and_grads`
         self.handed_out: Any = None  # the copy of the target that the latest forward was given
         self.name = type(function).__name__
         self.several = isinstance(x, tuple)
@@ -135,6 +136,15 @@ class Subject:
         with _Named(f"{self.name}.get_params_and_grads", ()):
             params, grads = self.function.get_params_and_grads()
             params, grads = list(params), list(grads)
+        if self._params is None:
+            self._params = params
+        if len(params) != len(self._params):
+            names = [n for p, n in zip(params, self.param_names(params), strict=True) if all(p is not q for q in self._params)]
+            raise GradientError(
+                f"{self.name}: get_params_and_grads lists {len(self._params)} parameters at first, {len(params)} after forward "
+                f"and backward, when {', '.join(names)} is there too. Make all parameters in __init__, and none by accident: "
+                "an attribute k beside grad_k is one"
+            )
         if len(params) != len(grads):
             raise GradientError(f"{self.name}: get_params_and_grads returned {len(params)} parameters and {len(grads)} gradients")
         for name, p, g in zip(self.param_names(params), params, grads, strict=True):
@@ -156,7 +166,7 @@ class Subject:
         for name, value in getattr(self.function, "__dict__", {}).items():
             names.setdefault(id(value), name)
         found = [names.get(id(p), f"params[{i}]") for i, p in enumerate(params)]
-        self._names = [f"parameter {name}" if name in self.input_names else name for name in found]
+        self._names = [f"parameter_{name}" if name in self.input_names else name for name in found]
         return self._names
 
     def zero_grads(self) -> None:

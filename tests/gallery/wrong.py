@@ -545,6 +545,13 @@ class BackwardKeepsItsWeight(Dense):
         return dz @ self._kept
 
 
+@fault(X, None, "lists 2 parameters at first, 3 after forward and backward, when parameter_x is there too")
+class MakesItsInputAParameter(Dense):
+    def of_input(self, dz):
+        self.grad_x = super().of_input(dz)
+        return self.grad_x.copy()
+
+
 @fault(X, None, "backward overwrites grad_weight")
 class Overwrites(Dense):
     def compute_backward(self, dObj_dOut):
@@ -660,7 +667,7 @@ class ReusesItsOutput(Map):
         return np.tanh(x, out=self.buffer)
 
 
-@fault(X, None, "a later call writes to an dObj_dIn that was returned earlier")
+@fault(X, None, "a later call writes to a dObj_dIn that was returned earlier")
 class ReusesItsGradient(Map):
     buffer = None
 
