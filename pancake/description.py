@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -141,7 +142,8 @@ class Writer:
         if type(value) is dict:
             return {"dict": [[self.value(k, path), self.value(v, f"{path}.{k}", parts)] for k, v in value.items()]}
         name = getattr(value, "__name__", "")
-        if callable(value) and name.isidentifier() and not inspect.ismethod(value):
+        bound = not isinstance(getattr(value, "__self__", None), (types.ModuleType, types.NoneType))
+        if callable(value) and name.isidentifier() and not bound:
             if SCHEMES.get(name, self._library.get(name, value)) is not value:
                 raise TypeError(f"save: {path} is a {name} of your own, and pancake has another {name}; give yours another name")
             return {"callable": name}
