@@ -34,6 +34,7 @@ def test_which_lie_with_time_first():
     assert not time_first(x)
     assert not time_first(np.asfortranarray(x))
     assert not time_first(swapped(x)[:, ::2])
+    assert not time_first(np.zeros((1, 5, 4)))  # which lies both ways
     assert not time_first(x[0])
 
 
