@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 TEXT = "pancake.json"  # the member of an .npz that holds the text
+RESERVED = (TEXT, "__metadata__")  # what no array may be called
 MAX_TEXT = 1 << 24  # bytes of text or of a safetensors header: parsing takes many times as much memory
 
 # https://github.com/huggingface/safetensors#format

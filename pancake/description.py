@@ -21,15 +21,17 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.archives import storable
+from pancake.archives import RESERVED, storable
 from pancake.function import Function
 from pancake.history import History
+from pancake.initializers import SCHEMES
 from pancake.optimizers import Optimizer
 
 Json: TypeAlias = Any
@@ -140,7 +142,10 @@ class Writer:
         if type(value) is dict:
             return {"dict": [[self.value(k, path), self.value(v, f"{path}.{k}", parts)] for k, v in value.items()]}
         name = getattr(value, "__name__", "")
-        if callable(value) and name.isidentifier():
+        bound = not isinstance(getattr(value, "__self__", None), (types.ModuleType, types.NoneType))
+        if callable(value) and name.isidentifier() and not bound:
+            if SCHEMES.get(name, self._library.get(name, value)) is not value:
+                raise TypeError(f"save: {path} is a {name} of your own, and pancake has another {name}; give yours another name")
             return {"callable": name}
         raise TypeError(
             f"save: {path} is {value!r}"[:120] + ", which no file can hold; keep it in `_cache` if it need not be saved, "
@@ -153,7 +158,7 @@ class Writer:
                 raise TypeError(f"save: {path} has the dtype {array.dtype}, expected numbers of at most 8 bytes")
             stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path)
             name, count = stem, 1
-            while name in self.arrays:
+            while name in self.arrays or name in RESERVED:
                 name, count = f"{stem}-{count}", count + 1
             self._names[id(array)] = name
             self.arrays[name] = array

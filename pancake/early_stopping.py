@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from pancake import flat
+from pancake.flat import Array
 from pancake.function import Function, number, size
 
 LESS_IS_BETTER = ("loss", "error", "mse", "mae", "rmse")
@@ -76,19 +77,18 @@ class EarlyStopping:
         value = history[self.monitor][-1]
         cost = value if self.mode == "min" else -value
         if cost < self._least or (not self.best_epoch and not math.isnan(cost)):
+            self._weights.keep()  # first, so that Ctrl-C never finds a best epoch without its weights
             self.best, self.best_epoch, self._least = value, epoch, cost
-            self._weights.keep()
         if cost < self._reference - self.min_delta:
             self._reference, self._waited = cost, 0
         else:
             self._waited += 1
         return self._waited >= self.patience
 
-    def give_back(self) -> bool:
+    def give_back(self) -> None:
         """Put the best weights back into the model, if there are any."""
         if self.best_epoch:
             self._weights.give_back()
-        return bool(self.best_epoch)
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.monitor!r}, {self.patience}, {self.min_delta}, mode={self.mode!r})"
@@ -99,18 +99,14 @@ class Weights:
 
     def __init__(self, model: Function) -> None:
         self.model = model
-        self._generation = -1
-        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
-        package = __name__.partition(".")[0]
-        self._settled = all(type(function).__module__.partition(".")[0] == package for function in model.walk())
+        self._generation, self._settled = -1, False
+        self._arrays: dict[str, Array] = {}
+        self._parameters: list[str] = []
 
     def keep(self) -> None:
         """Copy the arrays as they are now."""
-        if self._found_anew():
-            self._kept = {name: array.copy() for name, array in self._arrays.items()}
-        else:
-            for name, array in self._arrays.items():
-                self._kept[name][...] = array
+        self._find()
+        self._kept = {name: array.copy() for name, array in self._arrays.items()}  # all at once: Ctrl-C may come at any time
 
     def give_back(self) -> None:
         """Copy the arrays back into the model."""
@@ -118,15 +114,19 @@ class Weights:
 
     def not_finite(self) -> str | None:
         """The name of the first parameter with nan or an infinite number in it, if there is one."""
-        self._found_anew()
+        self._find()
+        if math.isfinite(sum(np.add.reduce(self._arrays[name], axis=None) for name in self._parameters)):
+            return None  # which takes half as long as to look at each number
         return next((name for name in self._parameters if not np.isfinite(self._arrays[name]).all()), None)
 
-    def _found_anew(self) -> bool:
+    def _find(self) -> None:
         """Look for the arrays where they may have been exchanged; that takes as long as a step of a small net."""
-        if self._settled and self._generation == flat.generation:
-            return False
+        if self._generation == flat.generation and self._settled:
+            return
         self._generation = flat.generation
         self._arrays = dict(self.model._named_arrays())
         parameters = {id(array) for array in self.model.get_params_and_grads()[0]}
         self._parameters = [name for name, array in self._arrays.items() if id(array) in parameters]
-        return True
+        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
+        package = __name__.partition(".")[0]
+        self._settled = all(type(function).__module__.partition(".")[0] == package for function in self.model.walk())

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pancake.batches import examples
-from pancake.flat import Array
 from pancake.function import Function, name_of, size
-from pancake.training import predict
+from pancake.training import classes, predict, real, without_last_axis
 
 Metric: TypeAlias = Callable[[Any, Any], float]
 
@@ -55,6 +54,8 @@ def evaluate(
     TypeError, ValueError
         If x, y, weights or lengths are not arrays with as many rows.
     """
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"evaluate: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
     metrics = check_metrics(evaluate, metrics)
     x, y, weight, lengths = examples("evaluate", x, y, sample_weight, lengths)
     passed = {} if lengths is None else {"lengths": lengths}
@@ -96,7 +97,8 @@ def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None
         Scores (..., C) of C >= 2 classes, of which the largest wins; probabilities of class 1 of the shape of the targets,
         (...) or (..., 1), of which at least 0.5 wins; or class indices, integers or booleans, of that shape.
     target : array_like
-        Class indices (...) or (..., 1), as integers, booleans, or floats without a fraction.
+        Class indices (...) or (..., 1), as integers, booleans, or floats without a fraction; or rows of probabilities
+        (..., C) like the scores.
     num_classes : int, optional
         C. Without it the number of columns of scores, or else one more than the largest class.
 
@@ -107,24 +109,11 @@ def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None
 
     Raises
     ------
-    ValueError
-        If the shapes do not fit together, there are no examples, or a class is not one of 0 to C - 1.
+    TypeError, ValueError
+        If they are not real numbers, the shapes do not fit together, there are no examples, or a class is not one of 0 to C - 1.
     """
-    p, t = np.asarray(pred), np.asarray(target)
-    scores = p.ndim > 0 and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1))
-    least = 1
-    if scores:
-        least = p.shape[-1]
-        p = p.argmax(axis=-1)
-    elif p.dtype.kind == "f":
-        p = p >= 0.5
-    p, t = _without_last_axis(p, t)
-    if p.shape != t.shape or not p.size:
-        raise ValueError(
-            "confusion_matrix: expected scores (..., C) or classes (...) for targets (...), "
-            f"got {np.shape(pred)} and {np.shape(target)}"
-        )
-    p, t = (_indices(name, classes) for name, classes in (("pred", p), ("target", t)))
+    p, t, least = classes("confusion_matrix", pred, target)
+    p, t = (_indices(name, array) for name, array in (("pred", p), ("target", t)))
     largest = int(max(p.max(), t.max()))
     count = max(least, largest + 1) if num_classes is None else size(confusion_matrix, num_classes=num_classes)
     if largest >= count:
@@ -132,10 +121,11 @@ def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None
     return np.bincount(t * count + p, minlength=count * count).reshape(count, count).astype(np.int64, copy=False)
 
 
-def _indices(name: str, classes: Any) -> NDArray[np.int64]:
-    indices: NDArray[np.int64] = classes.ravel().astype(np.int64) if classes.dtype.kind in "biuf" else np.empty(0, np.int64)
-    if not np.array_equal(indices, classes.ravel()) or indices.min() < 0:
-        raise ValueError(f"confusion_matrix: expected {name} to be classes 0, 1, 2, ..., got {np.unique(classes)[:5]}")
+def _indices(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):  # of nan, which the comparison finds
+        indices: NDArray[np.int64] = array.ravel().astype(np.int64)
+    if not np.array_equal(indices, array.ravel()) or indices.min() < 0:
+        raise ValueError(f"confusion_matrix: expected {name} to be classes 0, 1, 2, ..., got {np.unique(array)[:5]}")
     return indices
 
 
@@ -153,14 +143,15 @@ def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
-        If the shapes differ, or there are fewer than two examples.
+    TypeError, ValueError
+        If they are not real numbers, the shapes differ, or there are fewer than two examples.
 
     References
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html
     """
-    p, t = _without_last_axis(np.asarray(pred, dtype=np.float64), np.asarray(target, dtype=np.float64))
+    p, t = (real("r2_score", name, array).astype(np.float64) for name, array in (("pred", pred), ("target", target)))
+    p, t = without_last_axis(p, t)
     if p.shape != t.shape or p.ndim == 0 or len(p) < 2 or not p.size:
         raise ValueError(
             "r2_score: expected predictions and targets of one shape for two or more examples, "
@@ -172,12 +163,3 @@ def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
     constant = total == 0
     scores = np.where(constant, rest == 0, 1 - rest / np.where(constant, 1, total))
     return float(scores.mean())
-
-
-def _without_last_axis(p: Any, t: Any) -> tuple[Array, Array]:
-    """(N, 1) beside (N,) as (N,)."""
-    if p.ndim == t.ndim + 1 and p.shape[-1] == 1:
-        p = p[..., 0]
-    elif t.ndim == p.ndim + 1 and t.shape[-1] == 1:
-        t = t[..., 0]
-    return p, t

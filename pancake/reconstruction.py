@@ -29,6 +29,7 @@ class Reader:
         self._made: dict[str, NDArray[Any]] = {}
         self._gradients: dict[str, NDArray[Any]] = {}
         self._functions: list[Function | None] = []
+        self._described: set[int] = set()  # ids of those that are done
         self._generators: list[np.random.Generator] = []
         self._library = registry(Function)
 
@@ -175,9 +176,12 @@ class Reader:
         else:
             arguments = {k: self.value(v) for k, v in _typed(entry.get("arguments"), dict, "arguments").items()}
             self._construct(function, arguments, parameters, _typed(entry.get("buffers"), dict, "buffers"))
-            self._functions[index] = function
             if entry.get("training") is False:
-                function.training = False
+                for part in function.walk():
+                    if id(part) not in self._described:  # itself, and parts that its constructor has made
+                        part.training = False
+            self._functions[index] = function
+        self._described.add(id(function))
         return function
 
     def _restore(self, function: Function, state: Mapping[str, Json]) -> None:

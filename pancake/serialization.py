@@ -15,6 +15,7 @@ from pancake.description import Writer
 from pancake.function import Function
 from pancake.optimizers import Optimizer
 from pancake.reconstruction import Reader
+from pancake.training import check_trains
 
 FORMAT = "pancake model"
 VERSION = 1
@@ -48,24 +49,29 @@ def save(path: str | os.PathLike[str], model: Function, optimizer: Optimizer | N
     TypeError
         If there is something in the model that a file cannot hold, such as an open file or a lambda.
     ValueError
-        If the path ends otherwise.
+        If the path ends otherwise, or the optimizer is that of another model.
     """
     write = _by_suffix("save", path, WRITERS)
     if not isinstance(model, Function):
         raise TypeError(f"save: expected a Function as second argument, got {model!r}"[:200])
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise TypeError(f"save: expected an optimizer as third argument, got {optimizer!r}"[:200])
+    if optimizer is not None:
+        check_trains("save", optimizer, model)
     writer = Writer()
-    description = {
-        "format": FORMAT,
-        "version": VERSION,
-        "pancake": __version__,
-        "model": writer.function(model, ""),
-        "optimizer": None if optimizer is None else writer.optimizer(optimizer),
-        "generators": writer.generators,
-        "fortran": writer.fortran,
-    }
-    text = json.dumps(description, allow_nan=False)
+    try:
+        description = {
+            "format": FORMAT,
+            "version": VERSION,
+            "pancake": __version__,
+            "model": writer.function(model, ""),
+            "optimizer": None if optimizer is None else writer.optimizer(optimizer),
+            "generators": writer.generators,
+            "fortran": writer.fortran,
+        }
+        text = json.dumps(description, allow_nan=False)
+    except RecursionError:
+        raise ValueError("save: the model is nested too deeply, or a list or dict in it holds itself") from None
     if len(text) > MAX_TEXT:
         raise ValueError(f"save: the description of the model has {len(text)} characters, more than {MAX_TEXT}")
     with _replacing(os.path.realpath(path)) as file:
@@ -145,7 +151,9 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
             os.unlink(beside)
         raise
     if os.name == "posix":  # so that the new name, too, outlives a power cut
-        handle = os.open(folder, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # not every file system can
-            os.fsync(handle)
-        os.close(handle)
+        with contextlib.suppress(OSError):  # not every file system can, and not every folder may be read
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

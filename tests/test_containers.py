@@ -11,18 +11,24 @@ from participant import Dense, Lazy, Listed, Scale, Skip
 from pancake import (
     SGD,
     BatchNorm,
+    Concatenate,
     Embedding,
     Flatten,
     Function,
+    GRUCell,
     Identity,
     Linear,
+    LSTMCell,
     Mul,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Square,
     Tanh,
+    Unrolled,
     mlp,
+    predict,
 )
 
 X = np.random.default_rng(0).normal(size=(5, 3))
@@ -322,3 +328,33 @@ def test_a_float32_model_stays_float32_whatever_goes_in(dtype, nested):
     assert y.dtype == np.float32
     model.compute_backward(U)
     assert {g.dtype for g in model.get_params_and_grads()[1]} == {np.dtype(np.float32)}
+
+
+# --- lengths of sequences ---
+
+
+def test_lengths_reach_all_that_take_them():
+    rng = np.random.default_rng(0)
+    x, lengths = rng.integers(0, 6, size=(7, 5)), rng.integers(1, 6, size=7)
+    first, last = Unrolled(LSTMCell(4, 3, rng=0)), Unrolled(GRUCell(3, 3, rng=0), return_sequences=False)
+    embedding, linear = Embedding(6, 4, rng=0), Linear(3, 2, rng=0)
+    model = Sequential([embedding, Sequential([first, Residual(Tanh())]), last, linear])
+    y = model(x, lengths=lengths)
+    h = first(embedding(x), lengths=lengths)
+    np.testing.assert_allclose(y, linear(last(h + np.tanh(h), lengths=lengths)), rtol=1e-12)
+    np.testing.assert_allclose(predict(model, x, lengths=lengths), y, rtol=1e-12)
+    np.testing.assert_allclose(predict(model, x, batch_size=3, lengths=lengths), y, rtol=1e-12)
+    branches = Concatenate([first, Linear(4, 2, rng=1)])
+    np.testing.assert_array_equal(branches(embedding(x), lengths=lengths)[..., :3], first(embedding(x), lengths=lengths))
+
+
+def test_lengths_that_nobody_takes_or_that_do_not_fit():
+    model, x = Sequential([Linear(2, 2, rng=0)]), np.ones((2, 2))
+    for run in (model, lambda x, lengths: predict(model, x, lengths=lengths)):
+        with pytest.raises(TypeError, match="got lengths, but nothing in it takes them"):
+            run(x, lengths=[1, 1])
+    recurrent = Sequential([Unrolled(GRUCell(2, 2, rng=0))])
+    with pytest.raises(ValueError, match=r"predict: expected lengths of shape \(7,\), one for each row of x, got \(2,\)"):
+        predict(recurrent, np.ones((7, 5, 2)), lengths=[1, 1])
+    with pytest.raises(ValueError, match="expected lengths from 1 to 5"):
+        recurrent(np.ones((7, 5, 2)), lengths=[9] * 7)

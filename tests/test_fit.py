@@ -26,9 +26,11 @@ from pancake import (
     Linear,
     MeanSquaredError,
     RMSprop,
+    RNNCell,
     Sequential,
     Sigmoid,
     Tanh,
+    Unrolled,
     accuracy,
     clip_grad_norm,
     mlp,
@@ -455,6 +457,34 @@ def test_true_stops(answer):
     assert not history.interrupted
 
 
+def test_a_callback_may_predict_and_leave_evaluation_mode_behind():
+    model, other = net(), net()
+    X, y = data()
+
+    def watch(state):
+        assert state.model.training
+        state.model.eval()
+
+    fit(model, LOSS, SGD(model), X, y, epochs=3, rng=0, callbacks=watch)
+    fit(other, LOSS, SGD(other), X, y, epochs=3, rng=0)
+    assert_same(model, other)
+    assert model.training
+
+
+def test_a_callback_may_fit_too():
+    X, y = data()
+    model, other = plain(), plain()
+    optimizer, same = SGD(model), SGD(other)
+
+    def more(state):
+        if state.epoch == 1:
+            fit(state.model, state.loss, state.optimizer, X, y, epochs=2)
+
+    history = fit(model, LOSS, optimizer, X, y, epochs=2, rng=0, callbacks=more)
+    assert history["loss"] == fit(other, LOSS, same, X, y, epochs=4, rng=0)["loss"]
+    assert_same(model, other)
+
+
 @pytest.mark.parametrize("answer", [None, False, 1, "yes", [0], np.ones(3)])
 def test_nothing_else_stops(answer):
     model = plain()
@@ -637,12 +667,81 @@ def test_the_best_comes_back_after_a_loss_that_is_not_finite():
         if state.epoch == 3:
             model[0].weight[...] = np.nan
 
-    with pytest.raises(NonFiniteError):
+    with pytest.raises(NonFiniteError, match="The model has the weights of the best epoch"):
         fit(
             model, LOSS, SGD(model, lr=0.1), X, y, epochs=9, metrics=scripted([5, 1, 2, 0]),
             early_stopping=EarlyStopping("error"), callbacks=[spoil],
         )  # fmt: skip
     assert_state(model.state_dict(), kept[1])
+
+
+class Sensitive(np.ndarray):
+    """An array in whose n-th copy somebody presses Ctrl-C."""
+
+    left = 0
+
+    def copy(self, order="C"):
+        Sensitive.left -= 1
+        if Sensitive.left == 0:
+            raise KeyboardInterrupt
+        return super().copy(order)
+
+
+class Shift(Scale):
+    """y = k x + b with b in a buffer."""
+
+    buffers = ("b",)
+
+    def __init__(self):
+        super().__init__()
+        self.b = np.zeros(1).view(Sensitive)
+
+    def compute_forward(self, x):
+        self.b += 1
+        return super().compute_forward(x)
+
+
+def test_ctrl_c_while_weights_are_kept_leaves_no_mixture(monkeypatch):
+    X, y = data()
+    model = Sequential([Linear(2, 1, rng=0), Shift()])
+    monkeypatch.setattr(Sensitive, "left", 4)  # at the start and the end of epoch 1, and those of epoch 2
+    stopping = EarlyStopping("error")
+    kept = []
+
+    def note(state):
+        kept.append({name: np.array(array) for name, array in model._named_arrays()})
+
+    options = {"metrics": scripted([2, 1, 0]), "early_stopping": stopping, "callbacks": note, "batch_size": 37}
+    assert fit(model, LOSS, SGD(model, lr=0.1), X, y, epochs=3, **options).interrupted
+    assert stopping.best_epoch == 1
+    assert_state(dict(model._named_arrays()), kept[0])
+
+
+def test_ctrl_c_in_validation_gives_back_the_best():
+    X, y = data()
+    epochs = []
+
+    class Pressed(Function):
+        def compute_forward(self, x):
+            if not self.training:
+                epochs.append(1)
+                if len(epochs) == 3:
+                    raise KeyboardInterrupt
+            return x
+
+        def compute_backward(self, dObj_dOut):
+            return dObj_dOut
+
+    model = Sequential([*net(), Pressed()])
+    kept = []
+    history = fit(
+        model, LOSS, SGD(model, lr=0.1), X, y, epochs=9, rng=0, validation=(X, y), metrics=scripted([1, 1, 2, 2, 3]),
+        early_stopping=EarlyStopping("error"), callbacks=lambda state: kept.append(model.state_dict()),
+    )  # fmt: skip
+    assert history.interrupted
+    assert history.epochs == 2
+    assert_state(model.state_dict(), kept[0])
+    assert all(function.training for function in model.walk())
 
 
 def test_each_fit_begins_to_compare_anew():
@@ -767,6 +866,40 @@ def test_the_time_step_is_named():
     assert "Spike(), part 1 of the model, at time step 3" in failing(model, X, y, MeanSquaredError(), epochs=1)
 
 
+class Memory(Function):
+    """A user's cell: h <- h x."""
+
+    def init_state(self, batch):
+        return np.ones((batch, 2))
+
+    def compute_forward(self, x_t, state):
+        return state * x_t, state * x_t
+
+    def compute_backward(self, dObj_dOut_t, dObj_dState):
+        return dObj_dOut_t + dObj_dState, dObj_dOut_t + dObj_dState
+
+
+def doubling():
+    """A cell of the library that computes h <- relu(2 x)."""
+    cell = RNNCell(2, 2, "relu")
+    cell.weight_ih, cell.weight_hh = 2 * np.eye(2), np.zeros((2, 2))
+    return cell
+
+
+@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+@pytest.mark.parametrize("make", [doubling, Memory])
+def test_the_time_step_of_a_recurrent_net_is_named(make, return_sequences, reverse):
+    model = Sequential([Unrolled(make(), return_sequences, reverse), Linear(2, 1, rng=0)])
+    X = np.ones((3, 6, 2))
+    X[1, 4] = 1e308
+    X[1, 5 if reverse else 3] = 10.0 if make is Memory else 1.0
+    y = np.zeros((3, 6, 1) if return_sequences else (3, 1))
+    message = failing(model, X, y, MeanSquaredError(), epochs=1, batch_size=3)
+    assert "at time step 4" in message
+    assert ("Memory()" if make is Memory else "part 0 of the model") in message
+
+
 class Spike(Function):
     def compute_forward(self, x):
         y = x.copy()
@@ -804,14 +937,14 @@ def test_buffers_may_be_infinite():
     assert fit(model, LOSS, SGD(model), *data(), epochs=2).epochs == 2
 
 
-@pytest.mark.parametrize(("name", "words"), [("x", "the inputs of that batch"), ("y", "the targets of that batch")])
-def test_bad_data_is_named(name, words):
+@pytest.mark.parametrize("loss", [MeanSquaredError(), LOSS])
+@pytest.mark.parametrize("name", ["inputs", "targets", "weights"])
+def test_bad_data_is_named(name, loss):
     X, y = data()
-    (X if name == "x" else y)[20] = np.nan
-    model = plain()
-    message = failing(model, X, y, MeanSquaredError(), batch_size=8, shuffle=False)
-    assert "the loss is nan in epoch 1, batch 3" in message
-    assert words in message
+    weight = np.ones(37)
+    {"inputs": X, "targets": y, "weights": weight}[name][20] = np.nan
+    message = failing(plain(), X, y, loss, batch_size=8, shuffle=False, sample_weight=weight)
+    assert f"the loss is nan in epoch 1, batch 3: the {name} of that batch have nan or inf in them" in message
 
 
 def test_an_overflowing_loss_is_named():
@@ -890,6 +1023,11 @@ def test_a_profiler_survives_the_search():
         ({"batch_size": 0}, ValueError, "batch_size of at least 1"),
         ({"clip_norm": -1}, ValueError, "clip_norm at least 0"),
         ({"callbacks": [3]}, TypeError, "expected functions as callbacks, got 3"),
+        ({"callbacks": 3}, TypeError, "expected functions as callbacks, got 3"),
+        ({"callbacks": None}, TypeError, "expected functions as callbacks, got None"),
+        ({"loss": MeanSquaredError}, TypeError, "expected a loss, such as MeanSquaredError.., as second argument, got <class"),
+        ({"loss": lambda pred, y: 0.0}, TypeError, "expected a loss, such as MeanSquaredError.., as second argument"),
+        ({"rng": "a"}, TypeError, "entropy"),
         ({"schedule": 0.1}, TypeError, "expected functions as schedule, got 0.1"),
         ({"early_stopping": 3}, TypeError, "expected an EarlyStopping or None"),
         ({"metrics": [accuracy]}, TypeError, "a dict of functions"),

@@ -68,6 +68,7 @@ def test_evaluate_leaves_model_and_loss_as_they_were():
         ({"y": np.array(["a"] * 50)}, TypeError, "expected y to be an array of real numbers, got an array of dtype <U1"),
         ({"sample_weight": np.ones(3)}, ValueError, "as many rows in sample_weight"),
         ({"metrics": [accuracy]}, TypeError, "a dict of functions"),
+        ({"loss": CrossEntropy}, TypeError, "evaluate: expected a loss, such as MeanSquaredError.., as second argument"),
         ({"metrics": {"val_accuracy": accuracy}}, ValueError, "'val_accuracy' is taken"),
         ({"metrics": {"loss": accuracy}}, ValueError, "'loss' is taken"),
         ({"metrics": {"both": lambda pred, y: pred[:2]}}, TypeError, "the metric 'both': expected it to return a number"),
@@ -75,9 +76,9 @@ def test_evaluate_leaves_model_and_loss_as_they_were():
 )
 def test_evaluate_refuses(changes, error, words):
     X, y = data()
-    arguments = {"x": X, "y": y, **changes}
+    arguments = {"loss": CrossEntropy(), "x": X, "y": y, **changes}
     with pytest.raises(error, match=words):
-        evaluate(mlp([2, 2], rng=0), CrossEntropy(), **arguments)
+        evaluate(mlp([2, 2], rng=0), **arguments)
 
 
 # --- confusion_matrix ---

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from participant import Scale, Skip
 
-from pancake import Function, Linear, ReLU, Sequential, Tanh, accuracy, mlp, predict
+from pancake import Function, Linear, ReLU, Sequential, Tanh, accuracy, confusion_matrix, mlp, predict, r2_score
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 U = np.random.default_rng(1).normal(size=(7, 2))
@@ -244,6 +244,30 @@ def test_accuracy(pred, target, expected):
     assert result == expected
     assert type(result) is float
     assert accuracy(np.array(pred), np.array(target)) == expected
+
+
+@pytest.mark.parametrize("function", [accuracy, confusion_matrix, r2_score])
+@pytest.mark.parametrize(
+    ("pred", "error", "words"),
+    [
+        (["a", "b"], TypeError, "expected pred to be real numbers, got dtype <U1"),
+        ([None, None], TypeError, "expected pred to be real numbers, got dtype object"),
+        ([1j, 2], TypeError, "expected pred to be real numbers, got dtype complex128"),
+        ([[1, 2], [3]], ValueError, "expected pred to be an array, got rows of different lengths"),
+    ],
+)
+def test_metrics_refuse_what_is_no_number(function, pred, error, words):
+    with pytest.raises(error, match=f"^{function.__name__}: {words}"):
+        function(pred, [0, 1])
+    with pytest.raises(error, match=words.replace("pred", "target")):
+        function([0, 1], pred)
+
+
+@pytest.mark.parametrize("pred", [[np.nan, 0.1], [[np.nan, -1.0], [2.0, 1.0]], [[-1.0, np.nan], [2.0, 1.0]]])
+def test_nan_is_no_class(pred):
+    assert accuracy(pred, [0, 0]) == 0.5
+    with pytest.raises(ValueError, match=r"expected pred to be classes 0, 1, 2, ..., got \[ 0\. nan\]"):
+        confusion_matrix(pred, [0, 0])
 
 
 @given(st.integers(1, 20), st.integers(2, 5), st.integers(0, 100))
