@@ -483,8 +483,11 @@ def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> flo
     https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html, where the factor is
     max_norm / (length + 1e-6), as here.
     """
-    grads = Optimizer(model)._grads
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    functions = [model] if isinstance(model, Function) else model
+    # by memory, since a parameter may be a view of another
+    grads = {(g.ctypes.data, g.size): g for function in functions for g in function.get_params_and_grads()[1]}.values()
+    # one sum for each parameter: sums over neighbours in memory would be others in a copy or after load
+    norm = math.sqrt(sum(float(np.vdot(v, v)) for v in (g.ravel(order="K") for g in grads)))
     if norm > number(clip_grad_norm, "max_norm", max_norm):
         for g in grads:
             g *= max_norm / (norm + 1e-6)
