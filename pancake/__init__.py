@@ -56,7 +56,7 @@ from pancake.losses import (
     NegativeLogLikelihood,
 )
 from pancake.lstm import LSTMCell
-from pancake.metrics import confusion_matrix, evaluate, r2_score
+from pancake.metrics import accuracy, confusion_matrix, evaluate, r2_score
 from pancake.mlp import mlp
 from pancake.normalization import BatchNorm, Dropout, LayerNorm
 from pancake.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm, clip_grad_value
@@ -66,7 +66,7 @@ from pancake.rnn import RNNCell
 from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
 from pancake.serialization import load, save
 from pancake.shapes import Expand, Flatten, Reshape, Transpose
-from pancake.training import accuracy, predict
+from pancake.training import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pancake.batches import examples
 from pancake.function import Function, name_of, size
-from pancake.training import classes, predict, real, without_last_axis
+from pancake.training import predict
 
 Metric: TypeAlias = Callable[[Any, Any], float]
 
@@ -88,6 +88,27 @@ def measured(metrics: Mapping[str, Metric], pred: Any, target: Any) -> dict[str,
     return values
 
 
+def accuracy(pred: ArrayLike, target: ArrayLike) -> float:
+    """The share of examples whose class is predicted right, from 0 to 1.
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores (..., C) of C >= 2 classes for targets of shape (...): the largest wins. Or probabilities of class 1 of the
+        shape of the targets, (...) or (..., 1): at least 0.5 wins. Integers or booleans of that shape are classes themselves.
+        Where a score is nan, no class is predicted.
+    target : array_like
+        Class indices of shape (...), or (..., 1); or rows of probabilities (..., C) like the scores: the largest wins.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real numbers, the shapes do not fit together, or there are no examples.
+    """
+    p, t, _ = _classes("accuracy", pred, target)
+    return float((p == t).mean())
+
+
 def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None = None) -> NDArray[np.int64]:
     """How often each class is taken for each: the entry (i, j) counts examples of class i that are predicted as j.
 
@@ -112,7 +133,7 @@ def confusion_matrix(pred: ArrayLike, target: ArrayLike, num_classes: int | None
     TypeError, ValueError
         If they are not real numbers, the shapes do not fit together, there are no examples, or a class is not one of 0 to C - 1.
     """
-    p, t, least = classes("confusion_matrix", pred, target)
+    p, t, least = _classes("confusion_matrix", pred, target)
     p, t = (_indices(name, array) for name, array in (("pred", p), ("target", t)))
     largest = int(max(p.max(), t.max()))
     count = max(least, largest + 1) if num_classes is None else size(confusion_matrix, num_classes=num_classes)
@@ -127,6 +148,31 @@ def _indices(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
     if not np.array_equal(indices, array.ravel()) or indices.min() < 0:
         raise ValueError(f"confusion_matrix: expected {name} to be classes 0, 1, 2, ..., got {np.unique(array)[:5]}")
     return indices
+
+
+def _classes(owner: str, pred: ArrayLike, target: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """The predicted and the right classes, in one shape, and how many classes the scores are for, if there are scores."""
+    p, t = _real(owner, "pred", pred), _real(owner, "target", target)
+    count = 1
+    if p.ndim and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
+        p, count = _largest(p), p.shape[-1]
+    elif p.ndim > 1 and p.shape == t.shape and p.shape[-1] > 1 and p.dtype.kind == t.dtype.kind == "f":
+        p, t, count = _largest(p), _largest(t), p.shape[-1]
+    elif p.dtype.kind == "f":
+        p = np.where(np.isnan(p), np.nan, p >= 0.5)
+    p, t = _without_last_axis(p, t)
+    if p.shape != t.shape or not p.size:
+        raise ValueError(
+            f"{owner}: expected scores (..., C) or classes (...) for targets (...), got {np.shape(pred)} and {np.shape(target)}"
+        )
+    return p, t, count
+
+
+def _largest(scores: NDArray[Any]) -> NDArray[Any]:
+    """The class of the largest score, nan where a score is nan."""
+    bad = np.isnan(scores).any(axis=-1)
+    largest: NDArray[Any] = scores.argmax(axis=-1)
+    return np.where(bad, np.nan, largest) if bad.any() else largest
 
 
 def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
@@ -150,8 +196,8 @@ def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html
     """
-    p, t = (real("r2_score", name, array).astype(np.float64) for name, array in (("pred", pred), ("target", target)))
-    p, t = without_last_axis(p, t)
+    p, t = (_real("r2_score", name, array).astype(np.float64) for name, array in (("pred", pred), ("target", target)))
+    p, t = _without_last_axis(p, t)
     if p.shape != t.shape or p.ndim == 0 or len(p) < 2 or not p.size:
         raise ValueError(
             "r2_score: expected predictions and targets of one shape for two or more examples, "
@@ -163,3 +209,23 @@ def r2_score(pred: ArrayLike, target: ArrayLike) -> float:
     constant = total == 0
     scores = np.where(constant, rest == 0, 1 - rest / np.where(constant, 1, total))
     return float(scores.mean())
+
+
+def _real(owner: str, name: str, value: ArrayLike) -> NDArray[Any]:
+    """`value` as an array of real numbers, else refused with a message that begins with `owner`."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{owner}: expected {name} to be an array, got rows of different lengths") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{owner}: expected {name} to be real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _without_last_axis(p: Any, t: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Arrays (N, 1) and (N,) both as (N,)."""
+    if p.ndim == t.ndim + 1 and p.shape[-1] == 1:
+        p = p[..., 0]
+    elif t.ndim == p.ndim + 1 and t.shape[-1] == 1:
+        t = t[..., 0]
+    return p, t

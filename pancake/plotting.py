@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pancake.flat import Array
 from pancake.function import Function, number, size
-from pancake.training import accuracy, predict
+from pancake.metrics import accuracy
+from pancake.training import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

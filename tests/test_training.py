@@ -1,4 +1,4 @@
-"""`predict` leaves no trace, and `accuracy` counts right."""
+"""`predict` leaves no trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from participant import Scale, Skip
 
-from pancake import Function, Linear, ReLU, Sequential, Tanh, accuracy, confusion_matrix, mlp, predict, r2_score
+from pancake import Function, Linear, ReLU, Sequential, Tanh, mlp, predict
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 U = np.random.default_rng(1).normal(size=(7, 2))
@@ -218,78 +218,3 @@ def test_bad_inputs(x, error, message):
 def test_what_is_no_model(model):
     with pytest.raises(TypeError, match=r"^predict: expected a Function, got "):
         predict(model, X)
-
-
-# --- accuracy ---
-
-
-@pytest.mark.parametrize(
-    ("pred", "target", "expected"),
-    [
-        ([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]], [1, 0, 0, 0], 0.75),  # scores and classes
-        ([[0.1, 0.9], [0.8, 0.2]], [[1], [1]], 0.5),  # classes as a column
-        ([[0.1, 0.9], [0.8, 0.2]], [[0.0, 1.0], [0.9, 0.1]], 1.0),  # rows of probabilities
-        ([0.2, 0.5, 0.9, 0.4], [0, 1, 1, 1], 0.75),  # probabilities of class 1; one half is class 1
-        ([[0.2], [0.5], [0.9], [0.4]], [0, 1, 1, 1], 0.75),
-        ([0.2, 0.5, 0.9, 0.4], [[0], [1], [1], [1]], 0.75),
-        ([[0.2], [0.5]], [[0.0], [0.0]], 0.5),
-        ([2, 0, 1], [2, 1, 1], 2 / 3),  # classes themselves
-        ([True, False], [1, 1], 0.5),
-        ([[[0.1, 0.9], [0.8, 0.2]]], [[1, 1]], 0.5),  # (B, T, C) and (B, T)
-        ([[[-5.0, -9.0, -7.0]]], [[0]], 1.0),  # logits
-    ],
-)
-def test_accuracy(pred, target, expected):
-    result = accuracy(pred, target)
-    assert result == expected
-    assert type(result) is float
-    assert accuracy(np.array(pred), np.array(target)) == expected
-
-
-@pytest.mark.parametrize("function", [accuracy, confusion_matrix, r2_score])
-@pytest.mark.parametrize(
-    ("pred", "error", "words"),
-    [
-        (["a", "b"], TypeError, "expected pred to be real numbers, got dtype <U1"),
-        ([None, None], TypeError, "expected pred to be real numbers, got dtype object"),
-        ([1j, 2], TypeError, "expected pred to be real numbers, got dtype complex128"),
-        ([[1, 2], [3]], ValueError, "expected pred to be an array, got rows of different lengths"),
-    ],
-)
-def test_metrics_refuse_what_is_no_number(function, pred, error, words):
-    with pytest.raises(error, match=f"^{function.__name__}: {words}"):
-        function(pred, [0, 1])
-    with pytest.raises(error, match=words.replace("pred", "target")):
-        function([0, 1], pred)
-
-
-@pytest.mark.parametrize("pred", [[np.nan, 0.1], [[np.nan, -1.0], [2.0, 1.0]], [[-1.0, np.nan], [2.0, 1.0]]])
-def test_nan_is_no_class(pred):
-    assert accuracy(pred, [0, 0]) == 0.5
-    with pytest.raises(ValueError, match=r"expected pred to be classes 0, 1, 2, ..., got \[ 0\. nan\]"):
-        confusion_matrix(pred, [0, 0])
-
-
-@given(st.integers(1, 20), st.integers(2, 5), st.integers(0, 100))
-def test_accuracy_against_a_loop(n, classes, seed):
-    rng = np.random.default_rng(seed)
-    scores, target = rng.normal(size=(n, classes)), rng.integers(0, classes, size=n)
-    right = sum(max(range(classes), key=lambda c: row[c]) == t for row, t in zip(scores, target, strict=True))
-    assert accuracy(scores, target) == pytest.approx(right / n)
-
-
-@pytest.mark.parametrize(
-    ("pred", "target"),
-    [
-        (np.zeros((4, 3)), np.zeros(3, int)),
-        (np.zeros((4, 3)), np.zeros((4, 2), int)),
-        (np.zeros(4), np.zeros(3, int)),
-        (np.zeros((4, 1)), np.zeros((3, 1), int)),
-        (np.zeros((0, 3)), np.zeros(0, int)),
-        (np.zeros(0), np.zeros(0)),
-        (np.zeros((2, 4, 3)), np.zeros(8, int)),
-    ],
-)
-def test_accuracy_of_what_does_not_fit(pred, target):
-    with pytest.raises(ValueError, match=r"^accuracy: expected scores .* for targets .*, got \("):
-        accuracy(pred, target)
