@@ -368,7 +368,7 @@ def lstm(workload):
 
     a_rows, q_rows = a.reshape(4, N, H), q.reshape(4, N, H)
     tanh_c_rows, dh_rows, o_slope_rows = (array.reshape(N, H) for array in (tanh_c, dh, o_slope))
-    i, f, o, g = a_rows
+    i, _, o, g = a_rows
     q_i, q_f, q_o, q_g = q_rows
     sigmoids, q_sigmoids = a_rows[:3], q_rows[:3]
     before, after, c_before = h[:-1].reshape(N, H), h[1:].reshape(N, H), c[:-1].reshape(N, H)

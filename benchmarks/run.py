@@ -73,6 +73,7 @@ class Worker:
     def __exit__(self, *exception):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
     def seconds(self, steps):
         """How long so many steps take."""

@@ -163,7 +163,9 @@ def embedding(rounds):
         layer.accumulate_grads(d)
 
     few, many = pk.Embedding(1000, 64, rng=0), pk.Embedding(100_000, 64, rng=0)
-    passes = [functools.partial(forward_backward, layer, rng.integers(0, layer.num_embeddings, (32, 32))) for layer in (few, many)]
+    passes = [
+        functools.partial(forward_backward, layer, rng.integers(0, layer.num_embeddings, (32, 32))) for layer in (few, many)
+    ]
     of_few, of_many = seconds(rounds, *passes)
     yield "time, relative to a table of 1,000 words (rows of the larger one are not in cache)", of_many / of_few, 2
     many.grad_weight.fill(0)

@@ -1,7 +1,8 @@
 """pancake through its public functions, as a script would write the loop."""
 
-import pancake as pk
 from workloads import Training, binary, data, initial
+
+import pancake as pk
 
 
 class WithPancake(Training):

@@ -34,6 +34,7 @@ class WithSklearn(Training):
             max_iter=1,
             tol=0,
             n_iter_no_change=np.inf,
+            random_state=0,
         )
         if workload.kind == "predict":  # `fit` makes the arrays; which ones, `reset` decides
             self.model.set_params(batch_size="auto").fit(np.zeros((2, workload.sizes[0]), workload.dtype), [0, 1])
