@@ -26,10 +26,11 @@ STYLES = dict(
 
 def draw(results, output):
     rows = results["rows"]
-    figure, ax = plt.subplots(figsize=(9, 1.6 + 0.42 * len(rows)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(10, 1.5 + 0.46 * len(rows)), layout="constrained")
     ax.axvline(1, color="black", linewidth=1, zorder=1)
-    for library, (colour, marker) in STYLES.items():
-        entries = [(y, row["libraries"][library]) for y, row in enumerate(rows) if library in row["libraries"]]
+    for position, (library, (colour, marker)) in enumerate(STYLES.items()):
+        shift = 0.12 * (position - 2)  # so that dots in the same place do not hide one another
+        entries = [(y + shift, row["libraries"][library]) for y, row in enumerate(rows) if library in row["libraries"]]
         if not entries:
             continue
         places, ratios = [y for y, _ in entries], [entry["ratio"] for _, entry in entries]
@@ -41,7 +42,7 @@ def draw(results, output):
             linestyle="none",
             color=colour,
             marker=marker,
-            markersize=8 if library == "pancake" else 6,
+            markersize=9 if library == "pancake" else 7,
             markeredgecolor="white",
             label=library,
             zorder=3 if library == "pancake" else 2,
@@ -50,13 +51,13 @@ def draw(results, output):
     ax.xaxis.set_major_locator(plt.FixedLocator([0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_yticks(range(len(rows)), [f"{row['title']}  {row['name']}" for row in rows])
+    ax.set_yticks(range(len(rows)), [f"{row['name']}: {row['title']}" for row in rows], fontsize=9)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(axis="x", color="0.9", zorder=0)
     ax.grid(axis="y", color="0.95", zorder=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(length=0)
-    ax.set_xlabel("relative to the hand-written NumPy loop (1; left of it is better), median and quartiles")
+    ax.tick_params(which="both", length=0)
+    figure.supxlabel("time relative to the hand-written NumPy loop (left is faster), median and quartiles", fontsize=10)
     figure.legend(loc="outside upper center", ncols=len(STYLES), frameon=False)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=110)

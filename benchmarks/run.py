@@ -30,8 +30,8 @@ LIBRARIES = {  # name in the table: module here, distribution
     "scikit-learn": ("with_sklearn", "scikit-learn"),
 }
 PROCESS = {
-    "W10 time": "a process that starts, trains W1 for 1,000 steps and ends: its time",
-    "W10 memory": "its largest memory",
+    "W10 time": "whole process, 1,000 steps of W1: its time",
+    "W10 memory": "whole process, 1,000 steps of W1: its largest memory",
 }
 THREADS = ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")  # each with _NUM_THREADS or _THREADS after it
 BATCH_SECONDS = 0.15  # what a timed run of steps takes
