@@ -23,17 +23,17 @@ PIECE = 1 << 15
 
 
 class Loop(Training):
-    """A step, and the parameters and the optimizer that `reset` takes back to the start."""
+    """A step, the parameters that `reset` takes back to the start, and how the optimizer forgets its steps."""
 
-    def __init__(self, workload, step, parameters=None, optimizer=None):
+    def __init__(self, workload, step, parameters=None, forget=None):
         self.workload, self.step = workload, step
-        self.parameters, self.optimizer = parameters, optimizer
+        self.parameters, self.forget = parameters, forget
         self.start = None if parameters is None else parameters.copy()
 
     def reset(self):
-        if self.optimizer is not None:
+        if self.parameters is not None:
             self.parameters[...] = self.start
-            self.optimizer.reset()
+            self.forget()
 
 
 def build(workload):
@@ -62,63 +62,60 @@ def pieces(*vectors):
         yield *cut, work[: cut[0].size]
 
 
-class SGD:
-    """p <- p - lr g."""
+def sgd(p, g, lr):
+    """P <- p - lr g. Returns a function that makes a step, and one that forgets all steps."""
+    lr = np.array(lr, p.dtype)  # an operand without axes costs less than a Python number
+    parts = list(pieces(p, g))
 
-    def __init__(self, p, g, lr):
-        self.lr = np.array(lr, p.dtype)  # an operand without axes costs less than a Python number
-        self.pieces = list(pieces(p, g))
-
-    def reset(self):
-        pass
-
-    def step(self):
-        lr = self.lr
-        for p, g, work in self.pieces:
+    def step():
+        for p, g, work in parts:
             multiply(g, lr, work)
             subtract(p, work, p)
 
+    return step, lambda: None
 
-class Adam:
-    """m <- beta1 m + g;  v <- beta2 v + g^2;  p <- p - c m / (sqrt(v) + e).
+
+def adam(p, g, lr):
+    """M <- beta1 m + g;  v <- beta2 v + g^2;  p <- p - c m / (sqrt(v) + e). Returns the same two functions.
 
     The textbook's factors 1 - beta and its corrections of the first steps are in the numbers c and e.
     """
+    all_m, all_v = np.zeros_like(p), np.zeros_like(p)
+    beta1, beta2, c, e = np.array(BETA1, p.dtype), np.array(BETA2, p.dtype), np.empty((), p.dtype), np.empty((), p.dtype)
+    parts = list(pieces(p, g, all_m, all_v))
+    power1 = power2 = 1.0  # beta^t
+    square_root, vector_root = math.sqrt, np.sqrt
 
-    def __init__(self, p, g, lr):
-        self.m, self.v, self.lr = np.zeros_like(p), np.zeros_like(p), lr
-        self.beta1, self.beta2 = np.array(BETA1, p.dtype), np.array(BETA2, p.dtype)
-        self.c, self.e = np.empty((), p.dtype), np.empty((), p.dtype)
-        self.pieces = list(pieces(p, g, self.m, self.v))
-        self.reset()
-
-    def reset(self):
-        self.m.fill(0)
-        self.v.fill(0)
-        self.power1 = self.power2 = 1.0  # beta^t
-
-    def step(self):
-        beta1, beta2, c, e = self.beta1, self.beta2, self.c, self.e
-        self.power1 *= BETA1
-        self.power2 *= BETA2
-        root = math.sqrt((1 - BETA2) / (1 - self.power2))
-        c[()] = self.lr * (1 - BETA1) / ((1 - self.power1) * root)
+    def step():
+        nonlocal power1, power2
+        power1 *= BETA1
+        power2 *= BETA2
+        root = square_root((1 - BETA2) / (1 - power2))
+        c[()] = lr * (1 - BETA1) / ((1 - power1) * root)
         e[()] = EPSILON / root
-        for p, g, m, v, work in self.pieces:
+        for p, g, m, v, work in parts:
             multiply(m, beta1, m)
             add(m, g, m)
             multiply(v, beta2, v)
             multiply(g, g, work)
             add(v, work, v)
-            np.sqrt(v, work)
+            vector_root(v, work)
             add(work, e, work)
             divide(m, work, work)
             multiply(work, c, work)
             subtract(p, work, p)
 
+    def reset():
+        nonlocal power1, power2
+        all_m.fill(0)
+        all_v.fill(0)
+        power1 = power2 = 1.0
 
-def optimizer_of(workload, parameters, gradients):
-    return (Adam if workload.optimizer == "adam" else SGD)(parameters, gradients, workload.lr)
+    return step, reset
+
+
+def optimizer(workload, parameters, gradients):
+    return (adam if workload.optimizer == "adam" else sgd)(parameters, gradients, workload.lr)
 
 
 def binary_cross_entropy(logits, targets):
@@ -183,8 +180,8 @@ def mlp(workload):
     # Weights are (I, O) here: the product x W is then up to twice as fast on small layers.
     vector, gradients, params, grads = side_by_side([a.T if a.ndim == 2 else a for a in arrays])
     weights, biases, grad_weights, grad_biases = params[::2], params[1::2], grads[::2], grads[1::2]
-    optimizer = optimizer_of(workload, vector, gradients)
-    optimize, relu = optimizer.step, workload.activation == "relu"
+    optimize, forget = optimizer(workload, vector, gradients)
+    relu = workload.activation == "relu"
 
     B, dtype = len(x), x.dtype
     hidden = [np.empty((B, n), dtype) for n in workload.sizes[1:-1]]
@@ -241,7 +238,7 @@ def mlp(workload):
         optimize()
         return objective
 
-    return Loop(workload, step, vector, optimizer)
+    return Loop(workload, step, vector, forget)
 
 
 # --- W7 and W8: words, a recurrent layer, a linear layer on its output of each time step ---
@@ -277,8 +274,7 @@ def rnn(workload):
     vector, gradients, params, grads = side_by_side([table, W_ih.T, W_hh.T, b_ih, b_hh, W_out.T, b_out])
     table, W_ih, W_hh, b_ih, b_hh, W_out, b_out = params
     grad_table, grad_W_ih, grad_W_hh, grad_b_ih, grad_b_hh, grad_W_out, grad_b_out = grads
-    optimizer = optimizer_of(workload, vector, gradients)
-    optimize = optimizer.step
+    optimize, forget = optimizer(workload, vector, gradients)
 
     T, B, (_, E, H, C), dtype = workload.length, workload.batch, workload.sizes, vector.dtype
     N = T * B
@@ -333,7 +329,7 @@ def rnn(workload):
         optimize()
         return objective
 
-    return Loop(workload, step, vector, optimizer)
+    return Loop(workload, step, vector, forget)
 
 
 def lstm(workload):
@@ -351,8 +347,8 @@ def lstm(workload):
     vector, gradients, params, grads = side_by_side([table, by_gate(W_ih), by_gate(W_hh), b_ih, b_hh, W_out.T, b_out])
     table, W_ih, W_hh, b_ih, b_hh, W_out, b_out = params
     grad_table, grad_W_ih, grad_W_hh, grad_b_ih, grad_b_hh, grad_W_out, grad_b_out = grads
-    optimizer = optimizer_of(workload, vector, gradients)
-    optimize, dtype = optimizer.step, vector.dtype
+    optimize, forget = optimizer(workload, vector, gradients)
+    dtype = vector.dtype
 
     x, dx, dx_of_gates = np.empty((N, E), dtype), np.empty((N, E), dtype), np.empty((4, N, E), dtype)
     a = np.empty((4, T, B, H), dtype)  # the arguments of the gates of all time steps, and then the gates
@@ -441,7 +437,7 @@ def lstm(workload):
         optimize()
         return objective
 
-    return Loop(workload, step, vector, optimizer)
+    return Loop(workload, step, vector, forget)
 
 
 # --- W9 ---
@@ -452,20 +448,19 @@ def predict(workload):
     x, _ = data(workload)
     dtype, arrays = x.dtype, [array.T.copy() for array in initial(workload).values()]
     outputs = [np.empty((len(x), n), dtype) for n in workload.sizes[1:]]
-    *hidden, last = zip([x, *outputs], arrays[::2], arrays[1::2], outputs, strict=False)
+    *hidden, (last_dot, last_W, last_b, y) = zip([a.dot for a in (x, *outputs)], arrays[::2], arrays[1::2], outputs, strict=False)
     zero, half, relu = np.array(0, dtype), np.array(0.5, dtype), workload.activation == "relu"
 
     def step():
-        for a, W, b, out in hidden:
-            dot(a, W, out)  # (B, I) (I, O)
+        for a_dot, W, b, out in hidden:
+            a_dot(W, out)  # (B, I) (I, O)
             add(out, b, out)
             if relu:
                 maximum(out, zero, out=out)
             else:
                 tanh(out, out)
-        a, W, b, y = last
-        dot(a, W, y)
-        add(y, b, y)
+        last_dot(last_W, y)
+        add(y, last_b, y)
         multiply(y, half, y)
         tanh(y, y)
         multiply(y, half, y)
