@@ -63,7 +63,7 @@ def pieces(*vectors):
 
 
 def sgd(p, g, lr):
-    """P <- p - lr g. Returns a function that makes a step, and one that forgets all steps."""
+    """Gradient descent, p <- p - lr g. Returns a function that makes a step, and one that forgets all steps."""
     lr = np.array(lr, p.dtype)  # an operand without axes costs less than a Python number
     parts = list(pieces(p, g))
 
@@ -76,7 +76,7 @@ def sgd(p, g, lr):
 
 
 def adam(p, g, lr):
-    """M <- beta1 m + g;  v <- beta2 v + g^2;  p <- p - c m / (sqrt(v) + e). Returns the same two functions.
+    """Adam: m <- beta1 m + g;  v <- beta2 v + g^2;  p <- p - c m / (sqrt(v) + e). Returns the same two functions.
 
     The textbook's factors 1 - beta and its corrections of the first steps are in the numbers c and e.
     """
