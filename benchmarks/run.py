@@ -42,7 +42,7 @@ START, END = "<!-- benchmarks/run.py writes from here -->", "<!-- to here -->"
 def environment(threads):
     """The variables of a timed process: so many threads for every library, and its own choice of kernels."""
     variables = dict(os.environ)
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # kernels of another processor can cost a factor of 1.75
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # kernels of another processor are slower
         variables.pop(name, None)
     variables.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process would compile pancake anew
     for name in THREADS:
