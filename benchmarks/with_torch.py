@@ -1,0 +1,84 @@
+"""PyTorch, eager: a stack of modules, a loss and an optimizer, as its tutorials write the loop."""
+
+import os
+
+import torch
+from torch import nn
+from workloads import Training, binary, data, initial
+
+
+class Recurrent(nn.Module):
+    def __init__(self, workload):
+        super().__init__()
+        words, features, hidden, outputs = workload.sizes
+        self.embedding = nn.Embedding(words, features)
+        self.recurrent = (nn.LSTM if workload.kind == "lstm" else nn.RNN)(features, hidden, batch_first=True)
+        self.linear = nn.Linear(hidden, outputs)
+
+    def forward(self, words):
+        h, _ = self.recurrent(self.embedding(words))
+        return self.linear(h).flatten(0, 1)
+
+
+def network(workload):
+    if workload.kind in ("rnn", "lstm"):
+        return Recurrent(workload)
+    activation = nn.ReLU if workload.activation == "relu" else nn.Tanh
+    stack = []
+    for n_in, n_out in zip(workload.sizes, workload.sizes[1:], strict=False):
+        stack += [nn.Linear(n_in, n_out), activation()]
+    stack[-1:] = [nn.Sigmoid()] if workload.kind == "predict" else []
+    return nn.Sequential(*stack)
+
+
+class WithTorch(Training):
+    def __init__(self, workload, **options):
+        threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        if threads:
+            torch.set_num_threads(threads)
+        self.workload, self.options = workload, options
+        self.network = network(workload).to(getattr(torch, workload.dtype))
+        self.initial = [torch.from_numpy(array) for array in initial(workload).values()]
+        self.step = self.prediction() if workload.kind == "predict" else self.training()
+
+    def reset(self):
+        with torch.no_grad():
+            for parameter, start in zip(self.network.parameters(), self.initial, strict=True):
+                parameter.copy_(start)
+        if self.workload.kind != "predict":
+            optimizer = torch.optim.Adam if self.workload.optimizer == "adam" else torch.optim.SGD
+            self.optimizer = optimizer(self.network.parameters(), lr=self.workload.lr, **self.options)
+
+    def results(self, steps):
+        if self.workload.kind == "predict":
+            return super().results(steps)
+        self.reset()
+        return [self.step().item() for _ in range(steps)]
+
+    def training(self):
+        x, y = (torch.from_numpy(array) for array in data(self.workload))
+        network, loss = self.network, nn.BCEWithLogitsLoss() if binary(self.workload) else nn.CrossEntropyLoss()
+        if self.workload.length:
+            y = y.reshape(-1)
+
+        def step():
+            optimizer = self.optimizer
+            optimizer.zero_grad()
+            objective = loss(network(x), y)
+            objective.backward()
+            optimizer.step()
+            return objective
+
+        return step
+
+    def prediction(self):
+        x, network = torch.from_numpy(data(self.workload)[0]), self.network.eval()
+
+        def step():
+            with torch.inference_mode():
+                return network(x)
+
+        return step
+
+
+build = WithTorch

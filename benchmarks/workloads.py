@@ -1,0 +1,120 @@
+"""What is timed: nets, their data and their first parameters, the same for every library.
+
+Only NumPy is imported here, since the time that a process takes to start is measured as well.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Workload(NamedTuple):
+    """One net with one size of batch, to be trained or, as "predict", to be asked."""
+
+    name: str
+    kind: str  # "mlp", "rnn", "lstm" or "predict"
+    sizes: tuple  # units of each layer, the input first; of a recurrent net: words, features of a word, hidden units, outputs
+    batch: int
+    dtype: str = "float32"
+    activation: str = "relu"  # between the layers of a stack
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    length: int = 0  # time steps of a sequence
+
+    def __str__(self):
+        net = "-".join(map(str, self.sizes))
+        if self.kind == "predict":
+            return f"predict {net}, {self.batch} row{'s' if self.batch > 1 else ''}, {self.dtype}"
+        steps = f" x {self.length} steps" if self.length else ""
+        kind = {"mlp": f"{self.activation} {net}", "rnn": f"RNN {net}", "lstm": f"LSTM {net}"}[self.kind]
+        return f"{kind}, batch {self.batch}{steps}, {'SGD' if self.optimizer == 'sgd' else 'Adam'}, {self.dtype}"
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("W1", "mlp", (2, 10, 10, 1), 4, dtype="float64", optimizer="sgd", lr=0.1),
+        Workload("W2", "mlp", (2, 10, 10, 1), 4, dtype="float64", lr=1e-2),
+        Workload("W3", "mlp", (2, 64, 64, 2), 32, activation="tanh"),
+        Workload("W4", "mlp", (64, 128, 64, 10), 64),
+        Workload("W5", "mlp", (784, 256, 128, 10), 128),
+        Workload("W6", "mlp", (1024, 2048, 2048, 10), 512, optimizer="sgd", lr=1e-2),
+        Workload("W7", "rnn", (64, 64, 64, 64), 32, length=32),
+        Workload("W8", "lstm", (64, 64, 128, 64), 32, length=32),
+        Workload("W9 grid", "predict", (2, 64, 64, 1), 51 * 51, dtype="float64", activation="tanh"),
+        Workload("W9 point", "predict", (2, 64, 64, 1), 1, dtype="float64", activation="tanh"),
+    )
+}
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
+
+
+def binary(workload):
+    """Whether the loss is the binary cross-entropy of one logit, or else the cross-entropy of several."""
+    return workload.sizes[-1] == 1
+
+
+def initial(workload):
+    """The first parameters, by the names and in the shapes that a stack of pancake gives them: weights are (O, I)."""
+    rng = np.random.default_rng(0)
+
+    def uniform(fan, *shape):
+        return rng.uniform(-1 / math.sqrt(fan), 1 / math.sqrt(fan), shape).astype(workload.dtype)
+
+    if workload.kind in ("mlp", "predict"):
+        state = {}
+        for i, (n_in, n_out) in enumerate(zip(workload.sizes, workload.sizes[1:], strict=False)):
+            state[f"{2 * i}.weight"] = uniform(n_in, n_out, n_in)  # 2 i: between two layers stands the activation
+            state[f"{2 * i}.bias"] = uniform(n_in, n_out)
+        return state
+    words, features, hidden, outputs = workload.sizes
+    gates = 4 if workload.kind == "lstm" else 1
+    return {
+        "0.weight": uniform(1, words, features),
+        "1.cell.weight_ih": uniform(hidden, gates * hidden, features),
+        "1.cell.weight_hh": uniform(hidden, gates * hidden, hidden),
+        "1.cell.bias_ih": uniform(hidden, gates * hidden),
+        "1.cell.bias_hh": uniform(hidden, gates * hidden),
+        "2.weight": uniform(hidden, outputs, hidden),
+        "2.bias": uniform(hidden, outputs),
+    }
+
+
+def data(workload):
+    """One batch of inputs and targets, random: (B, I) and labels, or words (B, T) and labels (B, T)."""
+    rng = np.random.default_rng(1)
+    shape = (workload.batch, workload.length) if workload.length else (workload.batch,)
+    labels = rng.permutation(np.arange(math.prod(shape)) % max(workload.sizes[-1], 2)).reshape(shape)  # every class occurs
+    if workload.length:
+        return rng.integers(0, workload.sizes[0], shape), labels
+    x = rng.normal(size=(workload.batch, workload.sizes[0])).astype(workload.dtype)
+    return x, labels[:, np.newaxis].astype(workload.dtype) if binary(workload) else labels
+
+
+class Training:
+    """A workload in one library: what `worker.py` drives. A subclass defines `reset` and `step`.
+
+    For a "predict" workload a step is a prediction.
+    """
+
+    def reset(self):
+        """Go back to the first parameters, and to an optimizer that has made no step."""
+        raise NotImplementedError
+
+    def step(self):
+        """Make one step and return the objective from before it, or the predictions."""
+        raise NotImplementedError
+
+    def run(self, steps):
+        """Make so many steps; return when all is computed."""
+        step = self.step
+        for _ in range(steps):
+            step()
+
+    def results(self, steps):
+        """What the first steps return, as floats, by which libraries are compared: objectives, or the predictions of one step."""
+        self.reset()
+        if self.workload.kind == "predict":
+            return np.asarray(self.step(), np.float64).ravel().tolist()
+        return [float(self.step()) for _ in range(steps)]
