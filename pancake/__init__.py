@@ -64,13 +64,13 @@ from pancake.products import AddBias, MatMul
 from pancake.recurrent import Bidirectional, Unrolled
 from pancake.rnn import RNNCell
 from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
-from pancake.serialization import load, save
 from pancake.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.training import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
     from pancake.plotting import plot_decision_boundary, plot_history, show_pred
+    from pancake.serialization import load, save
 
 __all__ = [
     "ELU",
@@ -165,6 +165,8 @@ __all__ = [
 
 # Loaded when they are first used, so that `import pancake` takes hardly longer than `import numpy`.
 _LATER = {
+    "load": "serialization",
+    "save": "serialization",
     "datasets": None,
     "initializers": None,
     "plotting": None,

@@ -93,8 +93,8 @@ class ReLU(Function):
         y: Array = self._remembered()
         d = self._upstream(dObj_dOut, y.shape, y.dtype)
         # The sign of y is that 1 or 0. It costs half of a comparison on small arrays, and twice as much on large ones.
-        slope = np.sign(y) if y.size < 3000 else y > ZERO[y.dtype]
-        dObj_dIn: Array = np.multiply(d, slope)
+        dObj_dIn: Array = np.sign(y) if y.size < 3000 else np.greater(y, ZERO[y.dtype], out=np.empty_like(y))
+        dObj_dIn *= d
         return dObj_dIn
 
 

@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike
 from pancake import flat
 from pancake.flat import Array, Pair
 
-Rng: TypeAlias = int | np.random.Generator | None
+# in quotes, as numpy.random takes longer to load than all of pancake
+Rng: TypeAlias = "int | np.random.Generator | None"
 
 
 class _Parameter:
@@ -131,6 +132,8 @@ class Function:
         """Switch this Function and all its parts to training mode, or to evaluation mode if `mode` is False."""
         for function in self.walk():
             function.training = bool(mode)
+            if function._views is not None:  # which may be others in the other mode
+                function._views = None
         return self
 
     def eval(self) -> Function:
@@ -232,17 +235,18 @@ class Function:
 
     def walk(self) -> Iterator[Function]:
         """Yield the Function itself, its parts, and theirs, each once."""
-        seen: set[int] = set()
+        found: dict[int, Function] = {}
 
-        def visit(function: Function) -> Iterator[Function]:
-            if id(function) not in seen:
-                seen.add(id(function))
-                yield function
-                for _, member in function._members():
-                    if isinstance(member, Function):
-                        yield from visit(member)
+        def visit(function: Function) -> None:
+            if id(function) not in found:
+                found[id(function)] = function
+                for name, value in vars(function).items():
+                    if value.__class__ not in _PLAIN and name not in ("_cache", "_views"):
+                        for _, part in _functions_in(name, value):
+                            visit(part)
 
-        return visit(self)
+        visit(self)
+        return iter(found.values())
 
     def _own_parameters(self) -> list[tuple[str, Array, Array]]:
         """The parameters that belong to none of the parts: name, array, gradient."""
@@ -474,6 +478,10 @@ def _current(value: Any) -> Any:
     elif isinstance(value, dict):
         value.update((key, _current(item)) for key, item in value.items())
     return value
+
+
+# What holds no Functions, which is nearly all that there is.
+_PLAIN = frozenset((np.ndarray, bool, int, float, str, type(None), type(np.dtype(float))))
 
 
 def _functions_in(name: str, value: object) -> Iterator[tuple[str, Function]]:

@@ -7,12 +7,12 @@ constant; they differ in which one, and in the shape of the distribution.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Initializer = Callable[[int, int, np.random.Generator], NDArray[Any]]
+Initializer: TypeAlias = "Callable[[int, int, np.random.Generator], NDArray[Any]]"
 
 
 def he_normal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:

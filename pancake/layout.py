@@ -14,11 +14,15 @@ def time_first(x: Array) -> bool:
 
 def merged(x: Any, swapped: bool, *last: int) -> Any:
     """`x` with its leading axes merged into one, in the order of memory; `last` are the axes after them."""
+    if x.ndim == 1 + len(last):
+        return x
     return (x.swapaxes(0, 1) if swapped else x).reshape(-1, *last)
 
 
 def unmerged(rows: Any, swapped: bool, shape: tuple[int, ...]) -> Any:
     """What `merged` has made rows of: an array of this shape."""
+    if rows.shape == shape:
+        return rows
     if not swapped:
         return rows.reshape(shape)
     batch, length, *last = shape

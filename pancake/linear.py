@@ -96,26 +96,25 @@ class Linear(Function):
         way: _Way | None = self._views
         if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
             x, way = self._prepare(x)
-        swapped = time_first(x)
-        if way.beside_ones is None:
-            rows = x if x.ndim == 2 else merged(x, swapped, self.n_in)
-        else:
+        swapped = False
+        if way.beside_ones is not None:
             rows = way.beside_ones
             way.of_x[...] = x
+        elif x.ndim == 2:
+            rows = x
+        else:
+            swapped = time_first(x)
+            rows = merged(x, swapped, self.n_in)
         self._cache = rows, way, swapped
-        y: Array = way.weight.dot(rows.T).T if way.class_major else rows.dot(way.weight.T)
+        y: Array = way.weight.T.dot(rows.T).T if way.class_major else rows.dot(way.weight)
         if way.bias is not None:
             y += way.bias
-        if x.ndim != 2:
-            y = unmerged(y, swapped, way.shape)
-        return y
+        return y if x.ndim == 2 else unmerged(y, swapped, way.shape)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         dObj_dIn: Array = self._accumulate(dObj_dOut).dot(self.weight)
         _, way, swapped = self._cache
-        if len(way.x_shape) != 2:
-            dObj_dIn = unmerged(dObj_dIn, swapped, way.x_shape)
-        return dObj_dIn
+        return dObj_dIn if len(way.x_shape) == 2 else unmerged(dObj_dIn, swapped, way.x_shape)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Add to grad_weight and grad_bias only."""
@@ -159,27 +158,27 @@ class Linear(Function):
         shape, n = (*x.shape[:-1], self.n_out), x.size // self.n_in
         class_major = x.ndim == 2 and self.n_out <= 32 and 4 * self.n_out <= self.n_in
         ones = np.ones(n, x.dtype)
-        if x.size <= SMALL and x.ndim == 2 and self.bias is not None:
+        if x.size <= SMALL and x.ndim == 2 and self.bias is not None and self.training:
             runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
             # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row; in a copy of a
             # model that shares one of them with another Function they may lie apart
             if len(runs) == 1:
                 weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
                 rows = np.ones((n, self.n_in + 1), x.dtype)
-                return _Way(x.shape, x.dtype, shape, weight.T, grad, None, None, ones, class_major, rows, rows[:, :-1])
+                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, ones, class_major, rows, rows[:, :-1])
         return _Way(
-            x.shape, x.dtype, shape, self.weight, self.grad_weight.T, self.bias, self.grad_bias, ones, class_major, None, None
+            x.shape, x.dtype, shape, self.weight.T, self.grad_weight.T, self.bias, self.grad_bias, ones, class_major, None, None
         )
 
 
 class _Way(NamedTuple):
-    """How `Linear` computes with inputs of one shape: y = rows weight^T + bias."""
+    """How `Linear` computes with inputs of one shape: y = rows weight + bias."""
 
     x_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]  # of the output
-    weight: Array  # (O, I), or (O, I + 1) with b as the last column
-    grad: Array  # the gradient of its transpose
+    weight: Array  # W^T (I, O), or (I + 1, O) with b as the last row
+    grad: Array  # its gradient
     bias: Array | None
     grad_bias: Array | None
     ones: Array  # (N,): their product with dObj_dOut is its sum, three times as fast

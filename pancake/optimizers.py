@@ -84,7 +84,7 @@ class Optimizer:
             for cell, factor in zip(cells, factors, strict=True):
                 cell[()] = factor
             for piece in pieces:
-                self.update(*piece, *cells)
+                self.update(*piece)
 
     def factors(self) -> tuple[float, ...]:
         """The factors of this step, which `update` receives as 0-d arrays of the dtype of the parameters."""
@@ -96,7 +96,7 @@ class Optimizer:
         In `args` are the vectors of state, in the order of `slots`, and the factors that `factors` returned.
         """
         (lr,) = args
-        np.multiply(g, lr, out=work)
+        np.multiply(g, lr, work)
         p -= work
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Optimizer:
                         self._state[slot][index] = part
                         if old_state and index in source:
                             part[...] = old_state[slot][source[index]]
-                pieces += list(_pieces(run.values, run.grads, vectors))
+                pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
             self._work.append((cells, pieces))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -264,7 +264,7 @@ class SGD(Optimizer):
             b *= self.momentum
             b += g
             g = g + self.momentum * b if self.nesterov else b
-        np.multiply(g, lr, out=work)
+        np.multiply(g, lr, work)
         p -= work
 
 
@@ -328,11 +328,11 @@ class Adam(Optimizer):
         m *= beta1
         m += g
         v *= beta2
-        np.multiply(g, g, out=work)
+        np.multiply(g, g, work)
         v += work
-        np.sqrt(v, out=work)
+        np.sqrt(v, work)
         work += eps
-        np.divide(m, work, out=work)
+        np.divide(m, work, work)
         work *= rate
         p -= work
 
@@ -414,12 +414,12 @@ class RMSprop(Optimizer):
         if self.weight_decay:
             g = g + self.weight_decay * p
         v *= alpha
-        np.multiply(g, g, out=work)
+        np.multiply(g, g, work)
         work *= rest
         v += work
-        np.sqrt(v, out=work)
+        np.sqrt(v, work)
         work += eps
-        np.divide(g, work, out=work)
+        np.divide(g, work, work)
         for b in buffers:
             b *= self.momentum
             b += work
@@ -457,11 +457,11 @@ class Adagrad(Optimizer):
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         v, eps, lr = args
-        np.multiply(g, g, out=work)
+        np.multiply(g, g, work)
         v += work
-        np.sqrt(v, out=work)
+        np.sqrt(v, work)
         work += eps
-        np.divide(g, work, out=work)
+        np.divide(g, work, work)
         work *= lr
         p -= work
 
