@@ -18,8 +18,8 @@ BATCH = 50
 
 
 def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
-    X, y = datasets.spirals(300, arms=3, turns=0.9, noise=0.04, rng=seed)
-    X_test, y_test = datasets.spirals(150, arms=3, turns=0.9, noise=0.04, rng=seed + 1)
+    X, y = datasets.spirals(200, arms=3, turns=0.9, noise=0.04, rng=seed)
+    X_test, y_test = datasets.spirals(100, arms=3, turns=0.9, noise=0.04, rng=seed + 1)
     model = mlp([2, 32, 32, 3], activation=Tanh, rng=seed)
     film = animate_training(model, X, y, X_test=X_test, y_test=y_test, every=max(epochs // frames, 1))
 
@@ -46,7 +46,7 @@ def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=200, help="passes through the 300 points")
+    parser.add_argument("--epochs", type=int, default=200, help="passes through the 200 points")
     parser.add_argument("--frames", type=int, default=50, help="pictures, about")
     parser.add_argument("--seed", type=int, default=0, help="of the points, the initial weights and the order")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the film: .gif, or .mp4 with ffmpeg")

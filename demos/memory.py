@@ -46,7 +46,7 @@ def learn(name, length, epochs, hidden, seed):
     model = Sequential([Unrolled(cell, return_sequences=False), Linear(hidden, 1, rng=rng)])
     loss, optimizer = MeanSquaredError(), Adam(model, lr=5e-3)
     x_test, y_test = make_sums(500, length, rng)
-    before = gradient_norms(model, loss, x_test, y_test)
+    before = gradient_norms(model, loss, x_test[:100], y_test[:100])
     for step in range(epochs * BATCHES):
         x, y = make_sums(50, length, rng)
         optimizer.lr = 5e-3 * (1 - 0.9 * step / (epochs * BATCHES))
@@ -56,7 +56,7 @@ def learn(name, length, epochs, hidden, seed):
         clip_grad_norm(model, 1.0)
         optimizer.step()
     error = loss(predict(model, x_test), y_test)
-    return error, before, gradient_norms(model, loss, x_test, y_test)
+    return error, before, gradient_norms(model, loss, x_test[:100], y_test[:100])
 
 
 def main(epochs=120, lengths=(10, 20, 40, 80), hidden=32, seed=0, output=OUTPUT, show=False):

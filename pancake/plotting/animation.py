@@ -21,7 +21,7 @@ from pancake.plotting.plane import Plane, View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HOLD = 1.0  # seconds that the last picture stays
+HOLD = 0.5  # seconds that the last picture stays
 LOSSES = {"loss": (COLORS[0], "-"), "val_loss": (COLORS[5], "--")}
 
 
@@ -90,7 +90,7 @@ class TrainingAnimation(Drawing):
         path : str or path
             A name that ends in .gif; or in .mp4, where the program ffmpeg is installed.
         fps : float
-            Pictures in a second. The last one stays for a second longer.
+            Pictures in a second. The last one stays for half a second longer.
         dpi : float
             Dots per inch: 80 makes 760 x 336 pixels of the figure that `animate_training` makes.
 
