@@ -3,8 +3,8 @@
     python demos/digits.py
 
 The pictures come with scikit-learn (pip install scikit-learn). While it trains, the net sees them moved by up to a pixel, so
-that it cannot learn them by heart. Over the seeds 0 to 4 it gets 97.8 to 98.9 % of the held-out fifth right. The demo prints the table
-of who was taken for whom, and draws it beside the worst mistakes: those of which the net was most certain.
+that it cannot learn them by heart. Over the seeds 0 to 4 it gets 97.8 to 98.9 % of the held-out fifth right. The table of who was
+taken for whom is printed, and drawn beside the worst mistakes: those of which the net was most certain.
 """
 
 import argparse

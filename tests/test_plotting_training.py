@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -96,7 +96,8 @@ def test_a_film_of_fit_with_validation_and_three_classes(tmp_path: Path) -> None
     assert not np.array_equal(frames[0], frames[-1])
     assert frames[0].shape == (336, 760, 3)
     assert [text.get_text() for text in film.artists["legend"].get_texts()] == ["a", "b", "c", "train", "test"]
-    assert [text.get_text() for text in film.axes[1].get_legend().get_texts()] == ["loss", "val_loss"]
+    legend: Any = film.axes[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["loss", "val_loss"]
 
     again = animate_training(model, X, y, resolution=20)  # of the same training, which goes on
     pk.fit(model, pk.CrossEntropy(), optimizer, X, y, epochs=1, **{**options, "callbacks": [again]})
@@ -253,14 +254,14 @@ def test_learning_rates_without_a_suggestion() -> None:
 
 
 def test_weights_are_tables_of_colours() -> None:
-    model = pk.Sequential([pk.Embedding(5, 3, rng=0), pk.Linear(3, 2, rng=0), pk.BatchNorm(2)])
-    model[1].weight = [[1.0, -2.0, 0.5], [0.0, 0.25, 1.0]]
+    model: Any = pk.Sequential([pk.Embedding(5, 3, rng=0), pk.Linear(3, 2, rng=0), pk.BatchNorm(2)])
+    model[1].weight = [[1.0, 2.0, 0.5], [0.0, 0.25, -1.0]]
     drawn = plot_weights(model)
     names = ["0.weight", "1.weight", "1.bias", "2.weight", "2.bias"]  # no running means
     assert list(drawn.artists) == names
     assert [ax.get_title().split()[0] for ax in drawn.axes] == names
     image = drawn.artists["1.weight"]
-    np.testing.assert_array_equal(image.get_array(), [[1.0, -2.0, 0.5], [0.0, 0.25, 1.0]])
+    np.testing.assert_array_equal(image.get_array(), [[1.0, 2.0, 0.5], [0.0, 0.25, -1.0]])
     assert image.get_clim() == (-2, 2)
     assert drawn.axes[1].get_title() == "1.weight (2 x 3)\nup to 2"
     blue, white, red = image.cmap(image.norm([-2, 0, 2]))[:, :3]
@@ -290,12 +291,13 @@ def test_weights_in_given_axes_and_what_they_refuse() -> None:
 
 
 @settings(max_examples=12)
+@example(dead={1, 2}, activation=pk.Softplus, seed=0)
 @given(dead=st.sets(st.integers(0, 7)), activation=st.sampled_from([pk.ReLU, pk.Tanh, pk.Sigmoid]), seed=st.integers(0, 9))
 def test_dead_units_are_found(dead: set[int], activation: Callable[[], pk.Function], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    model = pk.Sequential([pk.Linear(3, 8, rng=rng), activation(), pk.Linear(8, 2, rng=rng)])
+    model: Any = pk.Sequential([pk.Linear(3, 8, rng=rng), activation(), pk.Linear(8, 2, rng=rng)])
     model[0].bias = 3.0  # so that the others live for some examples at least
-    model[0].bias[list(dead)] = -500.0
+    model[0].bias[list(dead)] = -50.0
     panels = Figure().subplots(1, 2)
     drawn = plot_activations(model, rng.uniform(-1, 1, (20, 3)), axes=panels)
     assert drawn.artists["dead"][0].tolist() == sorted(dead)

@@ -203,17 +203,13 @@ def animate_training(
     every = size(animate_training, every=every)
     plane = Plane(animate_training, X, y, X_test, y_test, features, fixed, margin, resolution)
     view = plane.look(model, from_logits)
-    own = axes is None
     panels = new_panels(animate_training, axes, 2, "for the boundary and for the loss")
     drawn = draw(plane, view, panels[0], feature_names, class_names, legend)
     panels[1].set(xlabel="epoch", ylabel="loss", title="loss")
     panels[1].grid(alpha=0.3)
-    if own:
+    if axes is None:
         drawn.figure.set_size_inches(9.5, 4.2)
     film = TrainingAnimation(drawn.figure, panels, drawn.artists, plane, model, every, from_logits)
     film.frames.append((0, film._look()))
     film.show_frame(0)
-    if own:  # else the axes would move as titles and ticks change
-        drawn.figure.draw_without_rendering()
-        drawn.figure.set_layout_engine("none")
     return film
