@@ -86,7 +86,7 @@ def main(epochs=60, seed=0, output=OUTPUT, show=False):
             ax.text(column, row, count, ha="center", va="center", color="white" if row == column else "black")
     ax.set(xticks=range(10), yticks=range(10), xlabel="taken for", ylabel="digit")
     ax.set_title(f"accuracy on {len(test)} new pictures: {accuracy(said, y_test):.1%}")
-    right.suptitle("the worst mistakes: digit, and what the net is how sure to see")
+    right.suptitle("the worst mistakes, and how sure the net was")
     for ax in right.subplots(2, 4).flat:
         ax.set_axis_off()
     for ax, i in zip(right.axes, wrong, strict=False):
