@@ -50,6 +50,9 @@ def main(epochs=15, k=2.0, v=1.5, lr=0.05, seed=None, output=OUTPUT, show=False)
         path.append((model[0].k.item(), E, model[0].grad_k.item()))
         if epoch % max(epochs // 5, 1) == 0:
             print(f"step {epoch:3}: k {path[-1][0]:9.6f}, E {E:.3e}, dE/dk {path[-1][2]:9.6f}")
+        if path[-1][1] > 1e6 * path[0][1]:
+            print(f"step {epoch:3}: E {E:.3e}; the steps are too long")
+            break
 
     ks, Es, slopes = np.array(path).T
     far = 1.25 * np.abs(ks).max()

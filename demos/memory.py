@@ -82,9 +82,7 @@ def main(epochs=120, lengths=(10, 20, 40, 80), hidden=32, seed=0, output=OUTPUT,
         left.semilogy(back, after[::-1] / after[-1], color=COLORS[name], label=f"{name}, after training")
         right.semilogy(lengths, errors[name], "o-", color=COLORS[name], label=name)
     left.set(
-        xlabel="steps before the end",
-        ylabel="gradient norm, last step = 1",
-        title=f"How much gradient arrives, {length} steps back",
+        xlabel="steps before the end", ylabel="gradient norm, last step = 1", title=f"The gradient that arrives, {length} steps"
     )
     right.axhline(1 / 6, color="0.5", linestyle=":", label="always 1")
     right.set(xlabel="length of the sequence", ylabel="mean squared error", title="The adding problem")

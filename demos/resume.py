@@ -3,9 +3,8 @@
     python demos/resume.py
     python demos/resume.py --checkpoint run.npz     press Ctrl-C or kill it, and start it again: it goes on
 
-After each epoch a callback saves model and optimizer into one file. A new process loads it and goes on: with the same weights,
-the same moments in Adam, the same place in the learning-rate schedule, and generators that draw the next masks of dropout and
-the next order of the examples. A file is replaced in one step, so it does not matter when the process dies.
+After each epoch a callback saves model and optimizer into one file, which is replaced in one step. A new process goes on with
+the same weights, moments in Adam and place in the schedule, and generators that draw the next masks of dropout and orders.
 """
 
 import argparse
@@ -34,7 +33,10 @@ def train(checkpoint, epochs, seed):
     """Begin, or go on where the checkpoint is; the model and the history of the whole training."""
     X, y = datasets.moons(400, noise=0.2, rng=seed)
     steps = -(-len(X) // BATCH)
-    model, optimizer = load(checkpoint) if Path(checkpoint).exists() else begin(seed)
+    try:
+        model, optimizer = load(checkpoint) if Path(checkpoint).exists() else begin(seed)
+    except ValueError as error:  # it is no such file, or one that something else has spoilt
+        sys.exit(f"resume.py: error: {error}")
     done = optimizer.steps // steps
     print(f"  {done} epochs are in {Path(checkpoint).name}")
 
@@ -67,8 +69,7 @@ def draw(losses, resumed, kills, output, show):
     epochs = range(1, len(losses) + 1)
     ax.plot(epochs, losses, color="0.75", linewidth=6, label="left alone")
     ax.plot(epochs, resumed, color="black", linewidth=1.5, label="killed and resumed")
-    for epoch in kills:
-        ax.axvline(epoch, color="tab:red", linestyle="--", linewidth=1, label="killed" if epoch == kills[0] else None)
+    ax.vlines(kills, 0, max(losses), color="tab:red", linestyle="--", linewidth=1, label="killed")
     ax.set(xlabel="epoch", ylabel="loss", title="One training, killed twice", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()

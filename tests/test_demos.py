@@ -255,6 +255,19 @@ def test_chain_rule_agrees_three_times(run: Run) -> None:
         np.testing.assert_allclose([float(number) for number in line.split()[1:]], [expected] * 3, atol=1e-7)
 
 
+def test_chain_rule_stops_where_steps_are_too_long(run: Run) -> None:
+    code, printed, _ = run(FOLDER / "chain_rule.py", "--lr", "0.9", "--epochs", "1000", "--output", "chain_rule.png")
+    assert code == 0
+    assert "the steps are too long" in printed.splitlines()[-2]
+
+
+def test_resume_says_what_is_wrong_with_a_checkpoint(tmp_path: Path) -> None:
+    resume = load("resume")
+    (tmp_path / "run.npz").write_text("spoilt")
+    with pytest.raises(SystemExit, match=r"error: load: .*run\.npz' cannot be read"):
+        resume.main(epochs=1, checkpoint=tmp_path / "run.npz")
+
+
 def test_check_your_layer_finds_the_fault_and_accepts_the_repair(run: Run) -> None:
     code, printed, errors = run(FOLDER / "check_your_layer.py", "--batch", "4", "--seed", "2")
     assert code == 0, errors
