@@ -52,6 +52,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except KeyboardInterrupt:  # which would end the whole test session
+            pytest.fail(f"{path.name} lets Ctrl-C through")
         return code, *capsys.readouterr()
 
     return run_script
