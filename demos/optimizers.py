@@ -17,7 +17,7 @@ import numpy as np
 from pancake import SGD, Adagrad, Adam, BinaryCrossEntropy, Function, RMSprop, Tanh, datasets, mlp
 
 OUTPUT = Path(__file__).parent / "gallery" / "optimizers.png"
-RATES = [1, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5]
+RATES = [3, 1, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5]
 RACERS = {"SGD": SGD, "SGD, momentum": partial(SGD, momentum=0.9), "Adagrad": Adagrad, "RMSprop": RMSprop, "Adam": Adam}
 COLORS = dict(zip(RACERS, ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"], strict=True))
 
