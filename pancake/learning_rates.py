@@ -105,6 +105,12 @@ def find_learning_rate(
     if not isinstance(model, Function) or not isinstance(optimizer, Optimizer):
         wrong = model if not isinstance(model, Function) else optimizer
         raise TypeError(f"find_learning_rate: expected a model, a loss and an optimizer of that model, got {wrong!r}")
+    functions = [optimizer.model] if isinstance(optimizer.model, Function) else optimizer.model
+    trained = {id(array) for function in functions for array in function.get_params_and_grads()[0]}
+    if not any(id(array) in trained for array in model.get_params_and_grads()[0]):
+        raise ValueError(
+            f"find_learning_rate: {optimizer!r} trains no parameter of {model!r}; make the optimizer from this model"
+        )
     lowest, highest = number(find_learning_rate, "lowest", lowest), number(find_learning_rate, "highest", highest)
     if not 0 < lowest < highest:
         raise ValueError(f"find_learning_rate: expected 0 < lowest < highest, got {lowest} and {highest}")

@@ -97,6 +97,7 @@ def test_sequences_and_weights(task: Task) -> None:
     [
         ({"model": 3}, TypeError, "expected a model, a loss and an optimizer of that model, got 3"),
         ({"optimizer": "Adam"}, TypeError, "expected a model, a loss and an optimizer of that model, got 'Adam'"),
+        ({"optimizer": pk.SGD(pk.Linear(2, 2, rng=0))}, ValueError, "SGD.* trains no parameter of Sequential"),
         ({"lowest": 0}, ValueError, "expected 0 < lowest < highest, got 0.0 and 10.0"),
         ({"lowest": 20}, ValueError, "expected 0 < lowest < highest"),
         ({"steps": 9}, ValueError, "expected steps of at least 10, got 9"),
