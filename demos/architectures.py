@@ -42,8 +42,6 @@ def train(model, X, y, epochs, lr):
 
 
 def main(epochs=1500, lr=0.01, noise=0.05, seed=0, output=OUTPUT, show=False):
-    if epochs < 1:
-        raise ValueError(f"expected at least 1 epoch, got {epochs}")
     X, y = datasets.spirals(200, noise=noise, rng=seed, turns=1.5)
     X_test, y_test = datasets.spirals(2000, noise=noise, rng=seed + 1, turns=1.5)
 
@@ -78,9 +76,14 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="of the points and the initial weights")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if options.epochs < 1 or min(options.noise, options.seed) < 0 or not 0 < options.lr < float("inf"):
+        parser.error("expected --epochs of at least 1, --noise and --seed of at least 0 and --lr of more than 0")
+    if options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

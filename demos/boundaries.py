@@ -1,8 +1,10 @@
 """Train a net on a toy set of your choice and draw the boundaries between its classes.
 
-python demos/boundaries.py
-python demos/boundaries.py circles --hidden 8 --activation ReLU
-python demos/boundaries.py checkerboard --hidden 64 64 64 --epochs 2000
+    python demos/boundaries.py
+    python demos/boundaries.py circles --hidden 8 --activation ReLU
+    python demos/boundaries.py checkerboard --hidden 64 64 64 --epochs 2000
+
+Seven of ten points train the net, the others test it.
 """
 
 import argparse
@@ -40,13 +42,9 @@ def main(
     output=OUTPUT,
     show=False,
 ):
-    if epochs < 1:
-        raise ValueError(f"expected at least 1 epoch, got {epochs}")
     X, y = DATASETS[dataset](n, rng=seed, **({} if noise is None else {"noise": noise}))
-    cut = max(1, round(0.7 * n))
+    cut = round(0.7 * n)
     X_train, y_train, X_test, y_test = X[:cut], y[:cut], X[cut:], y[cut:]
-    if not len(X_test):
-        raise ValueError(f"expected n of at least 2, points to train with and points to test with, got {n}")
 
     sizes = [2, *hidden, int(y.max()) + 1]
     model = mlp(sizes, activation=ACTIVATIONS[activation], rng=seed)
@@ -96,9 +94,18 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="of the points and the initial weights")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, *options.hidden, 1) < 1 or options.n < 10 or options.seed < 0 or not 0 < options.lr < float("inf"):
+        parser.error(
+            "expected --epochs and --hidden of at least 1, --n of at least 10, --seed of at least 0, --lr of more than 0"
+        )
+    if not 0 <= getattr(options, "noise", 0) < float("inf"):
+        parser.error(f"expected --noise of at least 0, got {options.noise}")
+    if options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

@@ -56,8 +56,6 @@ def check(layer, x):
 
 
 def main(batch=3, features=2, seed=0):
-    if batch < 1 or features < 2:
-        raise ValueError(f"expected a batch of at least 1 and at least 2 features, got {batch} and {features}")
     x = np.random.default_rng(seed).normal(size=(batch, features)).round(1)
     right = [check(cls(features, seed=seed), x) for cls in (Direction, Repaired)]
     print(f"found the fault: {not right[0]}, the repaired layer is right: {right[1]}")
@@ -68,9 +66,10 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=3, help="examples in the input of the check")
     parser.add_argument("--features", type=int, default=2, help="features of each example")
     parser.add_argument("--seed", type=int, default=0, help="of the input and the initial weights")
+    options = parser.parse_args()
+    if options.batch < 1 or options.features < 2 or options.seed < 0:
+        parser.error("expected --batch of at least 1, at least 2 --features and --seed of at least 0")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except ValueError as error:
-        parser.error(str(error))

@@ -19,7 +19,7 @@ import numpy as np
 from pancake import Adam, CrossEntropy, Embedding, Linear, LSTMCell, Unrolled, clip_grad_norm
 
 OUTPUT = Path(__file__).parent / "gallery" / "names.png"
-STREAMS, PIECE = 32, 64  # so many places of the text are read at a time, in pieces of so many characters
+STREAMS, PIECE, STEPS, CHARACTERS = 32, 64, 20, 300_000  # places read at a time, characters of a piece, pieces of an epoch
 
 
 class Writer:
@@ -52,53 +52,44 @@ def bits_of_a_table(train, test, n):
     """Bits per character of `test` if only the character before is known, by the counts of `train`."""
     counts = np.full((n, n), 0.1)
     np.add.at(counts, (train[:-1], train[1:]), 1)
-    p = counts / counts.sum(axis=1, keepdims=True)
-    return -np.log2(p[test[:-1], test[1:]]).mean()
+    return -np.log2((counts / counts.sum(axis=1, keepdims=True))[test[:-1], test[1:]]).mean()
 
 
-def bits(writer, text):
-    """Bits per character of a text, read in one go."""
-    return CrossEntropy()(writer.scores(text[np.newaxis, :-1]), text[np.newaxis, 1:]) / math.log(2)
-
-
-def main(epochs=8, hidden=160, characters=300_000, seed=0, output=OUTPUT, show=False):
-    if epochs < 1 or characters < 2 * STREAMS * PIECE:
-        raise ValueError(f"expected at least 1 epoch and {2 * STREAMS * PIECE} characters, got {epochs} and {characters}")
+def main(epochs=56, hidden=160, seed=0, output=OUTPUT, show=False):
     rng = np.random.default_rng(seed)
-    text = "\n".join(topics[name] for name in sorted(topics))[:characters]
+    text = "\n".join(topics[name] for name in sorted(topics))[:CHARACTERS]
     alphabet = sorted(set(text))
     codes = np.array([alphabet.index(character) for character in text])
     train, test = codes[: -len(codes) // 20], codes[-len(codes) // 20 :]
     table = bits_of_a_table(train, test, len(alphabet))
     print(f"{len(text):,} characters, {len(alphabet)} different ones; the last {len(test):,} are kept for testing")
     print(f"bits per character: {math.log2(len(alphabet)):.2f} without any knowledge, {table:.2f} with the character before")
-
-    streams = train[: (len(train) - 1) // STREAMS * STREAMS].reshape(STREAMS, -1)
+    streams, test = (part[: len(part) // STREAMS * STREAMS].reshape(STREAMS, -1) for part in (train, test))
+    pieces = [streams[:, begin : begin + PIECE + 1] for begin in range(0, streams.shape[1] - PIECE, PIECE)]
     writer = Writer(len(alphabet), hidden, rng)
     loss, optimizer = CrossEntropy(), Adam(writer.parts, lr=4e-3)
-    steps, curve, tests = [], [], []
-    temperatures = np.array([[0.4], [0.7], [1.0]])
-    start = np.array([alphabet.index(character) for character in "The "])
+    temperatures, start = np.array([[0.4], [0.7], [1.0]]), [alphabet.index(character) for character in "The "]
+    curve, tests, state = [], [], None
     for epoch in range(1, epochs + 1):
-        state = None
-        for begin in range(0, streams.shape[1] - PIECE, PIECE):
-            piece = streams[:, begin : begin + PIECE + 1]
+        for _ in range(STEPS):
+            number = len(curve) % len(pieces)
+            piece, state = pieces[number], state if number else None  # none at the beginning of the text
             optimizer.zero_grad()
             curve.append(loss(writer.scores(piece[:, :-1], state), piece[:, 1:]) / math.log(2))
             writer.accumulate_grads(loss.compute_backward())
             clip_grad_norm(writer.parts, 1.0)
             optimizer.step()
             state = writer.memory.state  # goes on, but no gradient flows back through it: truncated backpropagation
-        optimizer.lr *= 0.8
-        tests.append(bits(writer, test))
-        steps.append(len(curve))
-        print(f"epoch {epoch}: bits per character: train {np.mean(curve[-100:]):.2f}, test {tests[-1]:.2f}")
-        for temperature, row in zip(temperatures[:, 0], writer.sample(start, 100, temperatures, rng), strict=True):
-            print(f"  {temperature:.1f}  The {''.join(alphabet[code] for code in row)!r}")
+        optimizer.lr *= 0.97
+        tests.append(CrossEntropy()(writer.scores(test[:, :-1]), test[:, 1:]) / math.log(2))
+        print(f"epoch {epoch}: bits per character: train {np.mean(curve[-STEPS:]):.2f}, test {tests[-1]:.2f}")
+        if epoch % max(epochs // 8, 1) == 0:
+            for temperature, row in zip(temperatures[:, 0], writer.sample(start, 100, temperatures, rng), strict=True):
+                print(f"  {temperature:.1f}  The {''.join(alphabet[code] for code in row)!r}")
 
     figure, ax = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     ax.plot(curve, color="0.75", linewidth=0.8, label="each piece")
-    ax.plot(steps, tests, "o-", color="tab:red", label="text kept for testing")
+    ax.plot(np.arange(1, epochs + 1) * STEPS, tests, "o-", markersize=3, color="tab:red", label="text kept for testing")
     ax.axhline(table, color="tab:blue", linestyle="--", label="a table of pairs of characters")
     ax.set(xlabel="step", ylabel="bits per character", ylim=(0, 1.05 * max(curve)), title="An LSTM reads Python's documentation")
     ax.legend()
@@ -112,15 +103,17 @@ def main(epochs=8, hidden=160, characters=300_000, seed=0, output=OUTPUT, show=F
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8, help="passes through the text")
+    parser.add_argument("--epochs", type=int, default=56, help=f"of {STEPS} pieces; 7 read the text once")
     parser.add_argument("--hidden", type=int, default=160, help="units of the LSTM")
-    parser.add_argument("--characters", type=int, default=300_000, help="how much of the text to read")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the samples")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, options.hidden, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

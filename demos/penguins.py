@@ -68,8 +68,6 @@ def print_confusion_table(true, predicted, names):
 
 
 def main(epochs=300, hidden=(16,), lr=0.01, seed=3, output=OUTPUT, show=False):
-    if epochs < 1:
-        raise ValueError(f"expected at least 1 epoch, got {epochs}")
     rng = np.random.default_rng(seed)
     X, y, names = load_penguins()
     train, test = stratified_split(y, 1 / 3, rng)
@@ -84,16 +82,8 @@ def main(epochs=300, hidden=(16,), lr=0.01, seed=3, output=OUTPUT, show=False):
     scores = learn(X, y, train, test, hidden, epochs, lr, rng)
 
     figure, ax = plt.subplots(figsize=(7.5, 5.5), layout="constrained")
-    plot_decision_boundary(
-        scores,
-        X[train],
-        y[train],
-        X_test=X[test],
-        y_test=y[test],
-        ax=ax,
-        class_names=names,
-        feature_names=["bill length (mm)", "flipper length (mm)"],
-    )
+    labels = {"class_names": names, "feature_names": ["bill length (mm)", "flipper length (mm)"]}
+    plot_decision_boundary(scores, X[train], y[train], X_test=X[test], y_test=y[test], ax=ax, **labels)
     ax.set_title(f"Penguins by bill and flipper\n{ax.get_title()}")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=100)
@@ -111,9 +101,14 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=3, help="of the split and the initial weights")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, *options.hidden, 1) < 1 or options.seed < 0 or not 0 < options.lr < float("inf"):
+        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --lr of more than 0")
+    if options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

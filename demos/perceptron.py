@@ -19,8 +19,6 @@ OUTPUT = Path(__file__).parent / "gallery" / "perceptron.png"
 
 
 def main(epochs=500, every=100, lr=0.1, seed=3, output=OUTPUT, show=False):
-    if epochs < 1 or every < 1:
-        raise ValueError(f"expected epochs and every of at least 1, got {epochs} and {every}")
     X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     y = np.array([[0.0], [0.0], [0.0], [1.0]])
 
@@ -75,9 +73,14 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=3, help="of the initial weights")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, options.every) < 1 or options.seed < 0 or not 0 < options.lr < float("inf"):
+        parser.error("expected --epochs and --every of at least 1, --seed of at least 0 and --lr of more than 0")
+    if options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

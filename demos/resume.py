@@ -3,9 +3,8 @@
     python demos/resume.py
     python demos/resume.py --checkpoint run.npz     press Ctrl-C or kill it, and start it again: it goes on
 
-After each epoch a callback saves model and optimizer into one file. A new process loads it and goes on: with the same weights,
-the same moments in Adam, the same place in the learning-rate schedule, and generators that draw the next masks of dropout and
-the next order of the examples. A file is replaced in one step, so it does not matter when the process dies.
+After each epoch a callback saves model and optimizer into one file, which is replaced in one step. A new process goes on with
+the same weights, moments in Adam and place in the schedule, and generators that draw the next masks of dropout and orders.
 """
 
 import argparse
@@ -34,10 +33,12 @@ def train(checkpoint, epochs, seed):
     """Begin, or go on where the checkpoint is; the model and the history of the whole training."""
     X, y = datasets.moons(400, noise=0.2, rng=seed)
     steps = -(-len(X) // BATCH)
-    model, optimizer = load(checkpoint) if Path(checkpoint).exists() else begin(seed)
+    try:
+        model, optimizer = load(checkpoint) if Path(checkpoint).exists() else begin(seed)
+    except ValueError as error:  # it is no such file, or one that something else has spoilt
+        sys.exit(f"resume.py: error: {error}")
     done = optimizer.steps // steps
-    if done:
-        print(f"  {done} epochs are in {Path(checkpoint).name}")
+    print(f"  {done} epochs are in {Path(checkpoint).name}")
 
     def keep(state):
         save(checkpoint, state.model, state.optimizer)
@@ -46,6 +47,8 @@ def train(checkpoint, epochs, seed):
     if done < epochs:
         options = {"schedule": cosine(0.01, epochs * steps), "callbacks": [keep], "rng": seed, "progress": False}
         fit(model, CrossEntropy(), optimizer, X, y, epochs=epochs - done, batch_size=BATCH, **options)
+        if optimizer.history.interrupted:
+            raise KeyboardInterrupt
     return model, optimizer.history
 
 
@@ -66,8 +69,7 @@ def draw(losses, resumed, kills, output, show):
     epochs = range(1, len(losses) + 1)
     ax.plot(epochs, losses, color="0.75", linewidth=6, label="left alone")
     ax.plot(epochs, resumed, color="black", linewidth=1.5, label="killed and resumed")
-    for epoch in kills:
-        ax.axvline(epoch, color="tab:red", linestyle="--", linewidth=1, label="killed" if epoch == kills[0] else None)
+    ax.vlines(kills, 0, max(losses), color="tab:red", linestyle="--", linewidth=1, label="killed")
     ax.set(xlabel="epoch", ylabel="loss", title="One training, killed twice", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
@@ -80,8 +82,6 @@ def draw(losses, resumed, kills, output, show):
 
 
 def main(epochs=20, seed=0, checkpoint=None, output=OUTPUT, show=False):
-    if epochs < 1:
-        raise ValueError(f"expected at least 1 epoch, got {epochs}")
     if checkpoint is not None:
         train(checkpoint, epochs, seed)
         return
@@ -94,10 +94,7 @@ def main(epochs=20, seed=0, checkpoint=None, output=OUTPUT, show=False):
             train_and_die(Path(folder, "killed.npz"), epochs, seed, after)
         resumed, resumed_history = train(Path(folder, "killed.npz"), epochs, seed)
 
-    expected = model.state_dict()
-    same = all(np.array_equal(array, expected[name]) for name, array in resumed.state_dict().items())
-    if not same or resumed_history["loss"] != history["loss"]:
-        raise RuntimeError("the training that was killed has ended with other weights or losses")
+    np.testing.assert_equal((resumed.state_dict(), resumed_history["loss"]), (model.state_dict(), history["loss"]))
     print("weights and losses of both are the same, bit for bit")
     draw(history["loss"], resumed_history["loss"], kills, output, show)
 
@@ -109,9 +106,14 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoint", type=Path, help="only train, or go on, with this file (.npz or .safetensors)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
+    if options.checkpoint is not None and options.checkpoint.suffix not in {".npz", ".safetensors"}:
+        parser.error(f"expected --checkpoint to end in .npz or .safetensors, got {options.checkpoint}")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

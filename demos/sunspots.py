@@ -37,13 +37,7 @@ def linear_forecasts(z, first):
     return lags[first - LAGS :] @ coefficients
 
 
-def root_mean_square(errors):
-    return np.sqrt(np.mean(errors**2))
-
-
-def main(epochs=100, hidden=16, lr=5e-3, seed=0, output=OUTPUT, show=False):
-    if epochs < 1:
-        raise ValueError(f"expected at least 1 epoch, got {epochs}")
+def main(epochs=100, hidden=16, seed=0, output=OUTPUT, show=False):
     years, numbers = load_sunspots()
     first = TEST - years[0]
     root = np.sqrt(numbers)  # of which the noise is about the same in quiet and in active years
@@ -55,9 +49,8 @@ def main(epochs=100, hidden=16, lr=5e-3, seed=0, output=OUTPUT, show=False):
         return np.maximum(z * std + mean, 0) ** 2
 
     rng = np.random.default_rng(seed)
-    memory, output_layer = Unrolled(GRUCell(1, hidden, rng=rng)), Linear(hidden, 1, rng=rng)
-    parts = [memory, output_layer]
-    loss, optimizer = MeanSquaredError(), AdamW(parts, lr=lr, weight_decay=0.1)
+    parts = memory, output_layer = [Unrolled(GRUCell(1, hidden, rng=rng)), Linear(hidden, 1, rng=rng)]
+    loss, optimizer = MeanSquaredError(), AdamW(parts, lr=5e-3, weight_decay=0.1)
     for epoch in range(1, epochs + 1):
         state, losses = None, []
         for begin in range(0, first - 1, PIECE):
@@ -80,7 +73,7 @@ def main(epochs=100, hidden=16, lr=5e-3, seed=0, output=OUTPUT, show=False):
     }
     print(f"root mean square error of the forecasts for {TEST} to {years[-1]}, in sunspots:")
     for name, error in errors.items():
-        print(f"  {name:22} {root_mean_square(error):5.1f}")
+        print(f"  {name:22} {np.sqrt(np.mean(error**2)):5.1f}")
 
     alone = ALONE - years[0]
     value, own = output_layer(memory(inputs[:, :alone])[:, -1:]), []
@@ -88,22 +81,17 @@ def main(epochs=100, hidden=16, lr=5e-3, seed=0, output=OUTPUT, show=False):
         own.append(value.item())
         value = output_layer(memory(value, memory.state))
     own = to_numbers(np.array(own))
-    print(f"on its own from {ALONE} on: {root_mean_square(own - numbers[alone:]):.1f}")
+    print(f"on its own from {ALONE} on: {np.sqrt(np.mean((own - numbers[alone:]) ** 2)):.1f}")
 
     figure, ax = plt.subplots(figsize=(12, 4.5), layout="constrained")
     ax.plot(years, numbers, color="black", linewidth=1.2, label="observed")
-    ax.plot(
-        years[1:first], forecasts[: first - 1], color="tab:orange", linewidth=1, label="forecast a year ahead, years of training"
-    )
-    ax.plot(
-        years[first:], forecasts[first - 1 :], color="tab:red", linewidth=1.5, label="forecast a year ahead, years of testing"
-    )
-    ax.plot(years[alone:], own, color="tab:blue", linestyle="--", linewidth=1.5, label=f"on its own from {ALONE} on")
+    ax.plot(years[1:first], forecasts[: first - 1], color="tab:orange", linewidth=1, label="a year ahead, in training")
+    ax.plot(years[first:], forecasts[first - 1 :], color="tab:red", label="a year ahead, in testing")
+    ax.plot(years[alone:], own, "--", color="tab:blue", label=f"on its own from {ALONE} on")
     ax.axvline(TEST - 0.5, color="0.5", linewidth=0.8)
-    ax.set(xlabel="year", ylabel="sunspot number", ylim=(0, None), xlim=(years[0], years[-1] + 1))
+    ax.set(xlabel="year", ylabel="sunspot number", ylim=(0, 1.3 * numbers.max()), xlim=(years[0], years[-1] + 1))
     ax.set_title("Yearly sunspot numbers and what a GRU makes of them")
     ax.legend(ncols=2, loc="upper left", fontsize="small")
-    ax.set_ylim(0, 1.3 * numbers.max())
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=120)
     print(f"wrote {output}")
@@ -116,13 +104,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--epochs", type=int, default=100, help="passes through the years of training")
     parser.add_argument("--hidden", type=int, default=16, help="units of the GRU")
-    parser.add_argument("--lr", type=float, default=5e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, options.hidden, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
     try:
-        main(**vars(parser.parse_args()))
+        main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         parser.error(str(error))

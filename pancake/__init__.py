@@ -43,8 +43,10 @@ from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, S
 from pancake.embedding import Embedding
 from pancake.fit import fit
 from pancake.function import Function
+from pancake.gradients import gradient_norms
 from pancake.gru import GRUCell
 from pancake.history import History
+from pancake.learning_rates import find_learning_rate
 from pancake.linear import Linear
 from pancake.losses import (
     BinaryCrossEntropy,
@@ -69,7 +71,16 @@ from pancake.training import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
-    from pancake.plotting import plot_decision_boundary, plot_history, show_pred
+    from pancake.plotting import (
+        animate_training,
+        plot_activations,
+        plot_decision_boundary,
+        plot_gradients,
+        plot_history,
+        plot_learning_rates,
+        plot_weights,
+        show_pred,
+    )
     from pancake.serialization import load, save
 
 __all__ = [
@@ -139,6 +150,7 @@ __all__ = [
     "Unrolled",
     "__version__",
     "accuracy",
+    "animate_training",
     "clip_grad_norm",
     "clip_grad_value",
     "confusion_matrix",
@@ -146,13 +158,19 @@ __all__ = [
     "datasets",
     "evaluate",
     "exponential_decay",
+    "find_learning_rate",
     "fit",
+    "gradient_norms",
     "initializers",
     "load",
     "mlp",
     "one_cycle",
+    "plot_activations",
     "plot_decision_boundary",
+    "plot_gradients",
     "plot_history",
+    "plot_learning_rates",
+    "plot_weights",
     "plotting",
     "predict",
     "r2_score",
@@ -171,8 +189,13 @@ _LATER = {
     "initializers": None,
     "plotting": None,
     "testing": None,
+    "animate_training": "plotting",
+    "plot_activations": "plotting",
     "plot_decision_boundary": "plotting",
+    "plot_gradients": "plotting",
     "plot_history": "plotting",
+    "plot_learning_rates": "plotting",
+    "plot_weights": "plotting",
     "show_pred": "plotting",
 }
 

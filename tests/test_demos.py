@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,17 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-DEMOS = sorted((Path(__file__).parent.parent / "demos").glob("*.py"))
-DRAWING = [path for path in DEMOS if "savefig" in path.read_text(encoding="utf-8")]
-every_demo = pytest.mark.parametrize("path", DRAWING, ids=lambda path: path.stem)
+import pancake as pk
+
+FOLDER = Path(__file__).parent.parent / "demos"
+DEMOS = sorted(path for path in FOLDER.glob("*.py") if path.stem != "make_gallery")
+SUFFIXES = {  # of the pictures, where there are any
+    path: match[1] for path in DEMOS if (match := re.search(r'"gallery" / "\w+(\.\w+)"', path.read_text(encoding="utf-8")))
+}
+every_demo = pytest.mark.parametrize("path", SUFFIXES, ids=lambda path: path.stem)
+MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".gif": b"GIF89a"}
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -29,107 +40,148 @@ def _no_windows() -> Iterator[None]:
     plt.close("all")
 
 
-def load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"demo_{path.stem}", path)
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a script as `python script arguments` would, from another folder: the exit code, what it prints, its errors."""
+
+    def run_script(path: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        code = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except KeyboardInterrupt:  # which would end the whole test session
+            pytest.fail(f"{path.name} lets Ctrl-C through")
+        return code, *capsys.readouterr()
+
+    return run_script
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert callable(getattr(module, "main", None)), f"{path.name} has no main(...)"
     return module
 
 
-def run(path: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-W", "error", str(path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
-
-
 def colours_in(picture: Path) -> int:
-    """How many colours a PNG has, after making sure that it is one and large enough to show."""
-    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    pixels = plt.imread(picture)
+    """How many colours a picture has, after making sure that it is one and large enough to show."""
+    assert picture.read_bytes().startswith(MAGIC[picture.suffix])
+    pixels = np.asarray(plt.imread(picture), dtype=float)
     assert min(pixels.shape[:2]) >= 300
-    red, green, blue = (pixels[::4, ::4, :3] * 255).astype(int).reshape(-1, 3).T
+    red, green, blue = (pixels[::4, ::4, :3] * (255 / pixels.max())).astype(int).reshape(-1, 3).T
     return len(np.unique(red << 16 | green << 8 | blue))
 
 
 def test_there_are_demos() -> None:
-    assert {path.stem for path in DRAWING} >= {"perceptron", "xor", "boundaries", "penguins", "architectures"}
-    assert {path.stem for path in DEMOS} - {path.stem for path in DRAWING} == {"check_your_layer"}  # has its own tests below
+    assert {path.stem for path in SUFFIXES} >= {"perceptron", "xor", "boundaries", "penguins", "digits", "animation"}
+    assert {path.stem for path in DEMOS} - {path.stem for path in SUFFIXES} == {"check_your_layer"}  # has its own tests below
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_is_short_enough_to_read(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 120
 
 
 @every_demo
-def test_runs_for_one_epoch(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "new folder" / "picture.png"
-    load(path).main(epochs=1, output=picture)
-    printed = capsys.readouterr().out
-    assert str(picture) in printed.splitlines()[-1]
+def test_one_epoch_draws_a_picture(path: Path, run: Run, tmp_path: Path) -> None:
+    picture = f"new folder/picture{SUFFIXES[path]}"
+    code, printed, errors = run(path, "--epochs", "1", "--output", picture)
+    assert code == 0, errors
+    assert not errors
+    assert picture in printed.splitlines()[-1].replace("\\", "/")
     assert len(printed.splitlines()) > 1, "no progress is printed"
-    assert colours_in(picture) > 100  # shaded regions, not a blank page
+    assert colours_in(tmp_path / picture) > 100  # shaded regions, not a blank page
     assert not plt.get_fignums()
 
 
 @every_demo
-def test_help_explains_every_option(path: Path) -> None:
-    result = run(path, "--help")
-    assert result.returncode == 0, result.stderr
-    text = " ".join(result.stdout.split())
-    assert load(path).__doc__.split("\n")[0] in text
+def test_help_explains_every_option(path: Path, run: Run) -> None:
+    code, printed, _ = run(path, "--help")
+    assert code == 0
+    text = " ".join(printed.split())
+    assert "usage" in text
+    assert path.read_text(encoding="utf-8").split("\n")[0].strip('"') in text
     for option in ("--epochs", "--seed", "--output", "--show"):
         assert option in text
 
 
 @every_demo
-def test_bad_arguments_get_one_clear_line(path: Path) -> None:
-    for arguments, message in ((["--epochs", "0"], "at least 1"), (["--epochs", "many"], "invalid int value: 'many'")):
-        result = run(path, *arguments)
-        assert result.returncode == 2
-        assert not result.stdout
-        assert message in result.stderr.splitlines()[-1]
-        assert "Traceback" not in result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "expected --epochs"),
+        (["--epochs", "many"], "invalid int value: 'many'"),
+        (["--seed", "-1"], "--seed of at least 0"),
+        (["--output", "picture.docx"], "--output"),
+    ],
+    ids=["epochs=0", "epochs=many", "seed=-1", "output=docx"],
+)
+def test_bad_arguments_get_one_clear_line(path: Path, arguments: list[str], message: str, run: Run) -> None:
+    code, printed, errors = run(path, *arguments)
+    assert code == 2
+    assert not printed, "work began"
+    assert message in errors.splitlines()[-1]
+    assert ": error: " in errors.splitlines()[-1]
 
 
-@every_demo
-def test_runs_as_a_script_from_anywhere(path: Path, tmp_path: Path) -> None:
-    result = run(path, "--epochs", "1", "--output", "here.png", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    assert colours_in(tmp_path / "here.png") > 100
+# After how many lines the signal comes: later than the first where `fit`, which catches it, has then begun.
+LINES = {"digits": 2, "regularisation": 2, "resume": 3}
 
 
 @every_demo
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
-def test_ctrl_c_is_clean(path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-u", str(path), "--output", str(tmp_path / "late.png")]
+def test_ctrl_c_is_clean(path: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = 0
+
+    def print_and_interrupt(*values: object, **options: Any) -> None:
+        nonlocal lines
+        say(*values, **options)
+        lines += 1
+        if lines == LINES.get(path.stem, 1):
+            signal.raise_signal(signal.SIGINT)
+
+    say = builtins.print
+    monkeypatch.setattr(builtins, "print", print_and_interrupt)
+    # tests that run in the background are started with the signal ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, _, errors = run(path, "--output", f"late{SUFFIXES[path]}")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert errors.split() == ["stopped"]
+    assert not (tmp_path / f"late{SUFFIXES[path]}").exists()
+
+
+def test_runs_as_a_process_and_stops_at_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-u", str(FOLDER / "xor.py"), "--output", "late.png", "--epochs", "1000000"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "Agg"},
-        # tests that run in the background are started with the signal ignored, which children inherit
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # its work has begun
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
         _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors.split() == ["stopped"]
+    if os.name != "nt":
+        assert process.returncode == 130
+        assert errors.split() == ["stopped"]
     assert not (tmp_path / "late.png").exists()
-
-
-def test_a_demo_without_main_fails(tmp_path: Path) -> None:
-    path = tmp_path / "mainless.py"
-    path.write_text("x = 1\n")
-    with pytest.raises(AssertionError, match=r"mainless.py has no main"):
-        load(path)
 
 
 @pytest.fixture(scope="module")
 def penguins() -> Any:
-    return load(next(path for path in DEMOS if path.stem == "penguins"))
+    return load("penguins")
 
 
 def test_the_penguins_are_those_of_the_paper(penguins: Any) -> None:
@@ -158,32 +210,115 @@ def test_penguins_are_told_apart(penguins: Any, tmp_path: Path, capsys: pytest.C
     assert f"{table.trace() / table.sum():.1%}" == last.split("test ")[1]
 
 
-def test_boundaries_offers_what_pancake_exports(tmp_path: Path) -> None:
-    boundaries = load(next(path for path in DEMOS if path.stem == "boundaries"))
-    choices = [boundaries.DATASETS, boundaries.ACTIVATIONS, boundaries.OPTIMIZERS]
-    assert set(choices[0]) >= {"xor", "moons", "circles", "spirals", "blobs", "checkerboard"}
-    assert set(choices[1]) >= {"Sigmoid", "Tanh", "ReLU"}
-    assert set(choices[2]) >= {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"}
-    for i in range(max(map(len, choices))):  # each of them at least once
-        dataset, activation, optimizer = (list(names)[i % len(names)] for names in choices)
-        picture = tmp_path / f"{i}.png"
-        boundaries.main(dataset, n=60, hidden=[4], activation=activation, optimizer=optimizer, epochs=2, output=picture)
-        assert colours_in(picture) > 100
+def test_boundaries_offers_what_pancake_exports(run: Run, tmp_path: Path) -> None:
+    boundaries = load("boundaries")
+    assert set(boundaries.DATASETS) == {"xor", "moons", "circles", "spirals", "blobs", "checkerboard"}
+    for make in boundaries.DATASETS.values():
+        X, y = make(20, rng=0)
+        assert X.shape == (20, 2)
+        assert y.shape == (20,)
+    assert set(boundaries.ACTIVATIONS) >= {"Sigmoid", "Tanh", "ReLU"}
+    for activation in boundaries.ACTIVATIONS.values():
+        model = pk.mlp([2, 4, 2], activation=activation, rng=0)
+        assert model(np.zeros((3, 2))).shape == (3, 2)
+    assert set(boundaries.OPTIMIZERS) >= {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"}
+    for optimizer in boundaries.OPTIMIZERS.values():
+        assert optimizer(model, lr=0.1).lr == 0.1
+    options = ["--n", "60", "--noise", "0.2", "--hidden", "4", "3", "--activation", "ReLU", "--optimizer", "SGD", "--epochs", "2"]
+    code, printed, _ = run(FOLDER / "boundaries.py", "blobs", *options, "--output", "blobs.png")
+    assert code == 0
+    assert "blobs: 2-4-3-3, ReLU, SGD" in printed
+    assert colours_in(tmp_path / "blobs.png") > 100
 
 
-CHECK_YOUR_LAYER = next(path for path in DEMOS if path.stem == "check_your_layer")
+def test_digits_are_read(run: Run) -> None:
+    code, printed, _ = run(FOLDER / "digits.py", "--output", "digits.png")
+    assert code == 0
+    found = re.search(r"accuracy on the held-out fifth: ([\d.]+)%, (\d+) mistakes in 359", printed)
+    assert found is not None
+    assert float(found[1]) >= 97.5
+    table = np.array([[int(count) for count in re.findall(r"\d+", line)] for line in printed.splitlines()[-11:-1]])
+    assert table.shape == (10, 10)
+    assert table.sum() == 359
+    assert table.sum() - table.trace() == int(found[2])
 
 
-def test_check_your_layer_finds_the_fault_and_accepts_the_repair(tmp_path: Path) -> None:
-    result = run(CHECK_YOUR_LAYER, "--batch", "4", "--seed", "2", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
+def test_digits_without_scikit_learn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
+    code, printed, errors = run(FOLDER / "digits.py")
+    assert (code, printed) == (2, "")
+    assert errors.splitlines()[-1].endswith("the pictures of digits come with scikit-learn: pip install scikit-learn")
+
+
+def test_chain_rule_agrees_three_times(run: Run) -> None:
+    _, printed, _ = run(FOLDER / "chain_rule.py", "--k", "-0.5", "--v", "3", "--output", "chain_rule.png")
+    for name, expected in (("dE/dk", 2 * -0.5 * 3 * 3), ("dE/dv", 2 * -0.5 * 3 * -0.5)):
+        (line,) = (line for line in printed.splitlines() if line.startswith(name))
+        np.testing.assert_allclose([float(number) for number in line.split()[1:]], [expected] * 3, atol=1e-7)
+
+
+def test_chain_rule_stops_where_steps_are_too_long(run: Run) -> None:
+    code, printed, _ = run(FOLDER / "chain_rule.py", "--lr", "0.9", "--epochs", "1000", "--output", "chain_rule.png")
+    assert code == 0
+    assert "the steps are too long" in printed.splitlines()[-2]
+
+
+def test_resume_says_what_is_wrong_with_a_checkpoint(tmp_path: Path) -> None:
+    resume = load("resume")
+    (tmp_path / "run.npz").write_text("spoilt")
+    with pytest.raises(SystemExit, match=r"error: load: .*run\.npz' cannot be read"):
+        resume.main(epochs=1, checkpoint=tmp_path / "run.npz")
+
+
+def test_check_your_layer_finds_the_fault_and_accepts_the_repair(run: Run) -> None:
+    code, printed, errors = run(FOLDER / "check_your_layer.py", "--batch", "4", "--seed", "2")
+    assert code == 0, errors
+    lines = printed.splitlines()
     assert any("Direction.x[" in line and "w right" in line for line in lines)
     assert lines[-1] == "found the fault: True, the repaired layer is right: True"
 
 
-def test_check_your_layer_explains_itself() -> None:
-    assert "--features" in run(CHECK_YOUR_LAYER, "--help").stdout
-    result = run(CHECK_YOUR_LAYER, "--features", "1")
-    assert result.returncode == 2
-    assert "at least 2 features" in result.stderr.splitlines()[-1]
+def test_check_your_layer_explains_itself(run: Run) -> None:
+    assert "--features" in run(FOLDER / "check_your_layer.py", "--help")[1]
+    code, printed, errors = run(FOLDER / "check_your_layer.py", "--features", "1")
+    assert (code, printed) == (2, "")
+    assert "at least 2 --features" in errors.splitlines()[-1]
+
+
+# --- the gallery ---
+
+
+@pytest.fixture
+def gallery() -> Any:
+    return load("make_gallery")
+
+
+def test_the_gallery_has_every_demo_and_its_page_is_true(gallery: Any) -> None:
+    assert sorted(gallery.DEMOS) == [path.stem for path in DEMOS]
+    assert gallery.PAGE.read_text(encoding="utf-8") == gallery.page(), "run python demos/make_gallery.py"
+    for path in DEMOS:
+        shown = gallery.GALLERY / f"{path.stem}{SUFFIXES.get(path, '.txt')}"
+        assert shown.exists(), f"run python demos/make_gallery.py {path.stem}"
+
+
+def test_the_gallery_runs_demos_and_says_which_failed(
+    gallery: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "talks.py").write_text('"""Say something.\n\n    python demos/talks.py\n"""\nprint("hello")\n')
+    (tmp_path / "fails.py").write_text('"""Fail.\n\n    python demos/fails.py --now\n"""\nraise SystemExit(3)\n')
+    for name, value in (("HERE", tmp_path), ("GALLERY", tmp_path / "gallery"), ("PAGE", tmp_path / "gallery" / "README.md")):
+        monkeypatch.setattr(gallery, name, value)
+    monkeypatch.setattr(gallery, "CHAPTERS", {"All": ["talks", "fails"]})
+    assert gallery.main(["talks", "fails"]) == ["fails"]
+    page = gallery.PAGE.read_text(encoding="utf-8")
+    assert "Say something." in page
+    assert "```text\nhello\n```" in page
+    assert "python demos/fails.py --now" in page
+    assert "--- fails, 2 of 2" in capsys.readouterr().out
+
+
+def test_the_gallery_knows_the_names(run: Run) -> None:
+    code, _, errors = run(FOLDER / "make_gallery.py", "xor", "zor")
+    assert code == 2
+    assert errors.splitlines()[-1].endswith("expected names of demos, such as chain_rule, got zor")

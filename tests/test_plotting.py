@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import matplotlib
@@ -541,31 +542,56 @@ def test_history_refuses(history: Any, error: type[Exception], message: str) -> 
 # --- matplotlib ---
 
 
-@pytest.mark.parametrize("call", ["show_pred(abs)", "plot_decision_boundary(abs, [[0, 0]], [0])", "plot_history({'loss': [1]})"])
-def test_without_matplotlib(call: str) -> None:
+def test_without_matplotlib() -> None:
     """Plotting imports without matplotlib; using it says how to get matplotlib."""
-    code = f"""
-import sys
-import pancake.plotting
-assert "matplotlib" not in sys.modules
-sys.modules["matplotlib"] = None  # as if it were not installed
-try:
-    pancake.plotting.{call}
-except ImportError as error:
-    print(error)
-"""
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert result.stdout == 'pancake.plotting needs matplotlib: pip install "pancake-nn[plot]"\n', result.stderr
-
-
-def test_pyplot_is_not_imported() -> None:
     code = """
 import sys
-from pancake.plotting import plot_decision_boundary, plot_history, show_pred
-model = lambda x: x[:, 0] > 0
-for drawn in (plot_decision_boundary(model, [[0, 0]], [0]), plot_history({"loss": [1]}), show_pred(model, show=False)):
+import pancake as pk
+from pancake.learning_rates import LearningRates
+pk.plotting
+assert "matplotlib" not in sys.modules
+sys.modules["matplotlib"] = None  # as if it were not installed
+model = pk.mlp([2, 1])
+for function, *arguments in (
+    (pk.show_pred, abs),
+    (pk.plot_decision_boundary, abs, [[0, 0]], [0]),
+    (pk.animate_training, abs, [[0, 0]], [0]),
+    (pk.plot_history, {"loss": [1]}),
+    (pk.plot_gradients, [{"0 Linear": 1}]),
+    (pk.plot_learning_rates, LearningRates([1], [1], [1], 1)),
+    (pk.plot_weights, model),
+    (pk.plot_activations, model, [[0, 0], [1, 1]]),
+):
+    try:
+        function(*arguments)
+    except ImportError as error:
+        print(error)
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == 8 * 'pancake.plotting needs matplotlib: pip install "pancake-nn[plot]"\n', result.stderr
+
+
+def test_pyplot_is_not_imported(tmp_path: Path) -> None:
+    code = """
+import sys
+import numpy as np
+import pancake as pk
+X, model = np.array([[0, 0], [1, 1]]), pk.mlp([2, 1])
+film = pk.animate_training(lambda x: x[:, 0] > 0, X, [0, 1], resolution=5)
+film(0.5)
+film.save(sys.argv[1], fps=1)
+for drawn in (
+    film,
+    pk.show_pred(model, show=False),
+    pk.plot_decision_boundary(lambda x: x[:, 0] > 0, X, [0, 1]),
+    pk.plot_history({"loss": [1]}),
+    pk.plot_gradients([pk.gradient_norms(model), {"0 Linear": 1}]),
+    pk.plot_weights(model),
+    pk.plot_activations(model, X),
+):
     assert drawn._repr_png_()
 assert "matplotlib.pyplot" not in sys.modules
 """
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "film.gif")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

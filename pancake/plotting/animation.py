@@ -1,0 +1,215 @@
+"""The boundary while it is learnt, as a film."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pancake.fit import State
+from pancake.function import number, size
+from pancake.plotting.boundary import boundary, draw, shades
+from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_panels
+from pancake.plotting.plane import Plane, View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HOLD = 0.5  # seconds that the last picture stays
+LOSSES = {"loss": (COLORS[0], "-"), "val_loss": (COLORS[5], "--")}
+
+
+@dataclass(frozen=True)
+class TrainingAnimation(Drawing):
+    """Pictures of a training, taken by `animate_training`: call it after each epoch, and save it in the end.
+
+    The axes are those of the boundary and of the loss. Until `show_frame` or `save` draws others, they show the first picture.
+    """
+
+    plane: Plane
+    model: Callable[[Any], Any]
+    every: int
+    from_logits: bool
+    epochs: list[int] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
+    frames: list[tuple[int, View]] = field(default_factory=list)
+
+    def __call__(self, state: State | float) -> None:
+        """Note the loss of an epoch that has ended, and take a picture if it is time for one.
+
+        Parameters
+        ----------
+        state : State or float
+            What `fit` gives to its callbacks; or, in a loop, the loss.
+        """
+        if isinstance(state, State):
+            epoch = state.epoch
+            new = {name: state.history[name][-1] for name in LOSSES if name in state.history}
+        else:
+            epoch = self.epochs[-1] + 1 if self.epochs else 1
+            new = {"loss": float(state)}
+        if not self.epochs:  # of a training that goes on, the first picture is not of epoch 0
+            self.frames[0] = epoch - 1, self.frames[0][1]
+        self.epochs.append(epoch)
+        for name, value in new.items():
+            self.losses.setdefault(name, [float("nan")] * (len(self.epochs) - 1)).append(value)
+        if epoch % self.every == 0:
+            self.frames.append((epoch, self._look()))
+
+    def show_frame(self, index: int) -> None:
+        """Draw the picture of that number; -1 is the last."""
+        epoch, view = self.frames[index]
+        ax, curve = self.axes
+        self.artists["shading"].set_data(shades(view.p))
+        for line in self.artists["boundary"]:
+            line.remove()
+        self.artists["boundary"] = boundary(ax, self.plane, view.p)
+        ax.set_title(f"epoch {epoch}, {view.title}")
+        if self.epochs:
+            self._fix_limits()
+        seen = sum(e <= epoch for e in self.epochs)
+        for name, values in self.losses.items():
+            if name not in self.artists:
+                color, style = LOSSES[name]
+                (self.artists[name],) = curve.plot([], [], style, color=color, label=name)
+                if len(self.losses) > 1:
+                    curve.legend(loc="upper right")
+            self.artists[name].set_data(self.epochs[:seen], values[:seen])
+
+    def save(self, path: str | os.PathLike[str], fps: float = 10, dpi: float = 80) -> None:
+        """Write all pictures into one file, which stands there whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            A name that ends in .gif; or in .mp4, where the program ffmpeg is installed.
+        fps : float
+            Pictures in a second. The last one stays for half a second longer.
+        dpi : float
+            Dots per inch: 80 makes 760 x 336 pixels of the figure that `animate_training` makes.
+
+        Raises
+        ------
+        ValueError
+            If the name ends in something else, or ffmpeg is needed and missing.
+
+        References
+        ----------
+        https://matplotlib.org/stable/api/animation_api.html#writer-classes
+        """
+        from matplotlib.animation import FFMpegWriter, PillowWriter
+
+        path = Path(path)
+        if path.suffix not in (".gif", ".mp4"):
+            raise ValueError(f"TrainingAnimation.save: expected a file that ends in .gif or .mp4, got {path}")
+        if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
+            raise ValueError(f"TrainingAnimation.save: {path.name} needs the program ffmpeg, which is not there; save a .gif")
+        fps = number(self.save, "fps", fps)
+        if not fps:
+            raise ValueError("TrainingAnimation.save: expected fps of more than 0, got 0")
+        writer = (PillowWriter if path.suffix == ".gif" else FFMpegWriter)(fps=fps)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            file = Path(folder, path.name)
+            with writer.saving(self.figure, file, dpi):
+                for index in range(len(self.frames)):
+                    self.show_frame(index)
+                    writer.grab_frame()
+                for _ in range(round(HOLD * fps)):
+                    writer.grab_frame()
+            os.replace(file, path)
+
+    def _look(self) -> View:
+        view = self.plane.look(self.model, self.from_logits)
+        return View(view.p.astype(np.float32), view.train, view.test)  # half the memory: there may be hundreds of them
+
+    def _fix_limits(self) -> None:
+        """The limits of the loss, once all of it is known: the same in every picture."""
+        curve = self.axes[1]
+        values = np.concatenate([np.asarray(losses) for losses in self.losses.values()])
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return
+        low, high = float(values.min()), float(values.max())
+        if low > 0 and high / low >= 100:
+            curve.set(yscale="log", ylim=(low / 1.3, high * 1.3))
+        else:
+            curve.set_ylim(min(low, 0.0), (high + 0.05 * abs(high)) or 1.0)
+        curve.set_xlim(self.epochs[0] - 1, self.epochs[-1])
+
+
+def animate_training(
+    model: Callable[[Any], Any],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    every: int = 1,
+    axes: Sequence[Axes] | None = None,
+    resolution: int = 120,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    from_logits: bool = False,
+    features: Sequence[int] = (0, 1),
+    fixed: Mapping[int, float] | None = None,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    margin: float = 0.1,
+    legend: bool = True,
+) -> TrainingAnimation:
+    """Film the decision boundary while a model learns it, with the loss beside it; limits and colours stay fixed.
+
+    What it returns is a callback of `fit`, and just as well something to call in a loop with the loss of the epoch::
+
+        film = animate_training(model, X, y, every=5)  # the first picture: before any training
+        fit(model, loss, optimizer, X, y, epochs=200, callbacks=[film])
+        film.save("training.gif")
+
+        for epoch in range(200):
+            ...
+            film(objective)
+
+    Parameters
+    ----------
+    model, X, y
+        As for `plot_decision_boundary`: any callable, two classes or more.
+    every : int
+        Epochs from picture to picture.
+    axes : two matplotlib Axes, optional
+        Where to draw the boundary and the loss.
+    resolution : int
+        The shading has resolution x resolution points, at least 2 x 2.
+    X_test, y_test, from_logits, features, fixed, feature_names, class_names, margin, legend
+        As for `plot_decision_boundary`.
+
+    Returns
+    -------
+    TrainingAnimation
+        With the methods `save(path, fps=10, dpi=80)` and `show_frame(index)`; the artists are those of
+        `plot_decision_boundary`, "loss", and "val_loss" if `fit` has validation examples.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `plot_decision_boundary` does.
+    ImportError
+        If matplotlib is missing.
+    """
+    need_matplotlib()
+    every = size(animate_training, every=every)
+    plane = Plane(animate_training, X, y, X_test, y_test, features, fixed, margin, resolution)
+    view = plane.look(model, from_logits)
+    panels = new_panels(animate_training, axes, 2, "for the boundary and for the loss")
+    drawn = draw(plane, view, panels[0], feature_names, class_names, legend)
+    panels[1].set(xlabel="epoch", ylabel="loss", title="loss")
+    panels[1].grid(alpha=0.3)
+    if axes is None:
+        drawn.figure.set_size_inches(9.5, 4.2)
+    film = TrainingAnimation(drawn.figure, panels, drawn.artists, plane, model, every, from_logits)
+    film.frames.append((0, film._look()))
+    film.show_frame(0)
+    return film

@@ -1,0 +1,169 @@
+"""What is inside a net: its weights, and what its units put out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pancake.containers import Sequential
+from pancake.flat import Array
+from pancake.function import Function
+from pancake.plotting.drawing import Drawing, need_matplotlib, new_panels
+from pancake.training import predict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROWS = 256  # examples in a picture of activations: more would not fit into its pixels
+CONSTANT = 1e-6  # as a share of the largest output of the layer: what varies less than this is dead
+DEAD = "#D55E00"  # vermilion, which neither colour map has
+
+
+def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None) -> Drawing:
+    """Draw every parameter as a table of colours: red where it is positive, blue where it is negative, white at 0.
+
+    Rows are the first axis, which are the outputs of a layer; a vector, such as a bias, is one column. Each parameter has a
+    scale of its own, up to its largest absolute value, which the title tells.
+
+    Parameters
+    ----------
+    model : Function
+    axes : sequence of matplotlib Axes, optional
+        Where to draw, one for each parameter.
+
+    Returns
+    -------
+    Drawing
+        The artists are the images, by the names of `state_dict`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not a Function, has no parameters, or has another number of them than there are axes.
+    ImportError
+        If matplotlib is missing.
+    """
+    need_matplotlib()
+    if not isinstance(model, Function):
+        raise TypeError(f"plot_weights: expected a Function, got {model!r}")
+    trained = {id(array) for array in model.get_params_and_grads()[0]}
+    named = {name: array for name, array in model._named_arrays() if id(array) in trained}
+    if not named:
+        raise ValueError(f"plot_weights: {model!r} has no parameters")
+    panels = new_panels(plot_weights, axes, len(named), "one for each parameter")
+    artists: dict[str, Any] = {}
+    for ax, (name, array) in zip(panels, named.items(), strict=True):
+        table = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+        largest = float(np.abs(table).max(initial=0))
+        if not math.isfinite(largest):
+            raise ValueError(f"plot_weights: {name} has nan or inf in it; the training has probably diverged")
+        scale = largest or 1.0
+        artists[name] = ax.imshow(table, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
+        shape = " x ".join(map(str, array.shape))
+        ax.set_title(f"{name} ({shape})\nup to {largest:.2g}", fontsize="medium")
+        _whole_ticks(ax)
+        if table.shape[1] == 1:
+            ax.set_xticks([])
+    return Drawing(panels[0].figure.canvas.figure, panels, artists)
+
+
+def plot_activations(model: Sequential, x: Any, *, axes: Sequence[Axes] | None = None) -> Drawing:
+    """Draw what each unit of each layer puts out for each example, and mark the units that are dead.
+
+    A layer is a Function with parameters, and those without that follow it: Linear and ReLU, say. Its panel has a column for
+    each unit and a row for each example, of which at most 256 are drawn. A dead unit puts out the same for all examples (it
+    varies by less than a millionth of the layer's largest output): nothing that comes after it learns from it, and the
+    gradient of a ReLU that is always 0 never brings it back. Its column has a mark above it, and the title counts them.
+
+    Parameters
+    ----------
+    model : Sequential
+        Run in evaluation mode; mode, caches and gradients stay as they were. Stacks in the stack are taken apart.
+    x : array_like (N, ...)
+        At least 2 examples; all of them count when a unit is called dead.
+    axes : sequence of matplotlib Axes, optional
+        Where to draw, one for each layer.
+
+    Returns
+    -------
+    Drawing
+        The artists: "images", a list with one for each layer, and "dead", a list of arrays with the numbers of the dead units.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not a Sequential, there are too few examples, outputs are not finite, or there is another number of
+        layers than of axes.
+    ImportError
+        If matplotlib is missing.
+
+    References
+    ----------
+    Lu, Shin, Su, Karniadakis, "Dying ReLU and Initialization: Theory and Numerical Examples" (2020).
+    """
+    need_matplotlib()
+    if not isinstance(model, Sequential):
+        raise TypeError(f"plot_activations: expected a Sequential, got {model!r}; write Sequential([...])")
+    x = np.asarray(x)
+    if x.ndim == 0 or len(x) < 2:
+        raise ValueError(f"plot_activations: expected x with a row for each of at least 2 examples, got shape {x.shape}")
+    layers = _outputs(model, x)
+    panels = new_panels(plot_activations, axes, len(layers), "one for each layer")
+    artists: dict[str, Any] = {"images": [], "dead": []}
+    for ax, (name, output) in zip(panels, layers, strict=True):
+        dead = np.flatnonzero(np.ptp(output, axis=0) <= CONSTANT * np.abs(output).max())
+        shown = output[np.linspace(0, len(output) - 1, min(ROWS, len(output))).astype(int)]
+        low, high = float(output.min()), float(output.max())
+        # Two colours that meet in white at 0 where there are both signs; one range of colours where there is one.
+        bound = max(-low, high) or 1.0
+        cmap, vmin = ("RdBu_r", -bound) if low < 0 else ("viridis", 0.0)
+        image = ax.imshow(shown, cmap=cmap, vmin=vmin, vmax=bound, aspect="auto", interpolation="nearest")
+        ax.figure.colorbar(image, ax=ax)
+        if len(dead):
+            above: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False, "scalex": False, "scaley": False}
+            ax.plot(dead, np.full(len(dead), 1.02), "v", color=DEAD, ms=5, **above)
+        ax.set_title(f"{name}\n{len(dead)} of {output.shape[1]} dead\n", fontsize="medium", color=DEAD if len(dead) else "black")
+        ax.set(xlabel="unit", ylabel="example")
+        _whole_ticks(ax)
+        artists["images"].append(image)
+        artists["dead"].append(dead)
+    return Drawing(panels[0].figure.canvas.figure, panels, artists)
+
+
+def _outputs(model: Sequential, x: Array) -> list[tuple[str, Array]]:
+    """The name of the last Function of each layer, and its output (N, units)."""
+    layers: list[tuple[str, Array]] = []
+    begun = False  # whether there has been a Function with parameters
+    for path, function in _stack(model):
+        x = predict(function, x)
+        if not np.isfinite(x).all():
+            raise ValueError(f"plot_activations: the output of {path} {function!r} has nan or inf in it")
+        trained = function._has_parameters()
+        if layers and not (begun and trained):
+            layers.pop()
+        begun = begun or trained
+        layers.append((f"{path} {type(function).__name__}", x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x[:, np.newaxis]))
+    if not layers:
+        raise ValueError("plot_activations: expected at least one Function in the stack, got none")
+    return layers
+
+
+def _stack(model: Sequential, path: str = "") -> list[tuple[str, Function]]:
+    """The Functions of the stack and of the stacks in it, with their places: "0", "1.2"."""
+    found: list[tuple[str, Function]] = []
+    for i, function in enumerate(model):
+        if isinstance(function, Sequential):
+            found += _stack(function, f"{path}{i}.")
+        else:
+            found.append((f"{path}{i}", function))
+    return found
+
+
+def _whole_ticks(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
