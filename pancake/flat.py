@@ -26,6 +26,12 @@ Pair = tuple[Array, Array]  # a parameter and its gradient
 BLOCK_SIZE = 1 << 18
 
 
+# The C library of Linux gives the memory of a large array back to the system when it is freed, and each page of the next one
+# costs a fault: a quarter of a `predict`, a tenth of a step of wide layers. Once it has seen an array of this size come and go
+# (whose pages are never touched), it keeps what is smaller.
+np.empty(30 << 20, np.uint8)
+
+
 @dataclass
 class _Block:
     values: Array

@@ -236,16 +236,7 @@ class Function:
     def walk(self) -> Iterator[Function]:
         """Yield the Function itself, its parts, and theirs, each once."""
         found: dict[int, Function] = {}
-
-        def visit(function: Function) -> None:
-            if id(function) not in found:
-                found[id(function)] = function
-                for name, value in vars(function).items():
-                    if value.__class__ not in _PLAIN and name not in ("_cache", "_views"):
-                        for _, part in _functions_in(name, value):
-                            visit(part)
-
-        visit(self)
+        _visit(self, found)
         return iter(found.values())
 
     def _own_parameters(self) -> list[tuple[str, Array, Array]]:
@@ -478,6 +469,17 @@ def _current(value: Any) -> Any:
     elif isinstance(value, dict):
         value.update((key, _current(item)) for key, item in value.items())
     return value
+
+
+def _visit(function: Function, found: dict[int, Function]) -> None:
+    """Add a Function and its parts, depth first, to those found."""
+    if id(function) in found:
+        return
+    found[id(function)] = function
+    for name, value in vars(function).items():
+        if value.__class__ not in _PLAIN and name not in ("_cache", "_views"):
+            for _, part in _functions_in(name, value):
+                _visit(part, found)
 
 
 # What holds no Functions, which is nearly all that there is.

@@ -105,12 +105,22 @@ class ElementwiseLoss(Loss):
 
     def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
         pred = self._pred(pred)
-        target = self._target(target, pred)
-        values, kept = self.values(pred, target)
-        w = None if weight is None else self._weight(weight, target.shape, pred.dtype)
+        if type(target) is np.ndarray and target.dtype is pred.dtype:
+            t: Array = target
+        else:
+            t = numeric(self, target, "target").astype(pred.dtype, copy=False)
+        if t.shape != pred.shape:
+            hint = "; reshape the target" if t.size == pred.size else ""
+            raise ValueError(f"{self!r}: expected a target of the shape of the prediction, {pred.shape}, got {t.shape}{hint}")
+        self._check(pred, t)
+        found = self.values(pred, t)
+        if type(found) is not tuple:
+            raise TypeError(f"{self!r}: expected values() to return (values, what slopes() needs), got {type(found).__name__}")
+        values, kept = found
+        w = None if weight is None else self._weight(weight, t.shape, pred.dtype)
         self._cache = kept, w, pred.size
         if w is not None:
-            values *= w
+            values = values * w
         if self.reduction == "none":
             return values
         total = float(np.add.reduce(values, None))
@@ -133,15 +143,8 @@ class ElementwiseLoss(Loss):
         """The derivative of the loss of each entry by its prediction, a fresh array, from what `values` has kept."""
         raise NotImplementedError
 
-    def _target(self, target: ArrayLike, pred: Array) -> Array:
-        if not (type(target) is np.ndarray and target.dtype is pred.dtype):
-            target = numeric(self, target, "target").astype(pred.dtype, copy=False)
-        if target.shape != pred.shape:
-            hint = "; reshape the target" if target.size == pred.size else ""
-            raise ValueError(
-                f"{self!r}: expected a target of the shape of the prediction, {pred.shape}, got {target.shape}{hint}"
-            )
-        return target
+    def _check(self, pred: Array, target: Array) -> None:
+        """Refuse values that the loss is not made for."""
 
 
 class MeanSquaredError(ElementwiseLoss):
@@ -240,13 +243,11 @@ class Hinge(ElementwiseLoss):
         slopes: Array = -target * lacking
         return slopes
 
-    def _target(self, target: ArrayLike, pred: Array) -> Array:
-        target = super()._target(target, pred)
+    def _check(self, pred: Array, target: Array) -> None:
         if not (np.abs(target) == 1).all():
             found = np.unique(target)
             hint = "; for labels 0 and 1 pass 2 * y - 1" if ((found == 0) | (found == 1)).all() else ""
             raise ValueError(f"{self!r}: expected every target to be -1 or 1, got values from {found[0]} to {found[-1]}{hint}")
-        return target
 
 
 class BinaryCrossEntropy(ElementwiseLoss):
@@ -291,18 +292,11 @@ class BinaryCrossEntropy(ElementwiseLoss):
             slopes = (p - target) / np.maximum(p * (1 - p), EPSILON)
         return slopes
 
-    def _pred(self, pred: ArrayLike) -> Array:
-        pred = super()._pred(pred)
-        if not self.from_logits:
-            self._check_probabilities(
-                pred, "prediction", "; for logits use from_logits=True, for probabilities end with Sigmoid()"
-            )
-        return pred
-
-    def _target(self, target: ArrayLike, pred: Array) -> Array:
-        target = super()._target(target, pred)
+    def _check(self, pred: Array, target: Array) -> None:
         self._check_probabilities(target, "target")
-        return target
+        if not self.from_logits:
+            hint = "; for logits use from_logits=True, for probabilities end with Sigmoid()"
+            self._check_probabilities(pred, "prediction", hint)
 
     def _check_probabilities(self, array: Array, what: str, hint: str = "") -> None:
         # argmax and argmin cost a third of max and min on small arrays; nan is both

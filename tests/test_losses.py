@@ -367,3 +367,14 @@ def test_infinite_logits_do_not_warn_where_they_are_finite_losses() -> None:
         warnings.simplefilter("error")
         for options in ({}, {"class_weight": [1.0, 1.0]}):
             assert CrossEntropy(**options)([[-np.inf, 0.0]], [1]) == 0  # type: ignore[arg-type]
+
+
+def test_a_loss_of_the_user_returns_what_its_slopes_need():
+    class Forgetful(ElementwiseLoss):
+        def values(self, pred, target):
+            return (pred - target) ** 2
+
+    with pytest.raises(
+        TypeError, match=r"Forgetful\(\): expected values\(\) to return \(values, what slopes\(\) needs\), got ndarray"
+    ):
+        Forgetful()(np.ones((2, 3)), np.ones((2, 3)))
