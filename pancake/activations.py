@@ -23,7 +23,29 @@ ROOT_2_PI, CUBIC = constant(math.sqrt(2 / math.pi)), constant(0.044715)  # of GE
 SURE = {dtype: np.array(math.log(16 / np.finfo(dtype).eps), dtype) for dtype in ONE}
 
 
-class Sigmoid(Function):
+class Activation(Function):
+    """Base of the activations that work entry by entry.
+
+    A subclass says in `_forward` what becomes of a float array, and in `_backward` of a gradient shaped like the output. It
+    keeps in `_cache` an array of that shape and dtype, alone or as the first of a tuple.
+    """
+
+    def compute_forward(self, x: Any) -> Array:
+        return self._forward(self._floats(x))
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        kept = self._remembered()
+        like = kept[0] if type(kept) is tuple else kept
+        return self._backward(self._upstream(dObj_dOut, like.shape, like.dtype))
+
+    def _forward(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def _backward(self, d: Array) -> Array:
+        raise NotImplementedError
+
+
+class Sigmoid(Activation):
     """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow.
 
     dy/dx = y (1 - y). Input and output have the same shape, any.
@@ -33,8 +55,7 @@ class Sigmoid(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Sigmoid.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         half = HALF[x.dtype]
         y: Array = np.tanh(x * half)
         y *= half
@@ -42,14 +63,14 @@ class Sigmoid(Function):
         self._cache = y
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        y: Array = self._cache
         dObj_dIn = y - y * y
-        dObj_dIn *= self._upstream(dObj_dOut, y.shape, y.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
-class Tanh(Function):
+class Tanh(Activation):
     """y = tanh(x).
 
     dy/dx = 1 - y^2. Input and output have the same shape, any.
@@ -59,19 +80,19 @@ class Tanh(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanh.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        y: Array = np.tanh(self._floats(x))
+    def _forward(self, x: Array) -> Array:
+        y: Array = np.tanh(x)
         self._cache = y
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        y: Array = self._cache
         dObj_dIn = ONE[y.dtype] - y * y
-        dObj_dIn *= self._upstream(dObj_dOut, y.shape, y.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
-class ReLU(Function):
+class ReLU(Activation):
     """y = max(x, 0).
 
     dy/dx = 1 where x > 0, else 0; at x = 0, where there is no derivative, 0 as in torch. Input and output have the same
@@ -83,22 +104,20 @@ class ReLU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         y: Array = np.maximum(x, ZERO[x.dtype])
         self._cache = y
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
-        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+    def _backward(self, d: Array) -> Array:
+        y: Array = self._cache
         # The sign of y is that 1 or 0. It costs half of a comparison on small arrays, and twice as much on large ones.
         dObj_dIn: Array = np.sign(y) if y.size < 3000 else np.greater(y, ZERO[y.dtype], out=np.empty_like(y))
         dObj_dIn *= d
         return dObj_dIn
 
 
-class HardTanh(Function):
+class HardTanh(Activation):
     """y = max(-1, min(x, 1)).
 
     dy/dx = 1 where -1 < x < 1, else 0; at -1 and 1, where there is no derivative, 0 as in torch. Input and output have the
@@ -109,20 +128,19 @@ class HardTanh(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardtanh.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         y: Array = np.maximum(x, -ONE[x.dtype])
         y = np.minimum(y, ONE[x.dtype])
         self._cache = y
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
-        dObj_dIn: Array = self._upstream(dObj_dOut, y.shape, y.dtype) * (np.abs(y) < ONE[y.dtype])
+    def _backward(self, d: Array) -> Array:
+        y: Array = self._cache
+        dObj_dIn: Array = d * (np.abs(y) < ONE[y.dtype])
         return dObj_dIn
 
 
-class LeakyReLU(Function):
+class LeakyReLU(Activation):
     """y = x where x > 0, else s x: a ReLU that never stops learning.
 
     dy/dx = 1 where x > 0, else s, the negative slope; at x = 0, where there is no derivative, s as in torch. Input and output
@@ -142,16 +160,15 @@ class LeakyReLU(Function):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         slopes = _slopes(x, x.dtype.type(self.negative_slope))
         self._cache = slopes
         y: Array = x * slopes
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        slopes: Array = self._remembered()
-        dObj_dIn: Array = slopes * self._upstream(dObj_dOut, slopes.shape, slopes.dtype)
+    def _backward(self, d: Array) -> Array:
+        slopes: Array = self._cache
+        dObj_dIn: Array = slopes * d
         return dObj_dIn
 
 
@@ -234,7 +251,7 @@ class PReLU(Function):
         return dObj_dIn
 
 
-class ELU(Function):
+class ELU(Activation):
     """y = x where x > 0, else a (exp(x) - 1).
 
     dy/dx = 1 where x > 0, else a exp(x). Input and output have the same shape, any.
@@ -256,8 +273,8 @@ class ELU(Function):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = real(self, "alpha", alpha)
 
-    def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
+        self._cache = x
         y: Array = np.expm1(np.minimum(x, ZERO[x.dtype]))
         y *= x.dtype.type(self._scale * self.alpha)
         positive = np.maximum(x, ZERO[x.dtype])
@@ -266,15 +283,15 @@ class ELU(Function):
         y += positive
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        x: Array = self._cache
         # exp anew, since y + a has lost the digits of a small slope
         dObj_dIn: Array = np.exp(np.minimum(x, ZERO[x.dtype]))
         if self.alpha != 1:
             dObj_dIn *= _slopes(x, x.dtype.type(self.alpha))
         if self._scale != 1:
             dObj_dIn *= x.dtype.type(self._scale)
-        dObj_dIn *= self._upstream(dObj_dOut, x.shape, x.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
@@ -296,7 +313,7 @@ class SELU(ELU):
         super().__init__(1.6732632423543772)
 
 
-class GELU(Function):
+class GELU(Activation):
     """y = x P(x), P(x) the probability that a standard normal number is less than x.
 
     dy/dx = P(x) + x p(x), with p(x) = exp(-x^2 / 2) / sqrt(2 pi). With approximate="tanh" instead, and c = sqrt(2 / pi),
@@ -321,8 +338,7 @@ class GELU(Function):
             raise ValueError(f"GELU: expected approximate to be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         if self.approximate == "none":
             share = _normal_cdf(x)
         else:
@@ -339,8 +355,8 @@ class GELU(Function):
         y: Array = x * share
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        x, share = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        x, share = self._cache
         slopes: Array = x * x
         if self.approximate == "none":
             slopes *= -HALF[x.dtype]
@@ -353,7 +369,7 @@ class GELU(Function):
             slopes *= share - share * share  # (1 - t^2) / 4
         slopes *= x
         slopes += share
-        slopes *= self._upstream(dObj_dOut, x.shape, x.dtype)
+        slopes *= d
         return slopes
 
 
@@ -406,7 +422,7 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
     return result
 
 
-class SiLU(Function):
+class SiLU(Activation):
     """y = x s(x) with the sigmoid s(x) = 1 / (1 + exp(-x)); also called swish.
 
     dy/dx = s(x) + y (1 - s(x)). Input and output have the same shape, any.
@@ -417,24 +433,23 @@ class SiLU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.SiLU.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         s = np.exp(np.minimum(x, SURE[x.dtype]))
         s /= s + ONE[x.dtype]
         y: Array = x * s
         self._cache = s, y
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        s, y = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        s, y = self._cache
         dObj_dIn: Array = ONE[y.dtype] - s
         dObj_dIn *= y
         dObj_dIn += s
-        dObj_dIn *= self._upstream(dObj_dOut, y.shape, y.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
-class Mish(Function):
+class Mish(Activation):
     """y = x t, with t = tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) and e = exp(x).
 
     dy/dx = t + x (1 - t^2) e / (1 + e). Input and output have the same shape, any.
@@ -445,8 +460,7 @@ class Mish(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Mish.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         e = np.exp(np.minimum(x, HALF[x.dtype] * SURE[x.dtype]))  # half, since e is squared
         t = e * (e + 2)
         t /= t + 2
@@ -454,18 +468,18 @@ class Mish(Function):
         y: Array = x * t
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        x, e, t = self._remembered()
+    def _backward(self, d: Array) -> Array:
+        x, e, t = self._cache
         one = ONE[x.dtype]
         dObj_dIn: Array = one - t * t
         dObj_dIn *= e / (e + one)
         dObj_dIn *= x
         dObj_dIn += t
-        dObj_dIn *= self._upstream(dObj_dOut, x.shape, x.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
-class Softplus(Function):
+class Softplus(Activation):
     """y = log(1 + exp(b x)) / b: a ReLU without a kink, computed as (max(b x, 0) + log(1 + exp(-|b x|))) / b.
 
     dy/dx = 1 / (1 + exp(-b x)) = 1 - exp(-b y). Input and output have the same shape, any. torch returns x itself for
@@ -487,8 +501,7 @@ class Softplus(Function):
         if self.beta <= 0:
             raise ValueError(f"Softplus: expected beta of more than 0, got {beta}")
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         if self.beta != 1:
             y: Array = softplus(x * x.dtype.type(self.beta))
             self._cache = y
@@ -497,10 +510,10 @@ class Softplus(Function):
         self._cache = y = softplus(x)
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()  # times beta
+    def _backward(self, d: Array) -> Array:
+        y: Array = self._cache  # times beta
         dObj_dIn: Array = -np.expm1(-y)
-        dObj_dIn *= self._upstream(dObj_dOut, y.shape, y.dtype)
+        dObj_dIn *= d
         return dObj_dIn
 
 
@@ -517,7 +530,7 @@ def softplus(x: Array) -> Array:
     return y
 
 
-class Softsign(Function):
+class Softsign(Activation):
     """y = x / (1 + |x|).
 
     dy/dx = 1 / (1 + |x|)^2. Input and output have the same shape, any.
@@ -528,17 +541,16 @@ class Softsign(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Softsign.html
     """
 
-    def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
+    def _forward(self, x: Array) -> Array:
         divisor = np.abs(x)
         divisor += ONE[x.dtype]
         self._cache = divisor
         y: Array = x / divisor
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        divisor: Array = self._remembered()
-        dObj_dIn: Array = self._upstream(dObj_dOut, divisor.shape, divisor.dtype) / divisor
+    def _backward(self, d: Array) -> Array:
+        divisor: Array = self._cache
+        dObj_dIn: Array = d / divisor
         dObj_dIn /= divisor
         return dObj_dIn
 

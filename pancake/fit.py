@@ -332,7 +332,7 @@ def _reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
     found: list[tuple[Any, Any, int | None]] = []
 
     def watch(frame: FrameType, event: str, output: Any) -> None:
-        if event == "return" and frame.f_code.co_name == "compute_forward" and not found and not _is_finite(output):
+        if event == "return" and frame.f_code.co_name in ("compute_forward", "_forward") and not found and not _is_finite(output):
             owner = frame.f_locals.get(frame.f_code.co_varnames[0])
             unrolled, time = _time_step(frame)
             if isinstance(owner, Function) or unrolled is not None:  # a step of a library cell is no Function

@@ -96,15 +96,13 @@ class Linear(Function):
         way: _Way | None = self._views
         if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
             x, way = self._prepare(x)
-        swapped = False
-        if way.beside_ones is not None:
-            rows = way.beside_ones
+        if way.joined is not None:
             way.of_x[...] = x
-        elif x.ndim == 2:
-            rows = x
-        else:
-            swapped = time_first(x)
-            rows = merged(x, swapped, self.n_in)
+            self._cache = way.joined, way, False
+            joined: Array = way.weight.T.dot(way.joined_t).T if way.class_major else way.joined.dot(way.weight)
+            return joined
+        swapped = time_first(x)
+        rows = merged(x, swapped, self.n_in)
         self._cache = rows, way, swapped
         y: Array = way.weight.T.dot(rows.T).T if way.class_major else rows.dot(way.weight)
         if way.bias is not None:
@@ -130,9 +128,11 @@ class Linear(Function):
         d: Array = dObj_dOut
         if d.__class__ is not np.ndarray or d.shape != way.shape or d.dtype is not way.dtype:
             d = self._upstream(d, way.shape, way.dtype)
-        if d.ndim != 2:
-            d = merged(d, swapped, self.n_out)
         grad = way.grad
+        if way.joined is not None:
+            grad += way.joined_t.dot(d)
+            return d
+        d = merged(d, swapped, self.n_out)
         if grad.size <= BLOCK:
             grad += rows.T.dot(d)
         else:
@@ -165,10 +165,9 @@ class Linear(Function):
             if len(runs) == 1:
                 weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
                 rows = np.ones((n, self.n_in + 1), x.dtype)
-                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, ones, class_major, rows, rows[:, :-1])
-        return _Way(
-            x.shape, x.dtype, shape, self.weight.T, self.grad_weight.T, self.bias, self.grad_bias, ones, class_major, None, None
-        )
+                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, ones, class_major, rows, rows.T, rows[:, :-1])
+        weight, grad = self.weight.T, self.grad_weight.T
+        return _Way(x.shape, x.dtype, shape, weight, grad, self.bias, self.grad_bias, ones, class_major, None, None, None)
 
 
 class _Way(NamedTuple):
@@ -183,5 +182,6 @@ class _Way(NamedTuple):
     grad_bias: Array | None
     ones: Array  # (N,): their product with dObj_dOut is its sum, three times as fast
     class_major: bool  # whether the output lies in memory as (O, N), in which losses reduce over classes fast
-    beside_ones: Array | None  # (N, I + 1), where the input is small: a column of ones in place of the bias
+    joined: Array | None  # (N, I + 1), where the input is small: beside it a column of ones, which the bias is multiplied by
+    joined_t: Any  # its transpose
     of_x: Any  # the view of it that takes the input

@@ -120,14 +120,14 @@ class Unrolled(Function):
         ndarray (B, T, I)
             dObj_dIn. The gradient of the initial state is in the attribute `dObj_dState`.
         """
-        dObj_dIn: Array = self._backward(dObj_dOut, dObj_dState, input_too=True)
+        dObj_dIn: Array = self._through_time(dObj_dOut, dObj_dState, input_too=True)
         return dObj_dIn
 
     def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
         """Do what `compute_backward` does, without the gradient of the input."""
-        self._backward(dObj_dOut, dObj_dState, input_too=False)
+        self._through_time(dObj_dOut, dObj_dState, input_too=False)
 
-    def _backward(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
+    def _through_time(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
         steps, times, ends, out, state = self._remembered()
         dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
         dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)

@@ -98,7 +98,7 @@ def test_a_single_number(expression: str) -> None:
 def test_every_activation_is_tested() -> None:
     public = [name for name, value in vars(activations).items() if getattr(value, "__module__", "") == activations.__name__]
     functions = {name for name in public if isinstance(vars(activations)[name], type)}
-    assert functions == {expression.split("(")[0] for expression in ALL}
+    assert functions - {"Activation"} == {expression.split("(")[0] for expression in ALL}
 
 
 @pytest.mark.parametrize(

@@ -358,3 +358,34 @@ def test_lengths_that_nobody_takes_or_that_do_not_fit():
         predict(recurrent, np.ones((7, 5, 2)), lengths=[1, 1])
     with pytest.raises(ValueError, match="expected lengths from 1 to 5"):
         recurrent(np.ones((7, 5, 2)), lengths=[9] * 7)
+
+
+def test_only_what_the_library_hands_on_goes_unchecked():
+    class Counts(Function):
+        """Hands on whole numbers, and lists as gradients."""
+
+        def compute_forward(self, x):
+            return np.rint(x).astype(int)
+
+        def compute_backward(self, dObj_dOut):
+            return np.asarray(dObj_dOut).tolist()
+
+    for activation in (ReLU(), Tanh(), Sigmoid()):
+        stack = Sequential([activation, Counts(), activation.shared_copy(), Linear(3, 2, rng=0)])
+        y = stack(X)
+        assert y.shape == (len(X), 2)
+        assert stack.compute_backward(U).shape == X.shape
+        with pytest.raises(ValueError, match=rf"{activation!r}".replace("(", r"\(").replace(")", r"\)") + ": expected dObj_dOut"):
+            stack[0].compute_backward(np.ones((1, 1)))
+
+
+def test_an_activation_that_is_exchanged_or_rewritten_is_called():
+    class Doubled(Tanh):
+        def compute_forward(self, x):
+            return 2 * super().compute_forward(x)
+
+    stack = Sequential([Linear(3, 3, rng=0), Tanh(), Linear(3, 2, rng=1)])
+    before = stack(X)
+    stack.functions[1] = Doubled()
+    np.testing.assert_allclose(stack(X), stack[2](2 * np.tanh(stack[0](X))))
+    assert not np.allclose(stack(X), before)
