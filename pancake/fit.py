@@ -15,7 +15,7 @@ import numpy as np
 
 from pancake.batches import Batch, Cut, Given, examples, held_out
 from pancake.early_stopping import EarlyStopping, Weights
-from pancake.function import Function, Rng, number, size
+from pancake.function import Function, Rng, named_parts, number, size
 from pancake.history import History
 from pancake.metrics import Metric, check_metrics, evaluate, measured
 from pancake.optimizers import Optimizer, clip_grad_norm
@@ -348,7 +348,7 @@ def _reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
     if not found:
         return "all outputs are finite, so it is the loss itself that overflows"
     function, output, time = found[0]
-    path = {id(part): name for name, part in _named_parts(model)}.get(id(function))
+    path = {id(part): name for name, part in named_parts(model)}.get(id(function))
     where = f"{function!r}, part {path} of the model" if path else repr(function)
     if time is None and isinstance(output, np.ndarray) and output.ndim > 2:  # (B, T, ...)
         time = int(np.argwhere(~np.isfinite(output))[:, 1].min())
@@ -365,13 +365,6 @@ def _time_step(frame: FrameType | None) -> tuple[Unrolled | None, int | None]:
             return owner, frame.f_locals["t"]
         frame = frame.f_back
     return None, None
-
-
-def _named_parts(function: Function, prefix: str = "") -> Iterator[tuple[str, Function]]:
-    for name, member in function._members():
-        if isinstance(member, Function):
-            yield prefix + name, member
-            yield from _named_parts(member, f"{prefix}{name}.")
 
 
 def _is_finite(value: Any) -> bool:

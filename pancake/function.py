@@ -471,6 +471,14 @@ def _current(value: Any) -> Any:
     return value
 
 
+def named_parts(function: Function, path: str = "") -> Iterator[tuple[str, Function]]:
+    """The Function and all its parts, with their places in it, as in the keys of `state_dict`: "", "0", "2.cell"."""
+    yield path, function
+    for name, member in function._members():
+        if isinstance(member, Function):
+            yield from named_parts(member, f"{path}.{name}" if path else name)
+
+
 def _visit(function: Function, found: dict[int, Function]) -> None:
     """Add a Function and its parts, depth first, to those found."""
     if id(function) in found:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from pancake.flat import Array
-from pancake.function import Function
+from pancake.function import Function, named_parts
 
 
 def gradient_norms(model: Function) -> dict[str, float]:
@@ -48,7 +46,7 @@ def gradient_norms(model: Function) -> dict[str, float]:
         raise TypeError(f"gradient_norms: expected a Function, got {model!r}")
     norms: dict[str, float] = {}
     counted: set[int] = set()
-    for path, function in _parts(model):
+    for path, function in named_parts(model):
         grads = [grad for _, value, grad in function._own_parameters() if id(value) not in counted]
         counted.update(id(value) for _, value, _ in function._own_parameters())
         if grads:
@@ -56,14 +54,6 @@ def gradient_norms(model: Function) -> dict[str, float]:
     if not norms:
         raise ValueError(f"gradient_norms: {model!r} has no parameters")
     return norms
-
-
-def _parts(function: Function, path: str = "") -> Iterator[tuple[str, Function]]:
-    """The Function and all its parts, with their places in the model: "0", "2.cell"."""
-    yield path, function
-    for name, member in function._members():
-        if isinstance(member, Function):
-            yield from _parts(member, f"{path}.{name}" if path else name)
 
 
 def _norm(grads: list[Array]) -> float:
