@@ -96,7 +96,7 @@ class Writer:
         kind = "class" if registry(Optimizer).get(name) is type(optimizer) else "custom"
         names = [n for n in inspect.signature(type(optimizer).__init__).parameters if n not in ("self", "model")]
         arguments = {n: getattr(optimizer, n) for n in names if hasattr(optimizer, n)}
-        history: History | None = vars(optimizer).get("history")
+        history: History | None = optimizer.history
         return {
             kind: name,
             "model": self.value(optimizer.model, "optimizer.model"),

@@ -154,7 +154,7 @@ def fit(
     names = ["loss", *metrics]
     if held is not None:
         names += ["val_" + name for name in names]
-    history: History = vars(optimizer).get("history", History())
+    history: History = History() if optimizer.history is None else optimizer.history
     if shuffle and isinstance(batches, Cut):
         if history.rng is None:
             history.rng = np.random.default_rng(rng)
@@ -162,7 +162,7 @@ def fit(
     if early_stopping is not None:
         early_stopping.begin(model, names)
 
-    vars(optimizer)["history"] = history
+    optimizer.history = history
     history.interrupted = False
     first, last = history.epochs + 1, history.epochs + epochs
     bar = Progress(progress, first, last, batches.count)

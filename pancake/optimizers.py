@@ -38,6 +38,8 @@ class Optimizer:
     ----------
     steps : int
         How many steps have been made.
+    history : History or None
+        What `fit` has noted of the training.
 
     References
     ----------
@@ -53,6 +55,7 @@ class Optimizer:
         self.model = model if isinstance(model, Function) else list(model)
         self.lr = lr
         self.steps = 0
+        self.history: Any = None
         self._state: dict[str, list[Array]] = {}
         self._params: list[Array] = []
         self._param_grads: list[Array] = []

@@ -74,7 +74,7 @@ class Reader:
             history.rng = self.value(noted.get("rng"))
             if not isinstance(history.rng, (np.random.Generator, type(None))):
                 raise ValueError("expected a generator in the history")
-            vars(optimizer)["history"] = history
+            optimizer.history = history
         return optimizer
 
     def value(self, description: Json) -> Any:
