@@ -10,8 +10,10 @@ cell that is called on its own is a sequence of one step.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,9 +74,13 @@ class Cell(Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # The steps of a parent would bypass a forward or backward that the subclass has rewritten.
-        if "unroll" not in vars(cls) and not vars(cls).keys().isdisjoint(("compute_forward", "compute_backward")):
-            setattr(cls, "unroll", None)  # noqa: B010
+        # The steps of a parent would bypass a forward or backward that a subclass or a mixin has rewritten.
+        for base in cls.__mro__:
+            if "unroll" in vars(base):
+                break
+            if not vars(base).keys().isdisjoint(("compute_forward", "compute_backward")):
+                setattr(cls, "unroll", None)  # noqa: B010
+                break
 
     def __init__(self, n_in: int, n_hidden: int, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.n_in, self.n_hidden = size(self, n_in=n_in), size(self, n_hidden=n_hidden)
@@ -165,7 +171,7 @@ class Cell(Function):
         if not (isinstance(kept, CellSteps) and kept.fit(self, x, reverse)):
             kept = self.steps(self, x, reverse)
         steps: CellSteps = kept
-        steps.begin(x)
+        steps.begin(self, x)
         return steps
 
 
@@ -174,6 +180,11 @@ class CellSteps(Steps):
 
     Attributes
     ----------
+    cell : Cell
+        A copy with the very same parameters and gradients. The cell itself may hold these steps, and a circle of references
+        would keep the memory of a sequence until the garbage collector comes by; so no step holds the `CellSteps` either.
+    shared : SimpleNamespace
+        What the steps use one after the other: weights and work arrays.
     h : ndarray (T + 1, B, H)
         The initial and all later hidden states, in the order of time: step t writes to `h_after[t]` and reads `h_before[t]`.
     """
@@ -182,21 +193,22 @@ class CellSteps(Steps):
     h_after: Array
 
     def __init__(self, cell: Any, x: Array, reverse: bool) -> None:
-        self.cell, self.reverse = cell, reverse
-        self.shape, self.dtype, self.weight = x.shape, x.dtype, cell.weight_hh
+        self.cell, self.reverse = copy.copy(cell), reverse
+        self.shape, self.dtype = x.shape, x.dtype
         self.ones = np.ones(x.shape[0] * x.shape[1], x.dtype)  # ones @ d is d.sum(axis=0) in half of the time
+        self.shared = SimpleNamespace()
         self.steps: list[Any] = []
 
     def fit(self, cell: Any, x: Array, reverse: bool) -> bool:
         """Whether the work arrays are those for this cell and a sequence like `x`."""
-        return self.cell is cell and self.shape == x.shape and self.weight is cell.weight_hh and self.reverse == reverse
+        return self.cell.weight_hh is cell.weight_hh and self.shape == x.shape and self.reverse == reverse
 
-    def begin(self, x: Array) -> None:
+    def begin(self, cell: Any, x: Array) -> None:
         """Take up a new sequence: compute what needs no state."""
         length, batch, n_in = x.shape
         self.rows = np.ascontiguousarray(x).reshape(length * batch, n_in)
         # fresh, since it is also the output
-        self.h_before, self.h_after, slots = self.in_time(np.empty((length + 1, batch, self.cell.n_hidden), self.dtype))
+        self.h_before, self.h_after, slots = self.in_time(np.empty((length + 1, batch, cell.n_hidden), self.dtype))
         for step, h, out in zip(self.steps, slots, slots[1:], strict=False):
             step.h, step.out = h, out
 

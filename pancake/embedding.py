@@ -11,6 +11,8 @@ from pancake.flat import Array
 from pancake.function import Function, Rng, parameter, size
 from pancake.layout import merged, unmerged
 
+PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
+
 
 class Embedding(Function):
     """y = row x of W: a trainable vector for every index, as of a word.
@@ -89,7 +91,9 @@ class Embedding(Function):
         """Add to grad_weight only."""
         indices, shape, swapped = self._remembered()
         d = merged(self._upstream(dObj_dOut, (*shape, self.dim), self.weight.dtype), swapped, self.dim)
-        # Where each entry of d goes in the memory of grad_weight. On a vector `add.at` is as fast as sorting or faster, and
-        # touches no other row; on rows it is many times slower.
-        places = (indices * self.dim)[:, np.newaxis] + np.arange(self.dim)
-        np.add.at(self.grad_weight.reshape(-1), places.reshape(-1), d.reshape(-1))
+        # On a vector `add.at` is as fast as sorting or faster, and touches no other row; on rows it is many times slower. Where
+        # it can, it adds numbers two at a time, as the parts of a complex number.
+        pairs = self.dim % 2 == 0 and PAIRS.get(self.weight.dtype)
+        grad, d = (array.view(pairs or array.dtype) for array in (self.grad_weight, np.ascontiguousarray(d)))
+        places = (indices * grad.shape[1])[:, np.newaxis] + np.arange(grad.shape[1])  # in the memory of grad
+        np.add.at(grad.reshape(-1), places.reshape(-1), d.reshape(-1))
