@@ -79,8 +79,8 @@ class GRUSteps(CellSteps):
         self.q = np.empty((4, length, batch, n), dtype)
         self.shared.work3 = np.empty((3, batch, n), dtype)
         self.shared.work, self.shared.dObj_dH = np.empty((2, batch, n), dtype)
-        arrays = (self.a.swapaxes(0, 1), self.u, self.q.swapaxes(0, 1))
-        self.steps = [GRUStep(self.shared, *step) for step in zip(*(self.in_order(array) for array in arrays), strict=True)]
+        arrays = (self.in_order(array) for array in (self.a.swapaxes(0, 1), self.u, self.q.swapaxes(0, 1)))
+        self.steps = [GRUStep(self.shared, *step) for step in zip(*arrays, self.slots, strict=True)]
 
     def begin(self, cell: GRUCell, x: Array) -> None:
         super().begin(cell, x)
@@ -126,11 +126,9 @@ class GRUSteps(CellSteps):
 class GRUStep:
     """One time step of a `GRUCell`."""
 
-    h: Array
-    out: Array
-
-    def __init__(self, shared: SimpleNamespace, a: Array, u: Array, q: Array) -> None:
+    def __init__(self, shared: SimpleNamespace, a: Array, u: Array, q: Array, slots: tuple[Array, Array]) -> None:
         self.shared, self.u = shared, u
+        self.h, self.out = slots
         self.rz, self.r, self.z, self.n = a[:2], *a
         self.q_urz, self.q_u, self.q_r, self.q_z, self.q_n = q[:3], *q
 

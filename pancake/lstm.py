@@ -77,21 +77,18 @@ class LSTMSteps(CellSteps):
         self.weight_ih = np.empty((4, n_in, n), dtype)
         self.shared.weight_forward, self.shared.weight_back = np.empty((2, 4, n, n), dtype)
         self.a = np.empty((4, length, batch, n), dtype)  # W_ih x + b, then the gates
-        self.c_before, self.c_after, memories = self.in_time(np.empty((length + 1, batch, n), dtype))
+        self.c_before, _, memories = self.states()
         self.tanh_c = np.empty((length, batch, n), dtype)
         self.q = np.empty_like(self.a)  # what is to be multiplied by dObj_dC or dObj_dH, then dObj_dZ
         self.o_slope = np.empty_like(self.tanh_c)  # dH_t / dC_t
         self.shared.work4 = np.empty((4, batch, n), dtype)
         self.shared.work, self.shared.dObj_dC, *dObj_dState = np.empty((4, batch, n), dtype)
         self.shared.dObj_dState = tuple(dObj_dState)
-        arrays = (self.a.swapaxes(0, 1), self.tanh_c, self.q.swapaxes(0, 1), self.o_slope)
-        slices = zip(*(self.in_order(array) for array in arrays), memories, memories[1:], strict=False)
-        self.steps = [LSTMStep(self.shared, *step) for step in slices]
+        arrays = (self.in_order(array) for array in (self.a.swapaxes(0, 1), self.tanh_c, self.q.swapaxes(0, 1), self.o_slope))
+        self.steps = [LSTMStep(self.shared, *step) for step in zip(*arrays, self.slots, memories, strict=True)]
 
     def begin(self, cell: LSTMCell, x: Array) -> None:
         super().begin(cell, x)
-        for step in self.steps:
-            step.state = step.out, step.c_out
         n = cell.n_hidden
         np.multiply(by_gate(cell.weight_ih, n), self.inner, self.weight_ih)
         np.multiply(by_gate(cell.weight_hh, n), self.inner, self.shared.weight_forward)
@@ -127,14 +124,19 @@ class LSTMSteps(CellSteps):
 class LSTMStep:
     """One time step of an `LSTMCell`."""
 
-    h: Array
-    out: Array
-    state: tuple[Array, Array]
-
     def __init__(
-        self, shared: SimpleNamespace, a: Array, tanh_c: Array, q: Array, o_slope: Array, c: Array, c_out: Array
+        self,
+        shared: SimpleNamespace,
+        a: Array,
+        tanh_c: Array,
+        q: Array,
+        o_slope: Array,
+        slots: tuple[Array, Array],
+        memories: tuple[Array, Array],
     ) -> None:
-        self.shared, self.a, self.tanh_c, self.o_slope, self.c, self.c_out = shared, a, tanh_c, o_slope, c, c_out
+        self.shared, self.a, self.tanh_c, self.o_slope = shared, a, tanh_c, o_slope
+        (self.h, self.out), (self.c, self.c_out) = slots, memories
+        self.state = self.out, self.c_out
         self.i, self.f, self.g, self.o = a
         self.q, self.q_if, self.q_g, self.q_o = q, q[:2], q[2], q[3]
 

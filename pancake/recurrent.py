@@ -192,7 +192,10 @@ class Unrolled(Function):
 
     def _lengths(self, lengths: ArrayLike, x: Array) -> Array:
         length, batch = x.shape[:2]
-        array = np.asarray(lengths)
+        try:
+            array = np.asarray(lengths)
+        except ValueError:
+            raise ValueError(f"{self!r}: expected lengths to be an array, got rows of different lengths") from None
         if array.dtype.kind not in "iu":
             raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
         if array.shape != (batch,):

@@ -70,7 +70,7 @@ class RNNSteps(CellSteps):
         self.shared.work, self.shared.dObj_dH = np.empty((2, batch, cell.n_hidden), x.dtype)
         self.shared.weight_forward = cell.weight_hh.T
         self.shared.weight_back = np.empty(cell.weight_hh.shape, x.dtype)  # in C order, which makes dObj_dZ W_hh faster
-        self.steps = [RNNStep(self.shared, z) for z in self.in_order(self.z)]
+        self.steps = [RNNStep(self.shared, *step) for step in zip(self.in_order(self.z), self.slots, strict=True)]
 
     def begin(self, cell: RNNCell, x: Array) -> None:
         super().begin(cell, x)
@@ -95,11 +95,9 @@ class RNNSteps(CellSteps):
 class RNNStep:
     """One time step of an `RNNCell`."""
 
-    h: Array
-    out: Array
-
-    def __init__(self, shared: SimpleNamespace, z: Array) -> None:
+    def __init__(self, shared: SimpleNamespace, z: Array, slots: tuple[Array, Array]) -> None:
         self.shared, self.z = shared, z
+        self.h, self.out = slots
 
     def compute_forward(self, x_t: Array, h: Array) -> tuple[Array, Array]:
         if h is not self.h:  # the initial state, or one with the rows of sequences that are over put back

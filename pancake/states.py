@@ -42,8 +42,18 @@ def like(owner: object, what: str, state: Any, model: Any) -> Any:
     return fitted(state, model)
 
 
+def alike(state: Any, model: Any) -> bool:
+    """Whether a state is made of arrays as `model` is."""
+    if isinstance(model, tuple):
+        return isinstance(state, tuple) and len(state) == len(model) and all(map(alike, state, model))
+    return isinstance(state, np.ndarray) and state.shape == model.shape
+
+
 def shapes(state: Any) -> str:
     """The shapes of a state, as messages show them."""
     if isinstance(state, tuple):
         return "(" + ", ".join(shapes(part) for part in state) + ("," if len(state) == 1 else "") + ")"
-    return str(np.shape(state))
+    try:
+        return str(np.shape(state))
+    except ValueError:
+        return "of rows of different lengths"

@@ -839,7 +839,7 @@ def test_what_is_no_cell():
     [
         ("compute_forward", np.zeros((3, H)), r"to return \(out_t, state\), got ndarray of shape \(3, 3\)"),
         ("compute_forward", None, r"to return \(out_t, state\), got None"),
-        ("compute_forward", (np.zeros((1, H)), np.zeros((3, H))), r"to return an out_t of 3 rows, got ndarray of shape \(1, 3\)"),
+        ("compute_forward", (np.zeros((1, H)), np.zeros((3, H))), r"to return an array out_t of 3 rows, got ndarray of shape \(1, 3\)"),
         (
             "compute_forward",
             (np.zeros((3, H)), np.zeros((3, 1))),
