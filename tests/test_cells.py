@@ -41,7 +41,7 @@ def randomised(state, rng):
 
 
 @every_kind
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(shapes=shapes, seed=st.integers(0, 99))
 def test_keeps_the_contract_of_a_function(make, shapes, seed):
     batch, n_in, n = shapes

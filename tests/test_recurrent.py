@@ -16,7 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancake import SGD, Function, Linear, MeanSquaredError, Mul, Sequential, Tanh, predict
+from pancake import (
+    SGD,
+    BatchNorm,
+    Dropout,
+    Function,
+    LayerNorm,
+    Linear,
+    MeanSquaredError,
+    Mul,
+    Residual,
+    Sequential,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    predict,
+)
 from pancake.embedding import Embedding
 from pancake.gru import GRUCell
 from pancake.lstm import LSTMCell
@@ -101,6 +116,40 @@ class Built(Function):
     def compute_backward(self, dObj_dOut, dObj_dH):
         d = self.squash[0].compute_backward(self.squash[1].compute_backward(dObj_dOut + dObj_dH))
         return self.of_x.compute_backward(d), self.of_h.compute_backward(d)
+
+
+class Around(Function):
+    """A cell around any net of the library, (B, I + H) to (B, H), with or without another net for what goes out.
+
+    The state is h, or h and a slow mean of it in a pair, a pair within a pair, or a named tuple.
+    """
+
+    def __init__(self, net, n, head=None, form="array"):
+        self.net, self.n, self.head, self.form = net, n, head, form
+
+    def put(self, h, mean):
+        forms = {"array": h, "pair": (h, mean), "nested": (h, (mean,)), "named": Position(h, mean)}
+        return forms[self.form]
+
+    def take(self, state):
+        h, mean = (state, np.zeros_like(state)) if self.form == "array" else state
+        return h, (mean[0] if self.form == "nested" else mean)
+
+    def init_state(self, batch):
+        return self.put(np.zeros((batch, self.n)), np.ones((batch, self.n)))
+
+    def compute_forward(self, x, state):
+        h, mean = self.take(state)
+        self.n_in = x.shape[1]
+        h = self.net(np.concatenate([x, h + mean], axis=1))
+        return (self.head(h) if self.head else h), self.put(h, 0.7 * mean + 0.3 * h)
+
+    def compute_backward(self, dObj_dOut, dObj_dState):
+        d_h, d_mean = self.take(dObj_dState)
+        d_h = d_h + 0.3 * d_mean + (self.head.compute_backward(dObj_dOut) if self.head else dObj_dOut)
+        d = self.net.compute_backward(d_h)
+        d_h = d[:, self.n_in :]
+        return d[:, : self.n_in], self.put(d_h, 0.7 * d_mean + d_h)
 
 
 class Stacked(Function):
@@ -275,7 +324,7 @@ def test_the_file_is_what_torch_computes(expected):
 
 @every_cell
 def test_keeps_the_contract_of_a_function(make):
-    check_function(Unrolled(make(I, H)), sequences(2, 3))
+    check_function(Unrolled(make(I, 2)), sequences(2, 3))
 
 
 @pytest.mark.parametrize("make", [LIBRARY["lstm"], Leaky], ids=["lstm", "leaky"])
@@ -285,11 +334,10 @@ def test_keeps_the_contract_with_options(make, options):
 
 
 @every_cell
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("return_sequences", [False, True])
-def test_derivatives_with_lengths_and_states(make, reverse, return_sequences):
-    cell = make(I, H)
-    whole = Whole(Unrolled(cell, return_sequences, reverse), [2, 4, 1])
+@pytest.mark.parametrize("last", [False, True])
+def test_derivatives_with_lengths_and_states(make, last):
+    cell = make(I, 2)
+    whole = Whole(Unrolled(cell, return_sequences=not last, reverse=last), [2, 4, 1])
     check_gradients(whole, (sequences(), randomised(cell.init_state(3))))
 
 
@@ -318,6 +366,52 @@ def test_derivatives_by_a_five_point_difference(make):
         array[...] = start
         slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
         np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-9, atol=1e-10)
+
+
+LAYERS = {
+    "tanh": lambda n, rng: Tanh(),
+    "sigmoid": lambda n, rng: Sigmoid(),
+    "softplus": lambda n, rng: Softplus(),
+    "scale": lambda n, rng: Mul(0.5),
+    "linear": lambda n, rng: Linear(n, n, rng=rng),
+    "residual": lambda n, rng: Residual(Sequential([Linear(n, n, rng=rng), Tanh()])),
+    "normalise": lambda n, rng: LayerNorm(n),
+    "drop": lambda n, rng: Dropout(0.3, rng=rng),
+}
+
+
+@st.composite
+def drawn_cells(draw, n_in):
+    """Cells of whatever the library has, and a state of whatever form."""
+    n, width = draw(st.integers(1, 3)), draw(st.none() | st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    layers = [LAYERS[name](n, rng) for name in draw(st.lists(st.sampled_from(sorted(LAYERS)), max_size=3))]
+    if layers and draw(st.booleans()):  # the same parameters once more
+        layers.append(layers[-1].shared_copy())
+    net = Sequential([Linear(n_in + n, n, rng=rng), *layers, Tanh()])
+    head = width and Linear(n, width, rng=rng)
+    return Around(net, n, head, draw(st.sampled_from(["array", "pair", "nested", "named"])))
+
+
+@settings(max_examples=15)
+@given(cell=drawn_cells(I), lengths=st.none() | st.lists(st.integers(1, 3), min_size=2, max_size=2), reverse=st.booleans())
+def test_derivatives_of_any_cell(cell, lengths, reverse):
+    check_gradients(Whole(Unrolled(cell, reverse=reverse), lengths), (sequences(2, 3), randomised(cell.init_state(2))))
+
+
+def test_what_is_random_or_normalised_in_a_cell_is_remembered_step_by_step():
+    cell = Around(Sequential([Linear(I + H, H, rng=0), BatchNorm(H), Dropout(0.5, rng=1), Tanh()]), H)
+    unrolled, x = Unrolled(cell), sequences(4, 5)
+    y = unrolled(x)
+    assert cell.net[1].num_batches_tracked == 5
+    expected, gradients = unrolled.compute_backward(np.cos(y)), grads_of(cell)
+    zero(cell)
+    predict(unrolled, sequences(3, 7))
+    assert cell.net[1].num_batches_tracked == 5
+    np.testing.assert_array_equal(unrolled.compute_backward(np.cos(y)), expected)
+    for a, b in zip(grads_of(cell), gradients, strict=True):
+        np.testing.assert_array_equal(a, b)
+    check_gradients(unrolled, x)
 
 
 def test_a_wrong_cell_is_found():
@@ -417,11 +511,27 @@ def test_memory_is_released_when_sequences_become_shorter(make):
         held += [weakref.ref(a) for a in arrays if id(a) not in parameters]
         held.append(weakref.ref(step))
     del y, step, arrays
-    unrolled.compute_backward(np.ones_like(unrolled(sequences(length=2))))
-    gc.collect()
-    assert len(list(unrolled._views)) == 2
-    alive = sum(ref() is not None for ref in held)
-    assert alive < len(held) / 5
+    gc.disable()  # nothing may wait for the garbage collector
+    try:
+        unrolled.compute_backward(np.ones_like(unrolled(sequences(length=2))))
+        assert len(list(unrolled._views)) == 2
+        alive = sum(ref() is not None for ref in held)
+        assert alive < len(held) / 5
+    finally:
+        gc.enable()
+
+
+@every_library_cell
+def test_a_cell_releases_its_memory_when_it_is_gone(make):
+    cell = make(I, H)
+    cell(np.ones((2, I)), cell.init_state(2))
+    held = weakref.ref(cell._cache), weakref.ref(cell)
+    gc.disable()
+    try:
+        del cell
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 @every_cell
@@ -526,6 +636,26 @@ def test_a_subclass_that_rewrites_the_step_of_a_library_cell():
     assert np.abs(unrolled(sequences())).max() == 0.2
     check_gradients(unrolled, sequences())
 
+    class Loud:
+        def compute_forward(self, x_t, state):
+            out, state = super().compute_forward(x_t, state)
+            return 2 * out, state
+
+    class Mixed(Loud, LSTMCell):
+        pass
+
+    np.testing.assert_allclose(Unrolled(Mixed(I, H, rng=0))(sequences()), 2 * Unrolled(LSTMCell(I, H, rng=0))(sequences()))
+
+
+def test_a_subclass_that_rewrites_the_first_state_of_a_library_cell():
+    class Full(LSTMCell):
+        def init_state(self, batch):
+            h, c = super().init_state(batch)
+            return h, c + 1
+
+    given = np.zeros((3, H)), np.ones((3, H))
+    np.testing.assert_array_equal(Unrolled(Full(I, H, rng=0))(sequences()), Unrolled(LSTMCell(I, H, rng=0))(sequences(), given))
+
 
 @every_cell
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))], ids=["deepcopy", "pickle"])
@@ -544,7 +674,9 @@ def test_copies_are_independent_equals(make, way):
 @every_cell
 def test_training_and_state_dict(make):
     """A stack learns, and another with its state computes the same."""
-    model = Sequential([Unrolled(make(I, H)), Unrolled(make(H, H) if make is not USERS["moving"] else Leaky(1, H)), Linear(H, 1)])
+    model = Sequential(
+        [Unrolled(make(I, H)), Unrolled(make(H, H) if make is not USERS["moving"] else Leaky(1, H)), Linear(H, 1, rng=0)]
+    )
     x, loss = sequences(), MeanSquaredError()
     optimizer = SGD(model, lr=0.01)
     target, losses = np.sin(x.sum(axis=2, keepdims=True)), []
@@ -809,6 +941,7 @@ def test_states_that_do_not_fit():
         (5, ValueError, r"expected one length for each of the 2 sequences, got an array \(\)"),
         ([1.5, 2], TypeError, "expected lengths to be whole numbers, got float64"),
         (["a", "b"], TypeError, "expected lengths to be whole numbers"),
+        ([1, [2]], ValueError, "expected lengths to be an array, got rows of different lengths"),
     ],
 )
 @pytest.mark.parametrize("net", [Unrolled(RNNCell(3, 4)), Bidirectional(RNNCell(3, 4), Leaky(3, 2))], ids=["one", "both"])
@@ -839,7 +972,11 @@ def test_what_is_no_cell():
     [
         ("compute_forward", np.zeros((3, H)), r"to return \(out_t, state\), got ndarray of shape \(3, 3\)"),
         ("compute_forward", None, r"to return \(out_t, state\), got None"),
-        ("compute_forward", (np.zeros((1, H)), np.zeros((3, H))), r"to return an array out_t of 3 rows, got ndarray of shape \(1, 3\)"),
+        (
+            "compute_forward",
+            (np.zeros((1, H)), np.zeros((3, H))),
+            r"to return an array out_t of 3 rows, got ndarray of shape \(1, 3\)",
+        ),
         (
             "compute_forward",
             (np.zeros((3, H)), np.zeros((3, 1))),
@@ -849,6 +986,12 @@ def test_what_is_no_cell():
             "compute_forward",
             (np.zeros((3, H)), (np.zeros((3, H)),)),
             r"to return a state of shape \(3, 3\).*got tuple of shape \(\(3, 3\),\)",
+        ),
+        ("compute_forward", ([1, 2, 3], np.zeros((3, H))), r"to return an array out_t of 3 rows, got list of shape \(3,\)"),
+        (
+            "compute_forward",
+            (np.zeros((3, H)), [[0.0], [0.0, 1.0]]),
+            r"to return a state of shape \(3, 3\).*got list of shape of rows of different lengths",
         ),
         ("compute_backward", np.zeros((3, H)), r"to return \(dObj_dX_t, dObj_dState\), got ndarray"),
         ("compute_backward", (None, np.zeros((3, H))), r"to return a dObj_dX_t of shape \(3, 2\), like x_t, got None"),
@@ -860,6 +1003,33 @@ def test_cells_that_return_something_else(method, result, message):
     unrolled = Unrolled(wrong(I, H))
     with pytest.raises(ValueError, match=rf"Unrolled\(Wrong.*: expected Wrong.{method} {message}"):
         unrolled.compute_backward(np.ones_like(unrolled(sequences())))
+
+
+def test_outputs_that_do_not_fit_together():
+    class Growing(Leaky):
+        def compute_forward(self, x, h):
+            out, h = super().compute_forward(x, h)
+            return (out if self.h.any() else out[:, :1]), h
+
+    with pytest.raises(
+        ValueError, match=r"Growing.compute_forward to return an out_t of one shape, \(3, 1\) in all steps, got .* \(3, 3\)"
+    ):
+        Unrolled(Growing(I, H))(sequences())
+
+
+def test_outputs_that_are_whole_numbers_have_real_gradients():
+    class Signs(Leaky):
+        def compute_forward(self, x, h):
+            out, h = super().compute_forward(x, h)
+            return np.sign(out).astype(int), h
+
+    class Seen(Signs):
+        def compute_backward(self, dObj_dOut, dObj_dH):
+            assert dObj_dOut.flat[0] == 0.5
+            return super().compute_backward(np.zeros_like(dObj_dOut), dObj_dH)
+
+    unrolled = Unrolled(Seen(I, H))
+    unrolled.compute_backward(np.full_like(unrolled(sequences()), 0.5))
 
 
 @pytest.mark.parametrize("net", [Unrolled(GRUCell(I, H)), Bidirectional(GRUCell(I, H), Leaky(I, H))], ids=["one", "both"])
