@@ -80,7 +80,8 @@ class Embedding(Function):
             )
         swapped = places.ndim == 2  # sequences of indices become sequences with time first in memory, for `Unrolled`
         self._cache = merged(places, swapped), places.shape, swapped
-        y: Array = unmerged(self.weight.take(self._cache[0], axis=0), swapped, (*places.shape, self.dim))
+        rows = self.weight.take(self._cache[0], axis=0, mode="clip")  # as quick as can be: the range has been checked
+        y: Array = unmerged(rows, swapped, (*places.shape, self.dim))
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
@@ -95,5 +96,9 @@ class Embedding(Function):
         # it can, it adds numbers two at a time, as the parts of a complex number.
         pairs = self.dim % 2 == 0 and PAIRS.get(self.weight.dtype)
         grad, d = (array.view(pairs or array.dtype) for array in (self.grad_weight, np.ascontiguousarray(d)))
-        places = (indices * grad.shape[1])[:, np.newaxis] + np.arange(grad.shape[1])  # in the memory of grad
+        rows, n = grad.shape  # and where each number goes in the memory of grad
+        if rows <= len(indices):
+            places = np.arange(rows * n).reshape(rows, n).take(indices, axis=0)
+        else:  # the same, without a table of all rows
+            places = (indices * n)[:, np.newaxis] + np.arange(n)
         np.add.at(grad.reshape(-1), places.reshape(-1), d.reshape(-1))
