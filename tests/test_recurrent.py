@@ -603,6 +603,22 @@ def test_mode_and_settings_of_the_cell_reach_its_copies() -> None:
     assert (unrolled(x)[:, -1] != 3 * y[:, -1]).all()
 
 
+@every_cell
+def test_the_direction_may_change_from_call_to_call(make: Any) -> None:
+    unrolled, x = Unrolled(make(I, H)), sequences()
+    unrolled(x)
+    unrolled.reverse = True
+    np.testing.assert_array_equal(unrolled(x), Unrolled(make(I, H), reverse=True)(x))
+
+
+def test_the_activation_may_change_from_call_to_call() -> None:
+    unrolled, x = Unrolled(RNNCell(I, H, rng=0)), sequences()
+    unrolled(x)
+    unrolled.cell.activation = "sigmoid"
+    np.testing.assert_array_equal(unrolled(x), Unrolled(RNNCell(I, H, "sigmoid", rng=0))(x))
+    check_gradients(unrolled, x)
+
+
 def test_a_cell_that_makes_its_parameters_in_its_first_forward() -> None:
     class Lazy(Leaky):
         def __init__(self, n: int) -> None:
