@@ -10,8 +10,11 @@ cell that is called on its own is a sequence of one step.
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,9 +75,13 @@ class Cell(Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # The steps of a parent would bypass a forward or backward that the subclass has rewritten.
-        if "unroll" not in vars(cls) and not vars(cls).keys().isdisjoint(("compute_forward", "compute_backward")):
-            setattr(cls, "unroll", None)  # noqa: B010
+        # The steps of a parent would bypass a forward or backward that a subclass or a mixin has rewritten.
+        for base in cls.__mro__:
+            if "unroll" in vars(base):
+                break
+            if not vars(base).keys().isdisjoint(("compute_forward", "compute_backward")):
+                setattr(cls, "unroll", None)  # noqa: B010
+                break
 
     def __init__(self, n_in: int, n_hidden: int, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.n_in, self.n_hidden = size(self, n_in=n_in), size(self, n_hidden=n_hidden)
@@ -116,7 +123,7 @@ class Cell(Function):
         self._cache = self._views = steps = Cell.unroll(self, x_t[np.newaxis], False, self._views)
         (step,) = steps
         out_t, state = step.compute_forward(x_t, state)
-        return out_t.copy(), each(np.copy, state)
+        return steps.outputs([out_t])[0], each(np.copy, state)
 
     def compute_backward(self, dObj_dOut_t: Any, dObj_dState: Any) -> Any:  # type: ignore[override]
         """The chain rule for the latest `compute_forward`.
@@ -165,7 +172,7 @@ class Cell(Function):
         if not (isinstance(kept, CellSteps) and kept.fit(self, x, reverse)):
             kept = self.steps(self, x, reverse)
         steps: CellSteps = kept
-        steps.begin(x)
+        steps.begin(self, x)
         return steps
 
 
@@ -174,37 +181,38 @@ class CellSteps(Steps):
 
     Attributes
     ----------
-    h : ndarray (T + 1, B, H)
-        The initial and all later hidden states, in the order of time: step t writes to `h_after[t]` and reads `h_before[t]`.
+    cell : Cell
+        A copy with the very same parameters and gradients. The cell itself may hold these steps, and a circle of references
+        would keep the memory of a sequence until the garbage collector comes by; so no step holds the `CellSteps` either.
+    shared : SimpleNamespace
+        What the steps use one after the other: weights and work arrays.
+    h_before, h_after : ndarray (T, B, H)
+        The hidden states: step t reads `h_before[t]` and writes to `h_after[t]`.
     """
 
-    h_before: Array
-    h_after: Array
-
     def __init__(self, cell: Any, x: Array, reverse: bool) -> None:
-        self.cell, self.reverse = cell, reverse
-        self.shape, self.dtype, self.weight = x.shape, x.dtype, cell.weight_hh
+        self.cell, self.reverse = copy.copy(cell), reverse
+        self.shape, self.dtype = x.shape, x.dtype
         self.ones = np.ones(x.shape[0] * x.shape[1], x.dtype)  # ones @ d is d.sum(axis=0) in half of the time
+        self.shared = SimpleNamespace()
+        self.h_before, self.h_after, self.slots = self.states()
         self.steps: list[Any] = []
 
     def fit(self, cell: Any, x: Array, reverse: bool) -> bool:
         """Whether the work arrays are those for this cell and a sequence like `x`."""
-        return self.cell is cell and self.shape == x.shape and self.weight is cell.weight_hh and self.reverse == reverse
+        return self.cell.weight_hh is cell.weight_hh and self.shape == x.shape and self.reverse == reverse
 
-    def begin(self, x: Array) -> None:
+    def begin(self, cell: Any, x: Array) -> None:
         """Take up a new sequence: compute what needs no state."""
-        length, batch, n_in = x.shape
-        self.rows = np.ascontiguousarray(x).reshape(length * batch, n_in)
-        # fresh, since it is also the output
-        self.h_before, self.h_after, slots = self.in_time(np.empty((length + 1, batch, self.cell.n_hidden), self.dtype))
-        for step, h, out in zip(self.steps, slots, slots[1:], strict=False):
-            step.h, step.out = h, out
+        self.rows = np.ascontiguousarray(x).reshape(-1, x.shape[2])
 
-    def in_time(self, states: Array) -> tuple[Array, Array, list[Array]]:
-        """Of states (T + 1, B, H): those before and after each time, and all as a list in the order of the steps."""
-        if self.reverse:
-            return states[1:], states[:-1], list(states[::-1])
-        return states[:-1], states[1:], list(states)
+    def states(self) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+        """Arrays for the states before and after each time, and both of each step in the order of the steps."""
+        length, batch, _ = self.shape
+        states = np.empty((length + 1, batch, self.cell.n_hidden), self.dtype)
+        before, after = (states[1:], states[:-1]) if self.reverse else (states[:-1], states[1:])
+        slots = list(self.in_order(states))
+        return before, after, list(itertools.pairwise(slots))
 
     def in_order(self, array: Array) -> Array:
         """An array of leading axis T in the order of the steps."""
@@ -214,7 +222,7 @@ class CellSteps(Steps):
         return iter(self.steps)
 
     def outputs(self, outs: Sequence[Array]) -> Array:
-        return self.h_after
+        return self.h_after.copy()
 
     def add_biases(self, grad: Array) -> None:
         """Add the gradient that both biases have."""

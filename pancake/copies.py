@@ -9,8 +9,8 @@ import numpy as np
 
 from pancake.cells import Steps
 from pancake.flat import Array
-from pancake.function import Function
-from pancake.states import shapes
+from pancake.function import Function, numeric
+from pancake.states import alike, shapes
 
 
 class Copies(Steps):
@@ -36,7 +36,10 @@ class Copies(Steps):
 
     def outputs(self, outs: Sequence[Array]) -> Array:
         self.attributes = _attributes(self.cell)
-        return super().outputs(outs)
+        for out in outs:
+            if out.shape != outs[0].shape:
+                raise self.copies[0].refused("compute_forward", f"an out_t of one shape, {outs[0].shape} in all steps", out)
+        return numeric(self.cell, super().outputs(outs), "out_t")
 
     def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
         self.attributes = _attributes(self.cell)
@@ -54,11 +57,11 @@ class _Copy:
         if not isinstance(result, tuple) or len(result) != 2:
             raise self.refused("compute_forward", "(out_t, state)", result)
         out_t, new = result
-        if np.shape(out_t)[:1] != (len(x_t),):
-            raise self.refused("compute_forward", f"an out_t of {len(x_t)} rows", out_t)
-        if shapes(new) != shapes(state):
+        if not isinstance(out_t, np.ndarray) or out_t.shape[:1] != (len(x_t),):
+            raise self.refused("compute_forward", f"an array out_t of {len(x_t)} rows", out_t)
+        if not alike(new, state):
             raise self.refused("compute_forward", f"a state of shape {shapes(state)}, like the one it was given", new)
-        self.x_t, self.state = np.shape(x_t), shapes(state)
+        self.shape = x_t.shape
         return out_t, new
 
     def compute_backward(self, dObj_dOut_t: Array, dObj_dState: Any) -> tuple[Array, Any]:
@@ -66,10 +69,10 @@ class _Copy:
         if not isinstance(result, tuple) or len(result) != 2:
             raise self.refused("compute_backward", "(dObj_dX_t, dObj_dState)", result)
         dObj_dX_t, new = result
-        if np.shape(dObj_dX_t) != self.x_t:
-            raise self.refused("compute_backward", f"a dObj_dX_t of shape {self.x_t}, like x_t", dObj_dX_t)
-        if shapes(new) != self.state:
-            raise self.refused("compute_backward", f"a dObj_dState of shape {self.state}, like the state", new)
+        if not isinstance(dObj_dX_t, np.ndarray) or dObj_dX_t.shape != self.shape:
+            raise self.refused("compute_backward", f"a dObj_dX_t of shape {self.shape}, like x_t", dObj_dX_t)
+        if not alike(new, dObj_dState):
+            raise self.refused("compute_backward", f"a dObj_dState of shape {shapes(dObj_dState)}, like the state", new)
         return dObj_dX_t, new
 
     def refused(self, method: str, expected: str, got: Any) -> ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -66,29 +67,29 @@ class GRUSteps(CellSteps):
         length, batch, n_in = x.shape
         n, dtype = cell.n_hidden, x.dtype
         # A sigmoid is a tanh: sigmoid(s) = tanh(s / 2) / 2 + 1 / 2. The inner 1/2 is in the weights.
-        self.half = HALF[dtype]
+        self.shared.half = HALF[dtype]
         self.inner = np.array([0.5, 0.5, 1], dtype).reshape(3, 1, 1)
-        self.weight_ih, self.weight_hh = np.empty((3, n_in, n), dtype), np.empty((3, n, n), dtype)
-        self.weight_back = np.empty((3, n, n), dtype)
-        self.bias_n = np.empty(n, dtype)
+        self.weight_ih = np.empty((3, n_in, n), dtype)
+        self.shared.weight_forward, self.shared.weight_back = np.empty((2, 3, n, n), dtype)
+        self.shared.bias_n = np.empty(n, dtype)
         self.a = np.empty((3, length, batch, n), dtype)  # W_ih x + b, then the gates
         self.u = np.empty((length, batch, n), dtype)
         # What is to be multiplied by dObj_dH or dObj_dS_n, then dObj_dU, dObj_dS_r, dObj_dS_z, dObj_dS_n: of these the first
         # three go back to the state, the last three to the input.
         self.q = np.empty((4, length, batch, n), dtype)
-        self.work3, self.work = np.empty((3, batch, n), dtype), np.empty((batch, n), dtype)
-        self.dObj_dH = np.empty_like(self.work)
-        arrays = (self.a.swapaxes(0, 1), self.u, self.q.swapaxes(0, 1))
-        self.steps = [GRUStep(self, *step) for step in zip(*(self.in_order(array) for array in arrays), strict=True)]
+        self.shared.work3 = np.empty((3, batch, n), dtype)
+        self.shared.work, self.shared.dObj_dH = np.empty((2, batch, n), dtype)
+        arrays = (self.in_order(array) for array in (self.a.swapaxes(0, 1), self.u, self.q.swapaxes(0, 1)))
+        self.steps = [GRUStep(self.shared, *step) for step in zip(*arrays, self.slots, strict=True)]
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
-        cell, n = self.cell, self.cell.n_hidden
+    def begin(self, cell: GRUCell, x: Array) -> None:
+        super().begin(cell, x)
+        n = cell.n_hidden
         np.multiply(by_gate(cell.weight_ih, n), self.inner, self.weight_ih)
-        np.multiply(by_gate(cell.weight_hh, n), self.inner, self.weight_hh)
+        np.multiply(by_gate(cell.weight_hh, n), self.inner, self.shared.weight_forward)
         bias = cell.bias_ih.reshape(3, 1, n).copy()
         bias[:2] += cell.bias_hh[: 2 * n].reshape(2, 1, n)
-        self.bias_n[...] = cell.bias_hh[2 * n :]
+        self.shared.bias_n[...] = cell.bias_hh[2 * n :]
         a = self.a.reshape(3, len(self.rows), n)
         np.matmul(self.rows, self.weight_ih, out=a)
         a += self.inner * bias
@@ -107,7 +108,7 @@ class GRUSteps(CellSteps):
         np.subtract(self.h_before, n, q_u)
         q_z *= q_u
         q_u[...] = r
-        self.weight_back[...] = self.cell.weight_hh.reshape(self.weight_back.shape)[[2, 0, 1]]
+        self.shared.weight_back[...] = self.cell.weight_hh.reshape(3, -1, self.cell.n_hidden)[[2, 0, 1]]
 
     def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
         cell, n = self.cell, self.cell.n_hidden
@@ -125,45 +126,43 @@ class GRUSteps(CellSteps):
 class GRUStep:
     """One time step of a `GRUCell`."""
 
-    h: Array
-    out: Array
-
-    def __init__(self, whole: GRUSteps, a: Array, u: Array, q: Array) -> None:
-        self.whole, self.u = whole, u
+    def __init__(self, shared: SimpleNamespace, a: Array, u: Array, q: Array, slots: tuple[Array, Array]) -> None:
+        self.shared, self.u = shared, u
+        self.h, self.out = slots
         self.rz, self.r, self.z, self.n = a[:2], *a
         self.q_urz, self.q_u, self.q_r, self.q_z, self.q_n = q[:3], *q
 
     def compute_forward(self, x_t: Array, h: Array) -> tuple[Array, Array]:
         if h is not self.h:  # the initial state, or one with the rows of sequences that are over put back
             self.h[...] = h
-        whole, rz, n, h, out = self.whole, self.rz, self.n, self.h, self.out
-        work = whole.work3
-        np.matmul(h, whole.weight_hh, out=work)
+        shared, rz, n, h, out = self.shared, self.rz, self.n, self.h, self.out
+        work = shared.work3
+        np.matmul(h, shared.weight_forward, out=work)
         np.add(rz, work[:2], rz)
         np.tanh(rz, rz)
-        np.multiply(rz, whole.half, rz)
-        np.add(rz, whole.half, rz)
-        np.add(work[2], whole.bias_n, self.u)
-        np.multiply(self.r, self.u, whole.work)
-        np.add(n, whole.work, n)
+        np.multiply(rz, shared.half, rz)
+        np.add(rz, shared.half, rz)
+        np.add(work[2], shared.bias_n, self.u)
+        np.multiply(self.r, self.u, shared.work)
+        np.add(n, shared.work, n)
         np.tanh(n, n)
-        np.subtract(h, n, whole.work)
-        np.multiply(whole.work, self.z, whole.work)
-        np.add(n, whole.work, out)
+        np.subtract(h, n, shared.work)
+        np.multiply(shared.work, self.z, shared.work)
+        np.add(n, shared.work, out)
         return out, out
 
     def compute_backward(self, dObj_dOut: Array, dObj_dH: Array) -> tuple[Array, Array]:
-        whole = self.whole
-        np.add(dObj_dOut, dObj_dH, whole.work)
-        np.multiply(self.q_n, whole.work, self.q_n)
-        np.multiply(self.q_z, whole.work, self.q_z)
+        shared = self.shared
+        np.add(dObj_dOut, dObj_dH, shared.work)
+        np.multiply(self.q_n, shared.work, self.q_n)
+        np.multiply(self.q_z, shared.work, self.q_z)
         np.multiply(self.q_u, self.q_n, self.q_u)
         np.multiply(self.q_r, self.q_u, self.q_r)
-        np.matmul(self.q_urz, whole.weight_back, out=whole.work3)
-        np.add.reduce(whole.work3, axis=0, out=whole.dObj_dH)
-        np.multiply(whole.work, self.z, whole.work)
-        np.add(whole.dObj_dH, whole.work, whole.dObj_dH)
-        return self.q_n, whole.dObj_dH
+        np.matmul(self.q_urz, shared.weight_back, out=shared.work3)
+        np.add.reduce(shared.work3, axis=0, out=shared.dObj_dH)
+        np.multiply(shared.work, self.z, shared.work)
+        np.add(shared.dObj_dH, shared.work, shared.dObj_dH)
+        return self.q_n, shared.dObj_dH
 
 
 GRUCell.steps = GRUSteps

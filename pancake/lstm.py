@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -71,29 +72,26 @@ class LSTMSteps(CellSteps):
         length, batch, n_in = x.shape
         n, dtype = cell.n_hidden, x.dtype
         # A sigmoid is a tanh: sigmoid(z) = tanh(z / 2) / 2 + 1 / 2. With the inner 1/2 in the weights, one tanh does all four.
-        self.inner = self.outer = np.array([0.5, 0.5, 1, 0.5], dtype).reshape(4, 1, 1)
-        self.shift = np.array([0.5, 0.5, 0, 0.5], dtype).reshape(4, 1, 1)
-        self.weight_ih, self.weight_hh = np.empty((4, n_in, n), dtype), np.empty((4, n, n), dtype)
-        self.weight_back = np.empty((4, n, n), dtype)
+        self.inner = self.shared.outer = np.array([0.5, 0.5, 1, 0.5], dtype).reshape(4, 1, 1)
+        self.shared.shift = np.array([0.5, 0.5, 0, 0.5], dtype).reshape(4, 1, 1)
+        self.weight_ih = np.empty((4, n_in, n), dtype)
+        self.shared.weight_forward, self.shared.weight_back = np.empty((2, 4, n, n), dtype)
         self.a = np.empty((4, length, batch, n), dtype)  # W_ih x + b, then the gates
-        self.c_before, self.c_after, memories = self.in_time(np.empty((length + 1, batch, n), dtype))
+        self.c_before, _, memories = self.states()
         self.tanh_c = np.empty((length, batch, n), dtype)
         self.q = np.empty_like(self.a)  # what is to be multiplied by dObj_dC or dObj_dH, then dObj_dZ
         self.o_slope = np.empty_like(self.tanh_c)  # dH_t / dC_t
-        self.work4, self.work = np.empty((4, batch, n), dtype), np.empty((batch, n), dtype)
-        self.dObj_dC = np.empty_like(self.work)
-        self.dObj_dState = np.empty_like(self.work), np.empty_like(self.work)
-        arrays = (self.a.swapaxes(0, 1), self.tanh_c, self.q.swapaxes(0, 1), self.o_slope)
-        slices = zip(*(self.in_order(array) for array in arrays), memories, memories[1:], strict=False)
-        self.steps = [LSTMStep(self, *step) for step in slices]
+        self.shared.work4 = np.empty((4, batch, n), dtype)
+        self.shared.work, self.shared.dObj_dC, *dObj_dState = np.empty((4, batch, n), dtype)
+        self.shared.dObj_dState = tuple(dObj_dState)
+        arrays = (self.in_order(array) for array in (self.a.swapaxes(0, 1), self.tanh_c, self.q.swapaxes(0, 1), self.o_slope))
+        self.steps = [LSTMStep(self.shared, *step) for step in zip(*arrays, self.slots, memories, strict=True)]
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
-        for step in self.steps:
-            step.state = step.out, step.c_out
-        cell, n = self.cell, self.cell.n_hidden
+    def begin(self, cell: LSTMCell, x: Array) -> None:
+        super().begin(cell, x)
+        n = cell.n_hidden
         np.multiply(by_gate(cell.weight_ih, n), self.inner, self.weight_ih)
-        np.multiply(by_gate(cell.weight_hh, n), self.inner, self.weight_hh)
+        np.multiply(by_gate(cell.weight_hh, n), self.inner, self.shared.weight_forward)
         a = self.a.reshape(4, len(self.rows), n)
         np.matmul(self.rows, self.weight_ih, out=a)
         a += self.inner * (cell.bias_ih + cell.bias_hh).reshape(4, 1, n)
@@ -111,7 +109,7 @@ class LSTMSteps(CellSteps):
         np.multiply(self.tanh_c, self.tanh_c, slope)
         np.subtract(one, slope, slope)
         slope *= o
-        self.weight_back[...] = self.cell.weight_hh.reshape(self.weight_back.shape)
+        self.shared.weight_back[...] = self.cell.weight_hh.reshape(4, -1, self.cell.n_hidden)
 
     def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
         cell, n = self.cell, self.cell.n_hidden
@@ -126,12 +124,19 @@ class LSTMSteps(CellSteps):
 class LSTMStep:
     """One time step of an `LSTMCell`."""
 
-    h: Array
-    out: Array
-    state: tuple[Array, Array]
-
-    def __init__(self, whole: LSTMSteps, a: Array, tanh_c: Array, q: Array, o_slope: Array, c: Array, c_out: Array) -> None:
-        self.whole, self.a, self.tanh_c, self.o_slope, self.c, self.c_out = whole, a, tanh_c, o_slope, c, c_out
+    def __init__(
+        self,
+        shared: SimpleNamespace,
+        a: Array,
+        tanh_c: Array,
+        q: Array,
+        o_slope: Array,
+        slots: tuple[Array, Array],
+        memories: tuple[Array, Array],
+    ) -> None:
+        self.shared, self.a, self.tanh_c, self.o_slope = shared, a, tanh_c, o_slope
+        (self.h, self.out), (self.c, self.c_out) = slots, memories
+        self.state = self.out, self.c_out
         self.i, self.f, self.g, self.o = a
         self.q, self.q_if, self.q_g, self.q_o = q, q[:2], q[2], q[3]
 
@@ -141,33 +146,33 @@ class LSTMStep:
             self.h[...] = h
         if c is not self.c:
             self.c[...] = c
-        whole, a, c, out = self.whole, self.a, self.c_out, self.out
-        np.matmul(self.h, whole.weight_hh, out=whole.work4)
-        np.add(a, whole.work4, a)
+        shared, a, c, out = self.shared, self.a, self.c_out, self.out
+        np.matmul(self.h, shared.weight_forward, out=shared.work4)
+        np.add(a, shared.work4, a)
         np.tanh(a, a)
-        np.multiply(a, whole.outer, a)
-        np.add(a, whole.shift, a)
-        np.multiply(self.i, self.g, whole.work)
+        np.multiply(a, shared.outer, a)
+        np.add(a, shared.shift, a)
+        np.multiply(self.i, self.g, shared.work)
         np.multiply(self.f, self.c, c)
-        np.add(c, whole.work, c)
+        np.add(c, shared.work, c)
         np.tanh(c, self.tanh_c)
         np.multiply(self.o, self.tanh_c, out)
         return out, self.state
 
     def compute_backward(self, dObj_dOut: Array, dObj_dState: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        whole, q = self.whole, self.q
-        dObj_dH, dObj_dC = whole.work, whole.dObj_dC
+        shared, q = self.shared, self.q
+        dObj_dH, dObj_dC = shared.work, shared.dObj_dC
         np.add(dObj_dOut, dObj_dState[0], dObj_dH)
         np.multiply(dObj_dH, self.o_slope, dObj_dC)
         np.add(dObj_dC, dObj_dState[1], dObj_dC)
         np.multiply(self.q_if, dObj_dC, self.q_if)
         np.multiply(self.q_g, dObj_dC, self.q_g)
         np.multiply(self.q_o, dObj_dH, self.q_o)
-        dObj_dH, c = whole.dObj_dState
+        dObj_dH, c = shared.dObj_dState
         np.multiply(dObj_dC, self.f, c)
-        np.matmul(q, whole.weight_back, out=whole.work4)
-        np.add.reduce(whole.work4, axis=0, out=dObj_dH)
-        return q, whole.dObj_dState
+        np.matmul(q, shared.weight_back, out=shared.work4)
+        np.add.reduce(shared.work4, axis=0, out=dObj_dH)
+        return q, shared.dObj_dState
 
 
 LSTMCell.steps = LSTMSteps

@@ -90,17 +90,17 @@ class Unrolled(Function):
         state = self._initial(state, x)
         ends = Ends(lengths if lengths is None else self._lengths(lengths, x), *x.shape[:2])
         x = ends.cut(x)
-        times = range(len(x))[::-1] if self.reverse else range(len(x))
+        valid, times, in_order = ends.valid, range(len(x)), slice(None, None, -1 if self.reverse else 1)
 
         self._views = steps = self._unroll(x)
         outs: list[Any] = [None] * len(x)
-        for t, step in zip(times, steps, strict=False):
-            outs[t], new = step.compute_forward(x[t], state)
-            state = new if ends.valid[t] is None else each(where(ends.valid[t]), new, state)
+        for t, x_t, step in zip(times[in_order], x[in_order], steps, strict=True):
+            outs[t], new = step.compute_forward(x_t, state)
+            state = new if valid[t] is None else each(where(valid[t]), new, state)
 
         out = steps.outputs(outs)
         self.state = each(np.copy, state)
-        self._cache = steps, times, ends, out, self.state
+        self._cache = steps, in_order, ends, out, self.state
         if self.return_sequences:
             return ends.extended(out).swapaxes(0, 1)
         last: Array = out[self._last(ends)]
@@ -128,19 +128,19 @@ class Unrolled(Function):
         self._through_time(dObj_dOut, dObj_dState, input_too=False)
 
     def _through_time(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
-        steps, times, ends, out, state = self._remembered()
+        steps, in_order, ends, out, state = self._remembered()
         dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
         dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
 
+        valid, times, dObj_dX = ends.valid, range(len(out)), [None] * len(out)
         steps.before_backward()
-        dObj_dX: list[Any] = [None] * len(out)
-        for t, step in reversed(list(zip(times, steps, strict=False))):
-            if ends.valid[t] is None:
-                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], dObj_dState)
+        for t, dObj_dOut_t, step in reversed(list(zip(times[in_order], dObj_dOut[in_order], steps, strict=True))):
+            if valid[t] is None:
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
             else:  # a sequence that is over has handed its state on as it was, and so it does with the gradient
-                handed_on = each(only(~ends.valid[t]), dObj_dState)
-                dObj_dState = each(only(ends.valid[t]), dObj_dState)
-                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], dObj_dState)
+                handed_on = each(only(~valid[t]), dObj_dState)
+                dObj_dState = each(only(valid[t]), dObj_dState)
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
                 dObj_dState = each(np.add, dObj_dState, handed_on)
 
         self.dObj_dState = each(np.copy, dObj_dState)
@@ -192,7 +192,10 @@ class Unrolled(Function):
 
     def _lengths(self, lengths: ArrayLike, x: Array) -> Array:
         length, batch = x.shape[:2]
-        array = np.asarray(lengths)
+        try:
+            array = np.asarray(lengths)
+        except ValueError:
+            raise ValueError(f"{self!r}: expected lengths to be an array, got rows of different lengths") from None
         if array.dtype.kind not in "iu":
             raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
         if array.shape != (batch,):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,22 +67,21 @@ class RNNSteps(CellSteps):
         length, batch, _ = x.shape
         # In turn: W_ih x + b; z; f'(z); dObj_dZ.
         self.z = np.empty((length, batch, cell.n_hidden), x.dtype)
-        self.work = np.empty((batch, cell.n_hidden), x.dtype)
-        self.dObj_dH = np.empty_like(self.work)
-        self.weight_back = np.empty(cell.weight_hh.shape, x.dtype)  # in C order, which makes dObj_dZ W_hh faster
-        self.weight_forward = cell.weight_hh.T
-        self.steps = [RNNStep(self, z) for z in self.in_order(self.z)]
+        self.shared.work, self.shared.dObj_dH = np.empty((2, batch, cell.n_hidden), x.dtype)
+        self.shared.weight_forward = cell.weight_hh.T
+        self.shared.weight_back = np.empty(cell.weight_hh.shape, x.dtype)  # in C order, which makes dObj_dZ W_hh faster
+        self.steps = [RNNStep(self.shared, *step) for step in zip(self.in_order(self.z), self.slots, strict=True)]
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
-        self.f, self.slope = ACTIVATIONS[self.cell.activation]
+    def begin(self, cell: RNNCell, x: Array) -> None:
+        super().begin(cell, x)
+        self.shared.f, self.slope = ACTIVATIONS[cell.activation]
         z = self.z.reshape(len(self.rows), -1)
-        np.dot(self.rows, self.cell.weight_ih.T, out=z)
-        z += self.cell.bias_ih + self.cell.bias_hh
+        np.dot(self.rows, cell.weight_ih.T, out=z)
+        z += cell.bias_ih + cell.bias_hh
 
     def before_backward(self) -> None:
         self.slope(self.h_after, self.z)
-        self.weight_back[...] = self.cell.weight_hh
+        self.shared.weight_back[...] = self.cell.weight_hh
 
     def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
         cell, dObj_dZ = self.cell, self.z.reshape(len(self.rows), -1)
@@ -95,27 +95,25 @@ class RNNSteps(CellSteps):
 class RNNStep:
     """One time step of an `RNNCell`."""
 
-    h: Array
-    out: Array
-
-    def __init__(self, whole: RNNSteps, z: Array) -> None:
-        self.whole, self.z = whole, z
+    def __init__(self, shared: SimpleNamespace, z: Array, slots: tuple[Array, Array]) -> None:
+        self.shared, self.z = shared, z
+        self.h, self.out = slots
 
     def compute_forward(self, x_t: Array, h: Array) -> tuple[Array, Array]:
         if h is not self.h:  # the initial state, or one with the rows of sequences that are over put back
             self.h[...] = h
-        whole, z, out = self.whole, self.z, self.out
-        self.h.dot(whole.weight_forward, whole.work)
-        np.add(z, whole.work, z)
-        whole.f(z, out)
+        shared, z, out = self.shared, self.z, self.out
+        self.h.dot(shared.weight_forward, shared.work)
+        np.add(z, shared.work, z)
+        shared.f(z, out)
         return out, out
 
     def compute_backward(self, dObj_dOut: Array, dObj_dH: Array) -> tuple[Array, Array]:
-        whole, z = self.whole, self.z
-        np.add(dObj_dOut, dObj_dH, whole.work)
-        np.multiply(z, whole.work, z)
-        z.dot(whole.weight_back, whole.dObj_dH)
-        return z, whole.dObj_dH
+        shared, z = self.shared, self.z
+        np.add(dObj_dOut, dObj_dH, shared.work)
+        np.multiply(z, shared.work, z)
+        z.dot(shared.weight_back, shared.dObj_dH)
+        return z, shared.dObj_dH
 
 
 RNNCell.steps = RNNSteps

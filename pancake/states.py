@@ -14,8 +14,7 @@ def each(change: Callable[..., Any], state: Any, *others: Any) -> Any:
     """The state made of `change(array)`, or of `change(array, array)` of two states, for each of its arrays."""
     if not isinstance(state, (tuple, list)):
         return change(state, *others)
-    parts = [each(change, *parts) for parts in zip(state, *others, strict=True)]
-    return state._make(parts) if hasattr(state, "_make") else tuple(parts)
+    return _tuple_like(state, [each(change, *parts) for parts in zip(state, *others, strict=True)])
 
 
 def like(owner: object, what: str, state: Any, model: Any) -> Any:
@@ -26,24 +25,41 @@ def like(owner: object, what: str, state: Any, model: Any) -> Any:
     TypeError, ValueError
         The message names `owner`, and `what` it is.
     """
+    fitted = _fitted(owner, what, state, model)
+    if fitted is None:
+        raise ValueError(f"{owner!r}: expected {what} of shape {shapes(model)}, got {shapes(state)}")
+    return fitted
 
-    def fitted(state: Any, model: Any) -> Any:
-        if isinstance(model, tuple):
-            if isinstance(state, (tuple, list)) and len(state) == len(model):
-                parts = [fitted(*pair) for pair in zip(state, model, strict=True)]
-                return model._make(parts) if hasattr(model, "_make") else tuple(parts)
-        elif not isinstance(state, tuple):
-            array = numeric(owner, state, what)
-            if array.shape == model.shape:
-                return array.astype(model.dtype, copy=False)
-        raise ValueError(f"{owner!r}: expected {what} of shape {shapes(whole_model)}, got {shapes(whole_state)}")
 
-    whole_state, whole_model = state, model
-    return fitted(state, model)
+def _fitted(owner: object, what: str, state: Any, model: Any) -> Any:
+    """What `like` returns, or None if shapes differ."""
+    if isinstance(model, tuple):
+        if not isinstance(state, (tuple, list)) or len(state) != len(model):
+            return None
+        parts = [_fitted(owner, what, *pair) for pair in zip(state, model, strict=True)]
+        return None if any(part is None for part in parts) else _tuple_like(model, parts)
+    if isinstance(state, tuple):
+        return None
+    array = numeric(owner, state, what)
+    return array.astype(model.dtype, copy=False) if array.shape == model.shape else None
+
+
+def _tuple_like(model: Any, parts: list[Any]) -> Any:
+    return model._make(parts) if hasattr(model, "_make") else tuple(parts)
+
+
+def alike(state: Any, model: Any) -> bool:
+    """Whether a state is made of arrays as `model` is."""
+    if isinstance(model, tuple):
+        return isinstance(state, tuple) and len(state) == len(model) and all(map(alike, state, model))
+    return isinstance(state, np.ndarray) and state.shape == model.shape
 
 
 def shapes(state: Any) -> str:
     """The shapes of a state, as messages show them."""
     if isinstance(state, tuple):
         return "(" + ", ".join(shapes(part) for part in state) + ("," if len(state) == 1 else "") + ")"
-    return str(np.shape(state))
+    try:
+        return str(np.shape(state))
+    except ValueError:
+        return "of rows of different lengths"

@@ -30,19 +30,20 @@ class TestEmbedding:
     def test_derivatives(self, x: Any) -> None:
         check_derivatives(Embedding(6, 3, rng=0), x)
 
-    @given(x=indices, seed=st.integers(0, 100))
-    def test_by_the_book(self, x: Any, seed: int) -> None:
-        layer = Embedding(6, 3, rng=seed)
+    @given(x=indices, dim=st.integers(1, 4), dtype=st.sampled_from(["f2", "f4", "f8", "g"]), seed=st.integers(0, 100))
+    def test_by_the_book(self, x: Any, dim: int, dtype: str, seed: int) -> None:
+        layer = Embedding(6, dim, rng=seed, dtype=dtype)
         layer.grad_weight = 0.5
         assert_array_equal(layer.compute_forward(x), layer.weight[x])
-        d = np.random.default_rng(seed).normal(size=(*x.shape, 3))
-        dObj_dIn = layer.compute_backward(d)
-        assert dObj_dIn.shape == x.shape
-        assert not dObj_dIn.any()
-        expected = np.full((6, 3), 0.5)
-        for i, row in zip(x.ravel(), d.reshape(-1, 3), strict=True):
-            expected[i] += row
-        assert_allclose(layer.grad_weight, expected, rtol=1e-12, atol=1e-12)
+        d = np.random.default_rng(seed).normal(size=(*x.shape, dim)).astype(dtype)
+        for upstream in (d, np.asfortranarray(d)):
+            dObj_dIn = layer.compute_backward(upstream)
+            assert dObj_dIn.shape == x.shape
+            assert not dObj_dIn.any()
+        expected = np.full((6, dim), 0.5, "g")
+        for i, row in zip(x.ravel(), d.reshape(-1, dim), strict=True):
+            expected[i] += 2 * row
+        assert_allclose(layer.grad_weight, expected, rtol=0, atol=200 * np.finfo(dtype).eps)
 
     def test_manners(self) -> None:
         check_function(Embedding(6, 3, rng=0), np.array([[1, 2, 2], [0, 5, 1]]))

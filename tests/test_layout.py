@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,13 +15,13 @@ from pancake.layout import merged, time_first, unmerged
 shapes = st.tuples(*[st.integers(1, 4)] * 3)
 
 
-def swapped(x):
+def swapped(x: Any) -> Any:
     """The same array, with time first in memory."""
     return x.swapaxes(0, 1).copy().swapaxes(0, 1)
 
 
 @given(shapes, st.booleans())
-def test_merging_and_unmerging(shape, swap):
+def test_merging_and_unmerging(shape: Any, swap: bool) -> None:
     x = np.arange(np.prod(shape)).reshape(shape)
     x = swapped(x) if swap else x
     rows = merged(x, swap, shape[2])
@@ -28,7 +30,7 @@ def test_merging_and_unmerging(shape, swap):
     np.testing.assert_array_equal(unmerged(rows, swap, shape), x)
 
 
-def test_which_lie_with_time_first():
+def test_which_lie_with_time_first() -> None:
     x = np.zeros((3, 5, 4))
     assert time_first(swapped(x))
     assert not time_first(x)
@@ -39,7 +41,7 @@ def test_which_lie_with_time_first():
 
 
 @given(shapes, st.integers(0, 2**32 - 1))
-def test_linear(shape, seed):
+def test_linear(shape: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, layers = rng.normal(size=shape), [Linear(shape[2], 2, rng=0), Linear(shape[2], 2, rng=0)]
     y, z = layers[0](x), layers[1](swapped(x))
@@ -52,14 +54,14 @@ def test_linear(shape, seed):
     np.testing.assert_allclose(layers[1].compute_backward(swapped(d)), expected, rtol=1e-12, atol=1e-14)
 
 
-def test_linear_stays_with_time_first():
+def test_linear_stays_with_time_first() -> None:
     x = np.random.default_rng(0).normal(size=(3, 5, 4))
     assert time_first(Linear(4, 2, rng=0)(swapped(x)))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"class_weight": [1.0, 2.0, 3.0, 0.5]}])
-def test_cross_entropy(reduction, options):
+def test_cross_entropy(reduction: str, options: Any) -> None:
     rng = np.random.default_rng(0)
     pred, loss = rng.normal(size=(3, 5, 4)), CrossEntropy(reduction=reduction, **options)
     for target in (rng.integers(0, 4, size=(3, 5)), rng.dirichlet(np.ones(4), size=(3, 5))):
@@ -69,7 +71,7 @@ def test_cross_entropy(reduction, options):
             np.testing.assert_allclose(loss.compute_backward(), slope, rtol=1e-12, atol=1e-15)
 
 
-def test_embedding_puts_time_first():
+def test_embedding_puts_time_first() -> None:
     rng = np.random.default_rng(0)
     indices, layer = rng.integers(0, 6, size=(3, 5)), Embedding(6, 4, rng=0)
     y = layer(indices)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,12 @@ KINDS = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}  # and their numbers of gate
 CASES = list(itertools.product(KINDS, (1, 2), ("forward", "both"), ("all", "packed")))
 
 
-def parts(layers, directions):
+def parts(layers: int, directions: str) -> Any:
     """What torch puts at the end of the names of the parameters of each cell."""
     return [f"_l{layer}{end}" for layer in range(layers) for end in ("", "_reverse")[: 2 if directions == "both" else 1]]
 
 
-def problem(kind, layers, directions, seed=0):
+def problem(kind: str, layers: int, directions: str, seed: int = 0) -> Any:
     """Input, parameters, initial states and upstream gradients, by name."""
     rng = np.random.default_rng(seed)
     width = 2 if directions == "both" else 1
@@ -38,7 +39,7 @@ def problem(kind, layers, directions, seed=0):
     return {name: rng.normal(0, 0.7, shape) for name, shape in arrays.items()}
 
 
-def solve(kind, layers, directions, lengths):
+def solve(kind: str, layers: int, directions: str, lengths: Any) -> Any:
     """What torch computes: output, last states, and the gradients of everything."""
     import torch
 
@@ -70,7 +71,7 @@ def solve(kind, layers, directions, lengths):
     return {name: value.detach().numpy() for name, value in results.items()}
 
 
-def solve_all():
+def solve_all() -> Any:
     """The results of all cases, by "case/name"."""
     return {f"{'-'.join(map(str, case))}/{name}": value for case in CASES for name, value in solve(*case).items()}
 
