@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.containers import check_lengths, forward
+from pancake.containers import Sequential, check_lengths, forward
 from pancake.function import Function, size
 from pancake.optimizers import Optimizer
 
@@ -49,10 +49,15 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         lengths = np.asarray(lengths)
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
-    before = [(vars(function), vars(function).copy()) for function in model.walk()]
-    for attributes, _ in before:
-        attributes["training"] = False
-        attributes["_views"] = None  # what the cache refers to must not be written to
+    functions = list(model.walk())
+    for function in functions:
+        if isinstance(function, Sequential):
+            function._chain()  # made now, it is there for the next prediction too
+    before = [(vars(function), vars(function).copy()) for function in functions]
+    for function in functions:
+        function.training = False
+        if not isinstance(function, Sequential):
+            function._views = None  # what the cache refers to must not be written to
     try:
         if x.ndim == 0 or len(x) <= rows:
             return forward(model, x, lengths)
