@@ -95,7 +95,10 @@ class Linear(Function):
     def compute_forward(self, x: Any) -> Array:
         way: _Way | None = self._views
         if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
-            x, way = self._prepare(x)
+            x = self._checked(x)
+            if not self.training:
+                return self._evaluate(x)
+            way = self._views = self._way(x)
         if way.joined is not None:
             way.of_x[...] = x
             self._cache = way.joined, way, False
@@ -123,8 +126,11 @@ class Linear(Function):
         if self._cache is None:
             self._no_forward()
         rows: Array
-        way: _Way
+        way: Any
         rows, way, swapped = self._cache
+        if way.__class__ is not _Way:  # but the input, as `_evaluate` has left it
+            way = self._way(way)
+            self._cache = rows, way, swapped
         d: Array = dObj_dOut
         if d.__class__ is not np.ndarray or d.shape != way.shape or d.dtype is not way.dtype:
             d = self._upstream(d, way.shape, way.dtype)
@@ -144,15 +150,24 @@ class Linear(Function):
             grad_bias += way.ones.dot(d)
         return d
 
-    def _prepare(self, x: Any) -> tuple[Array, _Way]:
-        """The input as an array of the dtype of the weight, and how to compute with inputs of its shape."""
+    def _evaluate(self, x: Array) -> Array:
+        """Forward without preparations, which pay only if there are many inputs of one shape."""
+        swapped = time_first(x)
+        rows = merged(x, swapped, self.n_in)
+        self._cache = rows, x, swapped
+        y: Array = rows.dot(self.weight.T)
+        if self.bias is not None:
+            y += self.bias
+        return y if x.ndim == 2 else unmerged(y, swapped, (*x.shape[:-1], self.n_out))
+
+    def _checked(self, x: Any) -> Array:
+        """The input as an array of the dtype of the weight."""
         x = self._floats(x).astype(self.weight.dtype, copy=False)
         if x.ndim == 0 or x.shape[-1] != self.n_in:
             hint = "; reshape(1, -1) makes one example of it, reshape(-1, 1) one feature" if x.ndim == 1 else ""
             raise ValueError(f"{self!r}: expected (..., {self.n_in}), got {x.shape}{hint}")
-        if self._views is None or self._views.x_shape != x.shape:
-            self._views = self._way(x)
-        return x, self._views
+        array: Array = x
+        return array
 
     def _way(self, x: Array) -> _Way:
         shape, n = (*x.shape[:-1], self.n_out), x.size // self.n_in

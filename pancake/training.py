@@ -49,15 +49,15 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         lengths = np.asarray(lengths)
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
-    functions = list(model.walk())
-    for function in functions:
+    before = []
+    for function in model.walk():
         if isinstance(function, Sequential):
             function._chain()  # made now, it is there for the next prediction too
-    before = [(vars(function), vars(function).copy()) for function in functions]
-    for function in functions:
-        function.training = False
+        attributes = vars(function)
+        before.append((attributes, attributes.copy()))
+        attributes["training"] = False
         if not isinstance(function, Sequential):
-            function._views = None  # what the cache refers to must not be written to
+            attributes["_views"] = None  # what the cache refers to must not be written to
     try:
         if x.ndim == 0 or len(x) <= rows:
             return forward(model, x, lengths)
@@ -76,9 +76,8 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         return result
     finally:
         for attributes, saved in before:
+            attributes.clear()
             attributes.update(saved)
-            for name in attributes.keys() - saved.keys():
-                del attributes[name]
 
 
 def check_trains(owner: str, optimizer: Optimizer, model: Function) -> None:
