@@ -330,8 +330,11 @@ class ClassLoss(Loss):
             if self.class_weight.ndim != 1 or not (self.class_weight >= 0).all():
                 raise ValueError(f"{self!r}: expected class_weight to be one number of at least 0 for each class")
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
-        """For predictions (C, N), scores (C, N) and a shift (N,) such that log P = scores - shift, and d shift / d p."""
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
+        """For predictions (C, N): scores (C, N) and a shift (N,) with log P = scores - shift, and e (C, N) and its sum (N,).
+
+        d shift / d p = e / sum.
+        """
         raise NotImplementedError
 
     # Inside, classes come first, (C, N): NumPy reduces over a first axis twice as fast as over a short last one.
@@ -342,7 +345,7 @@ class ClassLoss(Loss):
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
         swapped = time_first(pred)
         right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype, swapped)
-        scores, shift, dShift = self.log_probabilities(np.ascontiguousarray(merged(pred, swapped, pred.shape[-1]).T))
+        scores, shift, e, total = self.log_probabilities(np.ascontiguousarray(merged(pred, swapped, pred.shape[-1]).T))
         if right is None:
             assert a is not None
             values = shift * np.add.reduce(a, axis=0)
@@ -352,20 +355,20 @@ class ClassLoss(Loss):
             np.subtract(shift, values, values)
             if a is not None:
                 values = _product(a, values)
-        self._cache = dShift, right, a, pred.shape, count, swapped
+        self._cache = e, total, right, a, pred.shape, count, swapped
         if self.reduction == "none":
             return unmerged(values, swapped, pred.shape[:-1])
         objective = float(np.add.reduce(values))
         return objective / count if self.reduction == "mean" else objective
 
     def compute_backward(self) -> Array:
-        dShift, right, a, shape, count, swapped = self._remembered()
+        e, total, right, a, shape, count, swapped = self._remembered()
         scale = 1 / count if self.reduction == "mean" else 1.0
         factor = scale if a is None else a * scale
         if right is None:
-            dObj_dPred = dShift * np.add.reduce(factor, axis=0) - factor
+            dObj_dPred = e * (np.add.reduce(factor, axis=0) / total) - factor
         else:
-            dObj_dPred = dShift * factor
+            dObj_dPred = e * (factor / total)
             dObj_dPred.reshape(-1)[right] -= factor
         rows: Array = unmerged(dObj_dPred.T, swapped, shape)
         return rows
@@ -474,12 +477,11 @@ class CrossEntropy(ClassLoss):
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"CrossEntropy: expected label_smoothing in [0, 1], got {label_smoothing}")
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
         shifted = p - np.maximum.reduce(p, 0)  # so that exp cannot overflow
-        softmax = np.exp(shifted)
-        total = np.add.reduce(softmax, 0)
-        softmax /= total
-        return shifted, np.log(total, total), softmax
+        e = np.exp(shifted)
+        total = np.add.reduce(e, 0)
+        return shifted, np.log(total), e, total
 
 
 class NegativeLogLikelihood(ClassLoss):
@@ -503,5 +505,5 @@ class NegativeLogLikelihood(ClassLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
     """
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array]:
-        return p, np.zeros(p.shape[1], p.dtype), np.zeros_like(p)
+    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
+        return p, np.zeros(p.shape[1], p.dtype), np.zeros_like(p), np.ones(p.shape[1], p.dtype)
