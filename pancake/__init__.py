@@ -19,23 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pancake._version import __version__
-from pancake.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.activations import ELU, GELU, SELU, HardTanh, LeakyReLU, Mish, PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.branches import Add, Concatenate, Multiply, Residual
 from pancake.containers import Identity, Sequential
 from pancake.early_stopping import EarlyStopping
@@ -67,6 +51,7 @@ from pancake.recurrent import Bidirectional, Unrolled
 from pancake.rnn import RNNCell
 from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
 from pancake.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.softmax import LogSoftmax, Softmax
 from pancake.training import predict
 
 if TYPE_CHECKING:

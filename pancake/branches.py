@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import numeric, whole
 from pancake.containers import add_parts, check_lengths, forward
-from pancake.elementwise import whole
 from pancake.flat import Array, Pair
-from pancake.function import Function, numeric
+from pancake.function import Function
 
 
 class Branches(Function):

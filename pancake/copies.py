@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import numeric
 from pancake.cells import Steps
 from pancake.flat import Array
-from pancake.function import Function, numeric
+from pancake.function import Function
 from pancake.states import alike, shapes
 
 

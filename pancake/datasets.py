@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.function import Rng, number, size
+from pancake.arguments import Rng, number, size
 
 __all__ = ["blobs", "checkerboard", "circles", "moons", "spirals", "xor"]
 

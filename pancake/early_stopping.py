@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from pancake import flat
+from pancake.arguments import number, size
 from pancake.flat import Array
-from pancake.function import Function, number, size
+from pancake.function import Function
 
 LESS_IS_BETTER = ("loss", "error", "mse", "mae", "rmse")
 MORE_IS_BETTER = ("accuracy", "acc", "score", "r2", "auc", "f1")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import numbers
-import operator
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, DTypeLike
 
+from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
 from pancake.flat import Array
-from pancake.function import Function, Rng, name_of, numeric, parameter
+from pancake.function import Function, parameter
 
 
 class Square(Function):
@@ -357,40 +354,3 @@ class Clip(Function):
         if self.high is not None:
             dObj_dIn *= x <= self.high
         return dObj_dIn
-
-
-def literal(array: Array) -> str:
-    """An array in a repr: a list that evaluates back, or only the shape if it is long."""
-    return repr(array.tolist()) if array.size <= 20 else f"<array of shape {array.shape}>"
-
-
-def real(owner: object, name: str, value: Any, hint: str = "") -> float:
-    """`value` as a float, refused if it is not a finite real number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name_of(owner)}: expected {name} to be finite, got {value}" + (f"; {hint}" if hint else ""))
-    return float(value)
-
-
-def whole(owner: object, name: str, value: Any) -> int:
-    """`value` as an int, refused if it is not a whole number."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}") from None
-
-
-def axes_argument(owner: object, name: str, value: Any) -> tuple[int, ...]:
-    """`value` as a tuple of ints, refused if it is not a sequence of whole numbers."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a sequence of whole numbers, got {value!r}")
-    return tuple(whole(owner, name, item) for item in value)
-
-
-def axes_of(owner: object, axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The axes counted from the front, refused if an array of `ndim` axes does not have them."""
-    try:
-        return tuple(normalize_axis_tuple(axis, ndim))
-    except ValueError:
-        raise ValueError(f"{owner!r}: expected different axes of an array of {ndim} axes, got {axis}") from None

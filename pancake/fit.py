@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import Rng, number, size
 from pancake.batches import Batch, Cut, Given, examples, held_out
 from pancake.early_stopping import EarlyStopping, Weights
-from pancake.function import Function, Rng, named_parts, number, size
+from pancake.function import Function, named_parts
 from pancake.history import History
 from pancake.metrics import Metric, check_metrics, evaluate, measured
 from pancake.optimizers import Optimizer, clip_grad_norm

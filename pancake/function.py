@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import numbers
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import flat
+from pancake.arguments import Rng, floating_dtype, matching, numeric
 from pancake.flat import Array, Pair
-
-# in quotes, as numpy.random takes longer to load than all of pancake
-Rng: TypeAlias = "int | np.random.Generator | None"
 
 
 class _Parameter:
@@ -393,71 +390,6 @@ def constant(value: float) -> dict[np.dtype[Any], Array]:
 _ONES = constant(1)
 
 
-def numeric(owner: object, value: Any, what: str) -> Array:
-    """`value` as a floating-point array; integers and booleans become float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not an array of real numbers; the message names `owner` and `what` it is.
-    """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
-    if array.dtype.kind in "biu":
-        return array.astype(np.float64)
-    if array.dtype.kind == "f":
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    raise TypeError(f"{owner!r}: expected {what} to be real numbers, got {_describe(value, array)}")
-
-
-def _describe(value: Any, array: Array) -> str:
-    return f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r}"[:80]
-
-
-def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
-    """`dtype` as a numpy.dtype, refused if it is not a floating one."""
-    try:
-        result = np.dtype(dtype)
-    except TypeError:
-        result = None
-    if result is None or result.kind != "f":
-        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {dtype!r}")
-    return np.dtype(result.type)  # in the byte order of this machine
-
-
-def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) -> dict[str, Array]:
-    """The arrays of `state` by the names of `own`, refused if not every one is there, of the same shape, and real.
-
-    Raises
-    ------
-    ValueError
-        The message names `owner` and lists all that does not fit.
-    """
-    name = f"{type(owner).__name__}.load_state_dict"
-    if not isinstance(state, Mapping):
-        raise TypeError(f"{name}: expected a dict of arrays, got {type(state).__name__}")
-    faults = [f"missing {key}" for key in own if key not in state]
-    faults += [f"unexpected {key}" for key in state if key not in own]
-    new = {}
-    for key in own:
-        if key in state:
-            try:
-                array = np.asarray(state[key])
-            except ValueError:
-                faults.append(f"{key} has rows of different lengths")
-                continue
-            if array.shape != own[key].shape:
-                faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
-            elif array.dtype.kind not in "biuf":
-                faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
-            new[key] = array
-    if faults:
-        raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
-    return new
-
-
 def _current(value: Any) -> Any:
     """`value` with every array, also in lists, tuples and dicts, exchanged for the one that has taken its place."""
     if isinstance(value, np.ndarray):
@@ -503,31 +435,3 @@ def _functions_in(name: str, value: object) -> Iterator[tuple[str, Function]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _functions_in(f"{name}.{key}", item)
-
-
-def size(owner: object, **named: object) -> int:
-    """The one keyword argument given, as an int, refused if it is not a positive whole number."""
-    ((name, value),) = named.items()
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name_of(owner)}: expected {name} of at least 1, got {value}")
-    return int(value)
-
-
-def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
-    """`value` as a float, refused if it is not a number from 0 to less than `below`."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
-    result = float(value)
-    if not 0 <= result < below:
-        interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
-        raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
-    return result
-
-
-def name_of(owner: object) -> str:
-    """How messages call a function, a class, or an object that is half made and has no repr yet."""
-    return getattr(owner, "__name__", None) or type(owner).__name__

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import Rng, number, size
 from pancake.batches import Batch, Cut, examples
 from pancake.flat import Array
-from pancake.function import Function, Rng, number, size
+from pancake.function import Function
 from pancake.optimizers import Optimizer
 
 MINIMUM = 10  # points of a curve: with fewer it has no shape

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import flat
+from pancake.arguments import Rng, size
 from pancake.flat import Array
-from pancake.function import Function, Rng, parameter, size
+from pancake.function import Function, parameter
 from pancake.initializers import Initializer, initializer
 from pancake.layout import merged, time_first, unmerged
 
@@ -172,7 +173,6 @@ class Linear(Function):
     def _way(self, x: Array) -> _Way:
         shape, n = (*x.shape[:-1], self.n_out), x.size // self.n_in
         class_major = x.ndim == 2 and self.n_out <= 32 and 4 * self.n_out <= self.n_in
-        ones = np.ones(n, x.dtype)
         if x.size <= SMALL and x.ndim == 2 and self.bias is not None and self.training:
             runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
             # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row; in a copy of a
@@ -180,8 +180,9 @@ class Linear(Function):
             if len(runs) == 1:
                 weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
                 rows = np.ones((n, self.n_in + 1), x.dtype)
-                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, ones, class_major, rows, rows.T, rows[:, :-1])
+                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, None, class_major, rows, rows.T, rows[:, :-1])
         weight, grad = self.weight.T, self.grad_weight.T
+        ones = None if self.bias is None else np.ones(n, x.dtype)
         return _Way(x.shape, x.dtype, shape, weight, grad, self.bias, self.grad_bias, ones, class_major, None, None, None)
 
 
@@ -195,7 +196,7 @@ class _Way(NamedTuple):
     grad: Array  # its gradient
     bias: Array | None
     grad_bias: Array | None
-    ones: Array  # (N,): their product with dObj_dOut is its sum, three times as fast
+    ones: Any  # (N,), beside a bias: their product with dObj_dOut is its sum, three times as fast
     class_major: bool  # whether the output lies in memory as (O, N), in which losses reduce over classes fast
     joined: Array | None  # (N, I + 1), where the input is small: beside it a column of ones, which the bias is multiplied by
     joined_t: Any  # its transpose

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pancake.activations import softplus
-from pancake.elementwise import literal, real
+from pancake.arguments import literal, numeric, real
 from pancake.flat import Array
-from pancake.function import constant, numeric
+from pancake.function import constant
 from pancake.layout import merged, time_first, unmerged
 
 ONE = constant(1)

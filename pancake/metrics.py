@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pancake.arguments import name_of, size
 from pancake.batches import examples
-from pancake.function import Function, name_of, size
+from pancake.function import Function
 from pancake.training import predict
 
 Metric: TypeAlias = Callable[[Any, Any], float]

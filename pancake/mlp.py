@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.activations import ReLU
+from pancake.arguments import Rng
 from pancake.containers import Sequential
-from pancake.function import Function, Rng
+from pancake.function import Function
 from pancake.initializers import Initializer
 from pancake.linear import Linear
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pancake.arguments import Rng, number, size
 from pancake.flat import Array
-from pancake.function import Function, Rng, number, parameter, size
+from pancake.function import Function, parameter
 
 
 class Dropout(Function):

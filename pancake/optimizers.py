@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from pancake import flat
+from pancake.arguments import matching, number
 from pancake.flat import Array
-from pancake.function import Function, matching, number
+from pancake.function import Function
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15

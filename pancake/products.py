@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pancake.arguments import Rng, size
 from pancake.flat import Array
-from pancake.function import Function, Rng, parameter, size
+from pancake.function import Function, parameter
 from pancake.initializers import Initializer, initializer
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.arguments import numeric
 from pancake.cells import Cell, Steps
 from pancake.copies import Copies
 from pancake.ends import Ends, only, where
 from pancake.flat import Array
-from pancake.function import Function, numeric
+from pancake.function import Function
 from pancake.states import each, like, shapes
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pancake.arguments import Rng
 from pancake.cells import Cell, CellSteps
 from pancake.flat import Array
-from pancake.function import Rng, constant
+from pancake.function import constant
 
 ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
 

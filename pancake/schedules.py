@@ -13,8 +13,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pancake.elementwise import real
-from pancake.function import number, size
+from pancake.arguments import number, real, size
 
 Schedule: TypeAlias = Callable[[int], float]
 

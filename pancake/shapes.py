@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pancake.elementwise import axes_argument, axes_of, whole
+from pancake.arguments import axes_argument, axes_of, size, whole
 from pancake.flat import Array
-from pancake.function import Function, size
+from pancake.function import Function
 
 
 class Transpose(Function):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.function import numeric
+from pancake.arguments import numeric
 
 
 def each(change: Callable[..., Any], state: Any, *others: Any) -> Any:

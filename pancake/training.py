@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.arguments import size
 from pancake.containers import Sequential, check_lengths, forward
-from pancake.function import Function, size
+from pancake.function import Function
 from pancake.optimizers import Optimizer
 
 # Rows of a block in `predict`. The activations of so many rows of a small net stay in cache from layer to layer.

@@ -20,12 +20,14 @@ from pancake import (
     normalization,
     products,
     shapes,
+    softmax,
 )
 from pancake.function import Function
 from pancake.testing import check_function, check_gradients
 
 NAMES: dict[str, Any] = {"np": np}
-for module in (activations, branches, containers, elementwise, embedding, linear, losses, normalization, products, shapes):
+MODULES = (activations, branches, containers, elementwise, embedding, linear, losses, normalization, products, shapes, softmax)
+for module in MODULES:
     NAMES |= vars(module)
 
 # Around the points where derivatives jump, and far away from them.

@@ -397,3 +397,21 @@ def test_backward_before_forward():
     for backward in (Linear(3, 2).compute_backward, Linear(3, 2).accumulate_grads):
         with pytest.raises(RuntimeError, match=r"^Linear\(3, 2\): compute_backward needs a compute_forward before it"):
             backward(np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3), (700, 3)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_evaluation_computes_what_training_does(shape: tuple[int, ...], bias: bool) -> None:
+    rng = np.random.default_rng(0)
+    layer = Linear(3, 2, bias=bias, rng=rng)
+    if bias:
+        layer.bias = rng.normal(size=2)
+    x, d = rng.normal(size=shape), rng.normal(size=(*shape[:-1], 2))
+    results = []
+    for mode in (True, False):
+        layer.train(mode)
+        for grad in layer.get_params_and_grads()[1]:
+            grad.fill(0)
+        results.append([layer(x), layer.compute_backward(d), *(grad.copy() for grad in layer.get_params_and_grads()[1])])
+    for trained, evaluated in zip(*results, strict=True):
+        np.testing.assert_allclose(evaluated, trained, rtol=1e-12, atol=1e-12)

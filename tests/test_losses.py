@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pancake.activations import LogSoftmax, Softmax
 from pancake.containers import Sequential
 from pancake.elementwise import Mean, Square, Subtract
 from pancake.losses import (
@@ -30,6 +29,7 @@ from pancake.losses import (
     MeanSquaredError,
     NegativeLogLikelihood,
 )
+from pancake.softmax import LogSoftmax, Softmax
 from pancake.testing import check_gradients
 
 # The options that each loss takes beside `reduction`, as hypothesis draws them.

@@ -29,12 +29,13 @@ from pancake import (
     products,
     schedules,
     shapes,
+    softmax,
 )
 
 NAMES: dict[str, Any] = {}
 for module in (activations, branches, containers, elementwise, embedding, linear, losses, normalization):
     NAMES |= vars(module)
-for module in (optimizers, products, schedules, shapes):
+for module in (optimizers, products, schedules, shapes, softmax):
     NAMES |= vars(module)
 
 FILE = np.load(generate.FILE)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.arguments import number, size
 from pancake.fit import State
-from pancake.function import number, size
 from pancake.plotting.boundary import boundary, draw, shades
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_panels
 from pancake.plotting.plane import Plane, View

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pancake.arguments import number, size
 from pancake.flat import Array
-from pancake.function import Function, number, size
+from pancake.function import Function
 from pancake.training import predict
 
 

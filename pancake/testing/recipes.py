@@ -21,13 +21,11 @@ from pancake.activations import (
     SELU,
     HardTanh,
     LeakyReLU,
-    LogSoftmax,
     Mish,
     PReLU,
     ReLU,
     Sigmoid,
     SiLU,
-    Softmax,
     Softplus,
     Softsign,
     Tanh,
@@ -56,6 +54,7 @@ from pancake.products import AddBias, MatMul
 from pancake.recurrent import Bidirectional, Unrolled
 from pancake.rnn import RNNCell
 from pancake.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.softmax import LogSoftmax, Softmax
 from pancake.testing.inputs import Shape, arrays, batches, labels, labels_of, rows_of, sequences, tenths
 
 SEEDS = st.integers(0, 2**16)

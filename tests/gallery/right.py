@@ -16,8 +16,9 @@ import numpy as np
 
 import pancake as pk
 from pancake import Function
-from pancake.activations import LeakyReLU, LogSoftmax, Softmax, Softplus
+from pancake.activations import LeakyReLU, Softplus
 from pancake.losses import CrossEntropy, Hinge, MeanAbsoluteError
+from pancake.softmax import LogSoftmax, Softmax
 
 Drawn = tuple[Any, Any, Any]  # function, x, target
 RIGHT: dict[str, Callable[[np.random.Generator], Drawn]] = {}

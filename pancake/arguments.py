@@ -1,0 +1,157 @@
+"""What callers pass in: made into what is computed with, or refused by name, with what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.typing import DTypeLike
+
+from pancake.flat import Array
+
+# in quotes, as numpy.random takes longer to load than all of pancake
+Rng: TypeAlias = "int | np.random.Generator | None"
+
+
+# --- numbers ---
+
+
+def size(owner: object, **named: object) -> int:
+    """The one keyword argument given, as an int, refused if it is not a positive whole number."""
+    ((name, value),) = named.items()
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name_of(owner)}: expected {name} of at least 1, got {value}")
+    return int(value)
+
+
+def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
+    """`value` as a float, refused if it is not a number from 0 to less than `below`."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
+    result = float(value)
+    if not 0 <= result < below:
+        interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
+        raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
+    return result
+
+
+def real(owner: object, name: str, value: Any, hint: str = "") -> float:
+    """`value` as a float, refused if it is not a finite real number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name_of(owner)}: expected {name} to be finite, got {value}" + (f"; {hint}" if hint else ""))
+    return float(value)
+
+
+def whole(owner: object, name: str, value: Any) -> int:
+    """`value` as an int, refused if it is not a whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}") from None
+
+
+def axes_argument(owner: object, name: str, value: Any) -> tuple[int, ...]:
+    """`value` as a tuple of ints, refused if it is not a sequence of whole numbers."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a sequence of whole numbers, got {value!r}")
+    return tuple(whole(owner, name, item) for item in value)
+
+
+def axes_of(owner: object, axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """The axes counted from the front, refused if an array of `ndim` axes does not have them."""
+    try:
+        return tuple(normalize_axis_tuple(axis, ndim))
+    except ValueError:
+        raise ValueError(f"{owner!r}: expected different axes of an array of {ndim} axes, got {axis}") from None
+
+
+# --- arrays ---
+
+
+def numeric(owner: object, value: Any, what: str) -> Array:
+    """`value` as a floating-point array; integers and booleans become float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an array of real numbers; the message names `owner` and `what` it is.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    if array.dtype.kind == "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    raise TypeError(f"{owner!r}: expected {what} to be real numbers, got {_describe(value, array)}")
+
+
+def _describe(value: Any, array: Array) -> str:
+    return f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r}"[:80]
+
+
+def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
+    """`dtype` as a numpy.dtype, refused if it is not a floating one."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result.kind != "f":
+        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {dtype!r}")
+    return np.dtype(result.type)  # in the byte order of this machine
+
+
+def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of `state` by the names of `own`, refused if not every one is there, of the same shape, and real.
+
+    Raises
+    ------
+    ValueError
+        The message names `owner` and lists all that does not fit.
+    """
+    name = f"{type(owner).__name__}.load_state_dict"
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{name}: expected a dict of arrays, got {type(state).__name__}")
+    faults = [f"missing {key}" for key in own if key not in state]
+    faults += [f"unexpected {key}" for key in state if key not in own]
+    new = {}
+    for key in own:
+        if key in state:
+            try:
+                array = np.asarray(state[key])
+            except ValueError:
+                faults.append(f"{key} has rows of different lengths")
+                continue
+            if array.shape != own[key].shape:
+                faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
+            elif array.dtype.kind not in "biuf":
+                faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
+            new[key] = array
+    if faults:
+        raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
+    return new
+
+
+# --- in messages and reprs ---
+
+
+def name_of(owner: object) -> str:
+    """How messages call a function, a class, or an object that is half made and has no repr yet."""
+    return getattr(owner, "__name__", None) or type(owner).__name__
+
+
+def literal(array: Array) -> str:
+    """An array in a repr: a list that evaluates back, or only the shape if it is long."""
+    return repr(array.tolist()) if array.size <= 20 else f"<array of shape {array.shape}>"
