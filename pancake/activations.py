@@ -44,6 +44,21 @@ class Activation(Function):
     def _backward(self, d: Array) -> Array:
         raise NotImplementedError
 
+    def _evaluate(self, x: Any, fresh: bool) -> Array:
+        """The output for x, of which nothing is remembered; `fresh` tells that nobody else needs x."""
+        before = self._cache
+        try:
+            return self._overwrite(x) if fresh else self._forward(self._floats(x))
+        finally:
+            if before is None:
+                vars(self).pop("_cache", None)
+            else:
+                self._cache = before
+
+    def _overwrite(self, x: Array) -> Array:
+        """Like `_forward`, for an x that nobody else needs: the output may take its place."""
+        return self._forward(x)
+
 
 class Sigmoid(Activation):
     """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow.
@@ -56,8 +71,12 @@ class Sigmoid(Activation):
     """
 
     def _forward(self, x: Array) -> Array:
-        half = HALF[x.dtype]
-        y: Array = np.tanh(x * half)
+        return self._overwrite(x.copy())
+
+    def _overwrite(self, x: Array) -> Array:
+        half, y = HALF[x.dtype], x
+        y *= half
+        np.tanh(y, y)
         y *= half
         y += half
         self._cache = y
@@ -81,8 +100,11 @@ class Tanh(Activation):
     """
 
     def _forward(self, x: Array) -> Array:
-        y: Array = np.tanh(x)
-        self._cache = y
+        self._cache = y = np.tanh(x)
+        return y
+
+    def _overwrite(self, x: Array) -> Array:
+        self._cache = y = np.tanh(x, x)
         return y
 
     def _backward(self, d: Array) -> Array:
@@ -105,8 +127,11 @@ class ReLU(Activation):
     """
 
     def _forward(self, x: Array) -> Array:
-        y: Array = np.maximum(x, ZERO[x.dtype])
-        self._cache = y
+        self._cache = y = np.maximum(x, ZERO[x.dtype])
+        return y
+
+    def _overwrite(self, x: Array) -> Array:
+        self._cache = y = np.maximum(x, ZERO[x.dtype], out=x)
         return y
 
     def _backward(self, d: Array) -> Array:

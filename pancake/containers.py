@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, overload
+from collections.abc import Iterable, Iterator
+from typing import Any, overload
 
 import numpy as np
 
-from pancake.activations import Activation
+from pancake import flat
 from pancake.embedding import Embedding
-from pancake.flat import Array, Pair, arrays_changed
+from pancake.flat import Array, Pair
 from pancake.function import Function
+from pancake.plan import Plan
 
 
 class Identity(Function):
@@ -62,55 +63,61 @@ class Sequential(Function):
     def add(self, function: Function) -> Sequential:
         """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""
         add_parts(self, self.functions, [function])
-        arrays_changed()
+        flat.arrays_changed()
         return self
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Any:
         """Run the stack; the lengths (B,) of sequences, where there are any, go to the Functions that take them."""
+        plan: Plan | None = self._views
+        if (
+            plan is not None
+            and x.__class__ is np.ndarray
+            and x.shape == plan.shape
+            and x.dtype == plan.dtype
+            and self.functions == plan.stack
+            and flat.generation == plan.generation
+            and lengths is None
+        ):
+            self._cache = plan
+            return plan.forward(x)
+        self._cache = None
         if lengths is not None:
             check_lengths(self)
-            for function in self.functions:
-                x = forward(function, x, lengths)
-            return x
-        for compute in self._chain().forwards:
-            x = compute(x)
+        elif self.training and type(x) is np.ndarray and self._own():
+            self._cache = self._views = plan = Plan(self.functions, x)
+            y, plan.y = plan.y, None
+            return y
+        for function in self.functions:
+            x = forward(function, x, lengths)
         return x if self.functions else np.array(x)
+
+    def _own(self) -> bool:
+        """Whether all its parts are Functions of the library."""
+        return bool(self.functions) and all(type(part).__module__.startswith("pancake.") for part in self.walk())
 
     def _takes_lengths(self) -> bool:
         return any(function._takes_lengths() for function in self.functions)
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
-        for compute in reversed(self._chain().backwards):
-            dObj_dOut = compute(dObj_dOut)
+        plan: Plan | None = self._cache
+        if plan is not None:
+            return plan.backward(dObj_dOut)
+        for function in reversed(self.functions):
+            dObj_dOut = function.compute_backward(dObj_dOut)
         return dObj_dOut if self.functions else np.array(dObj_dOut)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
+        plan: Plan | None = self._cache
+        if plan is not None:
+            plan.accumulate(dObj_dOut)
+            return
         for first, function in enumerate(self.functions):
             if function._has_parameters():
-                for compute in self._chain().backwards[:first:-1]:
-                    dObj_dOut = compute(dObj_dOut)
+                for later in self.functions[:first:-1]:
+                    dObj_dOut = later.compute_backward(dObj_dOut)
                 function.accumulate_grads(dObj_dOut)
                 return
-
-    def _chain(self) -> _Chain:
-        """The methods to call. Between Functions of the library an activation need not check: 5 % of the step of a small net."""
-        chain: _Chain | None = self._views
-        if chain is None or chain.functions != self.functions:
-            functions = list(self.functions)
-            sound = [all(type(part).__module__.startswith("pancake.") for part in f.walk()) for f in functions]
-            self._views = chain = _Chain(functions, [], [])
-            for f, after_sound, before_sound in zip(functions, [False, *sound], [*sound[1:], False], strict=False):
-                forward: Callable[[Any], Any] = f.compute_forward
-                backward: Callable[[Any], Any] = f.compute_backward
-                if isinstance(f, Activation):  # a subclass may have rewritten one of the two
-                    if after_sound and type(f).compute_forward is Activation.compute_forward:
-                        forward = f._forward
-                    if before_sound and type(f).compute_backward is Activation.compute_backward:
-                        backward = f._backward
-                chain.forwards.append(forward)
-                chain.backwards.append(backward)
-        return chain
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
         """A table of the Functions with the shapes of their outputs and the numbers of their parameters, as text.
@@ -160,14 +167,6 @@ class Sequential(Function):
     def __getitem__(self, index: int | slice) -> Function:
         """The Function at an index; for a slice a Sequential of the very same Functions."""
         return Sequential(self.functions[index]) if isinstance(index, slice) else self.functions[index]
-
-
-class _Chain(NamedTuple):
-    """How a `Sequential` calls its Functions."""
-
-    functions: list[Function]
-    forwards: list[Callable[[Any], Any]]
-    backwards: list[Callable[[Any], Any]]
 
 
 def forward(function: Function, x: Any, lengths: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pancake.arguments import Rng, number, size
 from pancake.batches import Batch, Cut, Given, examples, held_out
+from pancake.containers import Sequential
 from pancake.early_stopping import EarlyStopping, Weights
 from pancake.function import Function, named_parts
 from pancake.history import History
@@ -333,13 +334,17 @@ def _reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
     found: list[tuple[Any, Any, int | None]] = []
 
     def watch(frame: FrameType, event: str, output: Any) -> None:
-        if event == "return" and frame.f_code.co_name in ("compute_forward", "_forward") and not found and not _is_finite(output):
+        if event == "return" and frame.f_code.co_name == "compute_forward" and not found and not _is_finite(output):
             owner = frame.f_locals.get(frame.f_code.co_varnames[0])
             unrolled, time = _time_step(frame)
             if isinstance(owner, Function) or unrolled is not None:  # a step of a library cell is no Function
                 found.append((owner if isinstance(owner, Function) else unrolled, output, time))
 
-    # Every Function, also one that a composite or a user's class calls in its own way, returns from a compute_forward.
+    # Every Function, also one that a composite or a user's class calls in its own way, returns from a compute_forward, if it
+    # is not part of a stack that goes by a plan.
+    for function in model.walk():
+        if isinstance(function, Sequential):
+            function._views = None
     profiler = sys.getprofile()
     sys.setprofile(watch)
     try:

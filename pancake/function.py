@@ -103,6 +103,8 @@ class Function:
         self.compute_backward(dObj_dOut)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs:  # the same, without putting the arguments together again
+            return self.compute_forward(args[0])
         return self.compute_forward(*args, **kwargs)
 
     def get_params_and_grads(self) -> tuple[list[Array], list[Array]]:

@@ -8,8 +8,8 @@ from pancake.flat import Array
 
 
 def time_first(x: Array) -> bool:
-    """Whether sequences (B, T, F) lie in memory as (T, B, F)."""
-    return x.ndim == 3 and not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous
+    """Whether sequences (B, T, F) lie in memory as (T, B, F), or, class-major, as (F, T, B)."""
+    return x.ndim == 3 and not x.flags.c_contiguous and x.strides[1] == x.shape[0] * x.strides[0] > 0
 
 
 def merged(x: Any, swapped: bool, *last: int) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -17,10 +18,6 @@ from pancake.layout import merged, time_first, unmerged
 # Up to this many numbers of input, one product with a column of ones is cheaper than a product and a sum:
 # a quarter of a step of a 2-10-10-1 net.
 SMALL = 2048
-
-# The gradient of a large weight is added up in pieces of about this many numbers: each piece of the product is still in
-# cache when it is added, and a step of a 1024-2048-2048-10 net needs 16 MB less.
-BLOCK = 1 << 17
 
 
 class Linear(Function):
@@ -94,72 +91,61 @@ class Linear(Function):
         return {**super()._arguments(), "bias": self.bias is not None}
 
     def compute_forward(self, x: Any) -> Array:
-        way: _Way | None = self._views
-        if way is None or x.__class__ is not np.ndarray or x.shape != way.x_shape or x.dtype is not way.dtype:
-            x = self._checked(x)
-            if not self.training:
-                return self._evaluate(x)
-            way = self._views = self._way(x)
-        if way.joined is not None:
-            way.of_x[...] = x
-            self._cache = way.joined, way, False
-            joined: Array = way.weight.T.dot(way.joined_t).T if way.class_major else way.joined.dot(way.weight)
-            return joined
-        swapped = time_first(x)
+        x = self._checked(x)
+        swapped, shape = time_first(x), (*x.shape[:-1], self.n_out)
         rows = merged(x, swapped, self.n_in)
-        self._cache = rows, way, swapped
-        y: Array = way.weight.T.dot(rows.T).T if way.class_major else rows.dot(way.weight)
-        if way.bias is not None:
-            y += way.bias
-        return y if x.ndim == 2 else unmerged(y, swapped, way.shape)
+        self._cache = self._way(len(rows)), swapped, shape
+        y: Array = unmerged(self._cache[0].forward(rows), swapped, shape)
+        return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        dObj_dIn: Array = self._accumulate(dObj_dOut).dot(self.weight)
-        _, way, swapped = self._cache
-        return dObj_dIn if len(way.x_shape) == 2 else unmerged(dObj_dIn, swapped, way.x_shape)
+        way, rows = self._at(dObj_dOut)
+        return self._unmerged(way.backward(rows))
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Add to grad_weight and grad_bias only."""
-        self._accumulate(dObj_dOut)
+        way, rows = self._at(dObj_dOut)
+        way.accumulate(rows)
 
-    def _accumulate(self, dObj_dOut: Any) -> Array:
-        """Add to the gradients and return dObj_dOut as rows (N, O)."""
-        if self._cache is None:
-            self._no_forward()
-        rows: Array
-        way: Any
-        rows, way, swapped = self._cache
-        if way.__class__ is not _Way:  # but the input, as `_evaluate` has left it
-            way = self._way(way)
-            self._cache = rows, way, swapped
-        d: Array = dObj_dOut
-        if d.__class__ is not np.ndarray or d.shape != way.shape or d.dtype is not way.dtype:
-            d = self._upstream(d, way.shape, way.dtype)
-        grad = way.grad
-        if way.joined is not None:
-            grad += way.joined_t.dot(d)
-            return d
-        d = merged(d, swapped, self.n_out)
-        if grad.size <= BLOCK:
-            grad += rows.T.dot(d)
-        else:
-            step = max(1, BLOCK // self.n_out)
-            for i in range(0, len(grad), step):
-                grad[i : i + step] += rows[:, i : i + step].T.dot(d)
-        if way.grad_bias is not None:
-            grad_bias = way.grad_bias
-            grad_bias += way.ones.dot(d)
-        return d
+    # The same two where the gradients are known to be zero and nobody else adds to them: the products go into them.
 
-    def _evaluate(self, x: Array) -> Array:
-        """Forward without preparations, which pay only if there are many inputs of one shape."""
+    def _backward_into_zeros(self, dObj_dOut: Any) -> Array:
+        way, rows = self._at(dObj_dOut)
+        return self._unmerged(way.backward_into_zeros(rows))
+
+    def _accumulate_into_zeros(self, dObj_dOut: Any) -> None:
+        way, rows = self._at(dObj_dOut)
+        way.accumulate_into_zeros(rows)
+
+    def _at(self, dObj_dOut: Any) -> tuple[Way, Array]:
+        """The way that the latest forward took, and dObj_dOut as rows (n, O)."""
+        way, swapped, shape = self._remembered()
+        return way, merged(self._upstream(dObj_dOut, shape, self.weight.dtype), swapped, self.n_out)
+
+    def _unmerged(self, rows: Array) -> Array:
+        _, swapped, shape = self._cache
+        dObj_dIn: Array = unmerged(rows, swapped, (*shape[:-1], self.n_in))
+        return dObj_dIn
+
+    def _evaluate(self, x: Any, fresh: bool) -> Array:
+        """The output for x, of which nothing is remembered."""
+        if x.__class__ is not np.ndarray or x.ndim != 2 or x.shape[1] != self.n_in or x.dtype is not self.weight.dtype:
+            x = self._checked(x)
         swapped = time_first(x)
-        rows = merged(x, swapped, self.n_in)
-        self._cache = rows, x, swapped
-        y: Array = rows.dot(self.weight.T)
+        y: Array = merged(x, swapped, self.n_in).dot(self.weight.T)
         if self.bias is not None:
             y += self.bias
         return y if x.ndim == 2 else unmerged(y, swapped, (*x.shape[:-1], self.n_out))
+
+    def _way(self, n: int) -> Way:
+        """How to compute with n rows; in training, where there are many batches of one size, the one of the latest batch."""
+        way: Way | None = self._views
+        if way is None or way.n != n or not self.training:
+            small = self.training and self.bias is not None and n * self.n_in <= SMALL
+            way = Joined(self, n) if small and Joined.fits(self) else Apart(self, n)
+            if self.training:
+                self._views = way
+        return way
 
     def _checked(self, x: Any) -> Array:
         """The input as an array of the dtype of the weight."""
@@ -170,34 +156,107 @@ class Linear(Function):
         array: Array = x
         return array
 
-    def _way(self, x: Array) -> _Way:
-        shape, n = (*x.shape[:-1], self.n_out), x.size // self.n_in
-        class_major = x.ndim == 2 and self.n_out <= 32 and 4 * self.n_out <= self.n_in
-        if x.size <= SMALL and x.ndim == 2 and self.bias is not None and self.training:
-            runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
-            # W^T and b lie one after the other, so they are one matrix (I + 1, O) with b as its last row; in a copy of a
-            # model that shares one of them with another Function they may lie apart
-            if len(runs) == 1:
-                weight, grad = runs[0].values.reshape(-1, self.n_out), runs[0].grads.reshape(-1, self.n_out)
-                rows = np.ones((n, self.n_in + 1), x.dtype)
-                return _Way(x.shape, x.dtype, shape, weight, grad, None, None, None, class_major, rows, rows.T, rows[:, :-1])
-        weight, grad = self.weight.T, self.grad_weight.T
-        ones = None if self.bias is None else np.ones(n, x.dtype)
-        return _Way(x.shape, x.dtype, shape, weight, grad, self.bias, self.grad_bias, ones, class_major, None, None, None)
+
+class Way:
+    """How `Linear` computes with n rows x (n, I), and what it remembers of them: y = x weight + bias.
+
+    Nothing is checked here. The arrays are those of the layer, or views of them.
+    """
+
+    n: int
+    weight: Array  # W^T (I, O), which lies row by row in memory
+    backward_weight: Array  # W (O, I)
+    grad: Array  # of weight
+    class_major: bool  # whether y lies in memory as (O, n), in which losses reduce over classes fast
+
+    def forward(self, x: Array) -> Array:
+        """Remember x and return y, a fresh array."""
+        raise NotImplementedError
+
+    def accumulate(self, d: Array) -> None:
+        """Add to the gradients, for dObj_dOut d (n, O)."""
+        raise NotImplementedError
+
+    def accumulate_into_zeros(self, d: Array) -> None:
+        """Do so where the gradients are zero and lie row by row: the products can go straight into them."""
+        raise NotImplementedError
+
+    def backward(self, d: Array) -> Array:
+        """Add to the gradients and return dObj_dIn."""
+        self.accumulate(d)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
+
+    def backward_into_zeros(self, d: Array) -> Array:
+        """Do so where the gradients are zero and lie row by row."""
+        self.accumulate_into_zeros(d)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
 
 
-class _Way(NamedTuple):
-    """How `Linear` computes with inputs of one shape: y = rows weight + bias."""
+class Joined(Way):
+    """For small inputs: beside x stands a column of ones, below W^T the bias, so that one product does both."""
 
-    x_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]  # of the output
-    weight: Array  # W^T (I, O), or (I + 1, O) with b as the last row
-    grad: Array  # its gradient
-    bias: Array | None
-    grad_bias: Array | None
-    ones: Any  # (N,), beside a bias: their product with dObj_dOut is its sum, three times as fast
-    class_major: bool  # whether the output lies in memory as (O, N), in which losses reduce over classes fast
-    joined: Array | None  # (N, I + 1), where the input is small: beside it a column of ones, which the bias is multiplied by
-    joined_t: Any  # its transpose
-    of_x: Any  # the view of it that takes the input
+    def __init__(self, layer: Linear, n: int) -> None:
+        (run,) = flat.runs([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])
+        self.n = n
+        self.weight, self.grad = run.values.reshape(-1, layer.n_out), run.grads.reshape(-1, layer.n_out)
+        self.backward_weight = layer.weight
+        self.class_major = _class_major(layer)
+        self.rows = np.ones((n, layer.n_in + 1), self.weight.dtype)
+        self.rows_t, self.of_x = self.rows.T, self.rows[:, :-1]
+
+    @staticmethod
+    def fits(layer: Linear) -> bool:
+        """Whether W^T and b lie one after the other; in a copy that shares one of them with another Function they may not."""
+        return len(flat.runs([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])) == 1
+
+    def forward(self, x: Array) -> Array:
+        self.of_x[...] = x
+        y: Array = self.weight.T.dot(self.rows_t).T if self.class_major else self.rows.dot(self.weight)
+        return y
+
+    def accumulate(self, d: Array) -> None:
+        grad = self.grad
+        grad += self.rows_t.dot(d)
+
+    def accumulate_into_zeros(self, d: Array) -> None:
+        self.rows_t.dot(d, self.grad)
+
+
+class Apart(Way):
+    """For large inputs: the bias is added after the product."""
+
+    def __init__(self, layer: Linear, n: int) -> None:
+        self.n = n
+        self.weight, self.grad = layer.weight.T, layer.grad_weight.T
+        self.backward_weight = layer.weight
+        self.bias, self.grad_bias = layer.bias, layer.grad_bias
+        self.class_major = _class_major(layer)
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        y: Array = self.weight.T.dot(x.T).T if self.class_major else x.dot(self.weight)
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+    def accumulate(self, d: Array) -> None:
+        grad, grad_bias = self.grad, self.grad_bias
+        grad += self.x.T.dot(d)
+        if grad_bias is not None:
+            grad_bias += self.ones.dot(d)
+
+    def accumulate_into_zeros(self, d: Array) -> None:
+        self.x.T.dot(d, self.grad)
+        if self.grad_bias is not None:
+            self.ones.dot(d, self.grad_bias)
+
+    @functools.cached_property
+    def ones(self) -> Array:
+        """(n,): its product with dObj_dOut is the sum over its rows, three times as fast."""
+        return np.ones(self.n, self.weight.dtype)
+
+
+def _class_major(layer: Linear) -> bool:
+    return layer.n_out <= 32 and 4 * layer.n_out <= layer.n_in

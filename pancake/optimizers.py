@@ -60,6 +60,7 @@ class Optimizer:
         self._state: dict[str, list[Array]] = {}
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
+        self._factors: tuple[float, ...] = ()
         self._bind()
         if not self._params:
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
@@ -75,18 +76,23 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""
-        self._follow()
+        if self._generation != flat.generation or self._watched:
+            self._follow()
         for grads in self._grads:
             grads.fill(0)
 
     def step(self) -> None:
         """Change all parameters by their gradients."""
-        self._follow()
+        if self._generation != flat.generation or self._watched:
+            self._follow()
         self.steps += 1
         factors = self.factors()
-        for cells, pieces in self._work:
-            for cell, factor in zip(cells, factors, strict=True):
-                cell[()] = factor
+        if factors != self._factors:
+            self._factors = factors
+            for cells, _ in self._work:
+                for cell, factor in zip(cells, factors, strict=True):
+                    cell[()] = factor
+        for _, pieces in self._work:
             for piece in pieces:
                 self.update(*piece)
 
@@ -174,6 +180,7 @@ class Optimizer:
         self._grads = [run.grads for run in runs]
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
         self._work = []
+        self._factors = ()  # what the cells hold
         for dtype in dict.fromkeys(run.values.dtype for run in runs):
             cells = [np.empty((), dtype) for _ in self.factors()]
             pieces = []
@@ -189,7 +196,7 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = ("_params", "_param_grads", "_grads", "_work", "_watched")
+        derived = ("_params", "_param_grads", "_grads", "_work", "_factors", "_watched")
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

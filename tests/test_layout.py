@@ -34,7 +34,8 @@ def test_which_lie_with_time_first() -> None:
     x = np.zeros((3, 5, 4))
     assert time_first(swapped(x))
     assert not time_first(x)
-    assert not time_first(np.asfortranarray(x))
+    assert time_first(np.asfortranarray(x))  # class-major: (F, T, B) in memory
+    assert not time_first(np.asfortranarray(x)[::2])
     assert not time_first(swapped(x)[:, ::2])
     assert not time_first(np.zeros((1, 5, 4)))  # which lies both ways
     assert not time_first(x[0])

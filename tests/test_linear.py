@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from pancake import SGD, Linear, Sequential, initializers, linear
 
-# Thresholds that force each way on small arrays: with a column of ones or without, weight gradients whole or in pieces.
-WAYS = {"usual": (2048, 1 << 17), "never small": (0, 1 << 17), "pieces": (0, 3), "small, pieces": (10**9, 3)}
+# Thresholds that force each way on small arrays: with a column of ones or without.
+WAYS = {"usual": 2048, "never small": 0, "always small": 10**9}
 
 
 def use(way, monkeypatch):
-    monkeypatch.setattr(linear, "SMALL", way[0])
-    monkeypatch.setattr(linear, "BLOCK", way[1])
+    monkeypatch.setattr(linear, "SMALL", way)
 
 
 LAYOUTS = {

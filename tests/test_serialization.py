@@ -347,7 +347,7 @@ def test_optimizers_come_back_bit_for_bit(tmp_path, suffix, make):
     assert type(same) is make
     assert same.steps == optimizer.steps == 8
     for name, value in vars(optimizer).items():
-        if isinstance(value, (float, bool, tuple)):
+        if isinstance(value, (float, bool, tuple)) and name != "_factors":  # those of the latest step
             assert getattr(same, name) == value
             assert type(getattr(same, name)) is type(value)
     before, after = optimizer.state_dict(), same.state_dict()
