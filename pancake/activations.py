@@ -45,15 +45,14 @@ class Activation(Function):
         raise NotImplementedError
 
     def _evaluate(self, x: Any, fresh: bool) -> Array:
-        """The output for x, of which nothing is remembered; `fresh` tells that nobody else needs x."""
         before = self._cache
         try:
             return self._overwrite(x) if fresh else self._forward(self._floats(x))
         finally:
-            if before is None:
-                vars(self).pop("_cache", None)
-            else:
+            if before is not None:
                 self._cache = before
+            else:
+                vars(self).pop("_cache", None)
 
     def _overwrite(self, x: Array) -> Array:
         """Like `_forward`, for an x that nobody else needs: the output may take its place."""
@@ -137,7 +136,7 @@ class ReLU(Activation):
     def _backward(self, d: Array) -> Array:
         y: Array = self._cache
         # The sign of y is that 1 or 0. It costs half of a comparison on small arrays, and twice as much on large ones.
-        dObj_dIn: Array = np.sign(y) if y.size < 3000 else np.greater(y, ZERO[y.dtype], out=np.empty_like(y))
+        dObj_dIn: Array = np.sign(y) if y.size < 3000 else np.greater(y, ZERO[y.dtype], out=np.empty(y.shape, y.dtype))
         dObj_dIn *= d
         return dObj_dIn
 

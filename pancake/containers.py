@@ -91,6 +91,16 @@ class Sequential(Function):
             x = forward(function, x, lengths)
         return x if self.functions else np.array(x)
 
+    def _evaluate(self, x: Any, fresh: bool) -> Any:
+        if not self.functions:
+            return None
+        for function in self.functions:
+            x = function._evaluate(x, fresh)
+            if x is None or "compute_forward" in function.__dict__:
+                return None
+            fresh = True
+        return x
+
     def _own(self) -> bool:
         """Whether all its parts are Functions of the library."""
         return bool(self.functions) and all(type(part).__module__.startswith("pancake.") for part in self.walk())

@@ -177,13 +177,14 @@ def fit(
             for epoch in range(first, last + 1):
                 start = time.perf_counter()
                 weights.keep()
-                total, seen = 0.0, 0
+                total, seen, batch = 0.0, 0, 0
                 outputs: list[tuple[Any, Any]] = []
-                for batch, (x, y, weight, lengths) in enumerate(batches, start=1):
+                for x, y, weight, lengths in batches:
+                    batch += 1
                     if schedule is not None:
                         optimizer.lr = schedule(optimizer.steps)
                     optimizer.zero_grad()
-                    pred = model(x) if lengths is None else model(x, lengths=lengths)
+                    pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
                     try:
                         objective = loss(pred, y) if weight is None else loss(pred, y, weight)
                     except ValueError:

@@ -80,9 +80,11 @@ class Function:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # The shortcut of a parent would bypass a backward that the subclass has rewritten.
-        if "compute_backward" in vars(cls) and "accumulate_grads" not in vars(cls):
-            setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
+        # The shortcut of a parent would bypass what the subclass has rewritten.
+        for name, shortcut in (("compute_forward", "_evaluate"), ("compute_backward", "accumulate_grads")):
+            latest = next(base for base in cls.__mro__ if name in vars(base) or shortcut in vars(base))
+            if shortcut not in vars(latest):
+                setattr(cls, shortcut, vars(Function)[shortcut])
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs.
@@ -101,6 +103,13 @@ class Function:
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Do what `compute_backward` does, without the gradient of the input where that saves work."""
         self.compute_backward(dObj_dOut)
+
+    def _evaluate(self, x: Any, fresh: bool) -> Any:
+        """The output in evaluation mode, where it can be had without touching mode and cache; else None.
+
+        `fresh` tells that x is an array that nobody else needs, which the output may overwrite.
+        """
+        return None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs:  # the same, without putting the arguments together again

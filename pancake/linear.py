@@ -128,14 +128,17 @@ class Linear(Function):
         return dObj_dIn
 
     def _evaluate(self, x: Any, fresh: bool) -> Array:
-        """The output for x, of which nothing is remembered."""
         if x.__class__ is not np.ndarray or x.ndim != 2 or x.shape[1] != self.n_in or x.dtype is not self.weight.dtype:
             x = self._checked(x)
-        swapped = time_first(x)
-        y: Array = merged(x, swapped, self.n_in).dot(self.weight.T)
+            if x.ndim != 2:
+                swapped = time_first(x)
+                rows = self._evaluate(merged(x, swapped, self.n_in), fresh)
+                sequences: Array = unmerged(rows, swapped, (*x.shape[:-1], self.n_out))
+                return sequences
+        y: Array = x.dot(self.weight.T)
         if self.bias is not None:
             y += self.bias
-        return y if x.ndim == 2 else unmerged(y, swapped, (*x.shape[:-1], self.n_out))
+        return y
 
     def _way(self, n: int) -> Way:
         """How to compute with n rows; in training, where there are many batches of one size, the one of the latest batch."""
@@ -204,7 +207,7 @@ class Joined(Way):
         self.backward_weight = layer.weight
         self.class_major = _class_major(layer)
         self.rows = np.ones((n, layer.n_in + 1), self.weight.dtype)
-        self.rows_t, self.of_x = self.rows.T, self.rows[:, :-1]
+        self.rows_t, self.of_x, self.weight_t = self.rows.T, self.rows[:, :-1], self.weight.T
 
     @staticmethod
     def fits(layer: Linear) -> bool:
@@ -213,7 +216,7 @@ class Joined(Way):
 
     def forward(self, x: Array) -> Array:
         self.of_x[...] = x
-        y: Array = self.weight.T.dot(self.rows_t).T if self.class_major else self.rows.dot(self.weight)
+        y: Array = self.weight_t.dot(self.rows_t).T if self.class_major else self.rows.dot(self.weight)
         return y
 
     def accumulate(self, d: Array) -> None:
@@ -236,7 +239,7 @@ class Apart(Way):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        y: Array = self.weight.T.dot(x.T).T if self.class_major else x.dot(self.weight)
+        y: Array = self.backward_weight.dot(x.T).T if self.class_major else x.dot(self.weight)
         if self.bias is not None:
             y += self.bias
         return y

@@ -352,7 +352,7 @@ class ClassLoss(Loss):
             pred = self._pred(pred)
         if pred.ndim == 0:
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
-        swapped = time_first(pred)
+        swapped = pred.ndim == 3 and time_first(pred)
         p = pred.T if pred.ndim == 2 else merged(pred, swapped, pred.shape[-1]).T
         right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype, swapped)
         scores, shift, e, total = self.log_probabilities(p if p.flags.c_contiguous else p.copy())
@@ -394,8 +394,8 @@ class ClassLoss(Loss):
         With plain labels, the places in (C, N) of the right classes, and their factors (N,), or None if all are 1. Else None
         and all a_c (C, N).
         """
-        *leading, classes = shape
-        if target.__class__ is np.ndarray and target.dtype is INTP and shape == (*target.shape, classes):
+        leading, classes = shape[:-1], shape[-1]
+        if target.__class__ is np.ndarray and target.dtype is INTP and target.shape == leading:
             labels: Indices | None = target if target.ndim == 1 else merged(target, swapped)
         else:
             labels = self._labels(target, shape, swapped)
@@ -412,7 +412,7 @@ class ClassLoss(Loss):
         examples = math.prod(leading)
         w = np.ones(examples, dtype)
         if weight is not None:
-            w = merged(np.broadcast_to(self._weight(weight, shape[:-1], dtype), shape[:-1]), swapped)
+            w = merged(np.broadcast_to(self._weight(weight, leading, dtype), leading), swapped)
         c = np.ones(classes, dtype) if self.class_weight is None else self.class_weight.astype(dtype)
         if c.shape != (classes,):
             raise ValueError(f"{self!r}: expected class_weight of shape ({classes},), got {c.shape}")

@@ -60,7 +60,6 @@ class Optimizer:
         self._state: dict[str, list[Array]] = {}
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
-        self._factors: tuple[float, ...] = ()
         self._bind()
         if not self._params:
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
@@ -87,14 +86,13 @@ class Optimizer:
             self._follow()
         self.steps += 1
         factors = self.factors()
-        if factors != self._factors:
-            self._factors = factors
-            for cells, _ in self._work:
-                for cell, factor in zip(cells, factors, strict=True):
-                    cell[()] = factor
-        for _, pieces in self._work:
-            for piece in pieces:
-                self.update(*piece)
+        for i, factor in enumerate(factors):
+            if factor != self._factors[i]:
+                for cells in self._cells:
+                    cells[i][()] = factor
+        self._factors = factors
+        for piece in self._pieces:
+            self.update(*piece)
 
     def factors(self) -> tuple[float, ...]:
         """The factors of this step, which `update` receives as 0-d arrays of the dtype of the parameters."""
@@ -179,11 +177,12 @@ class Optimizer:
         runs = flat.runs(params, grads)
         self._grads = [run.grads for run in runs]
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
-        self._work = []
-        self._factors = ()  # what the cells hold
+        self._pieces = []
+        self._cells = []  # for each dtype, the factors as 0-d arrays
+        self._factors = (math.nan,) * len(self.factors())  # what they hold
         for dtype in dict.fromkeys(run.values.dtype for run in runs):
-            cells = [np.empty((), dtype) for _ in self.factors()]
-            pieces = []
+            cells = [np.empty((), dtype) for _ in self._factors]
+            self._cells.append(cells)
             for run in (run for run in runs if run.values.dtype == dtype):
                 vectors = [np.zeros_like(run.values) for _ in self.slots]
                 for slot, vector in zip(self.slots, vectors, strict=True):
@@ -191,12 +190,11 @@ class Optimizer:
                         self._state[slot][index] = part
                         if old_state and index in source:
                             part[...] = old_state[slot][source[index]]
-                pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
-            self._work.append((cells, pieces))
+                self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = ("_params", "_param_grads", "_grads", "_work", "_factors", "_watched")
+        derived = ("_params", "_param_grads", "_grads", "_pieces", "_cells", "_factors", "_watched")
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.activations import Activation
 from pancake.arguments import size
-from pancake.containers import Sequential, check_lengths, forward
+from pancake.containers import check_lengths, forward
 from pancake.function import Function
-from pancake.linear import Linear
 from pancake.optimizers import Optimizer
 
 # Rows of a block in `predict`. The activations of so many rows of a small net stay in cache from layer to layer.
@@ -54,9 +52,11 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         lengths = np.asarray(lengths)
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
-    functions = model.functions if type(model) is Sequential else [model]
-    if functions and lengths is None and all(map(_leaves_no_trace, functions)):  # a third of the time for one row
-        return _in_blocks(functools.partial(_evaluate, functions), x, rows, None)
+    few = x.ndim == 0 or len(x) <= rows
+    if lengths is None and "compute_forward" not in vars(model):  # a third of the time for one row
+        y = model._evaluate(x if few else x[:1], False)
+        if y is not None:
+            return y if few else _in_blocks(lambda block, _: model._evaluate(block, False), x, rows)
     before = []
     for function in model.walk():
         attributes = vars(function)
@@ -64,6 +64,8 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         attributes["training"] = False
         attributes["_views"] = None  # what the cache refers to must not be written to
     try:
+        if few:
+            return forward(model, x, lengths)
         return _in_blocks(functools.partial(forward, model), x, rows, lengths)
     finally:
         for attributes, saved in before:
@@ -71,26 +73,8 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
             attributes.update(saved)
 
 
-def _leaves_no_trace(function: Function) -> bool:
-    """Whether it has an `_evaluate` that stands for its `compute_forward`."""
-    compute = type(function).compute_forward
-    known = compute is Linear.compute_forward or compute is Activation.compute_forward
-    return known and "compute_forward" not in vars(function)
-
-
-def _evaluate(functions: list[Any], x: Any, lengths: None) -> Any:
-    """The output of Linears and activations one after another."""
-    fresh = False  # whether x is an array that nobody else needs
-    for function in functions:
-        x = function._evaluate(x, fresh)
-        fresh = True
-    return x
-
-
-def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any) -> Any:
+def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any = None) -> Any:
     """compute(block, lengths of the block) for each block of rows, joined."""
-    if x.ndim == 0 or len(x) <= rows:
-        return compute(x, lengths)
     result = None
     for start in range(0, len(x), rows):
         block = x[start : start + rows]

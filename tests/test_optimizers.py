@@ -581,7 +581,7 @@ class Counted(np.ndarray):
 def ufuncs_of_a_step(optimizer):
     optimizer.zero_grad(), optimizer.step()
     optimizer._grads = [g.view(Counted) for g in optimizer._grads]
-    optimizer._work = [(cells, [[a.view(Counted) for a in piece] for piece in pieces]) for cells, pieces in optimizer._work]
+    optimizer._pieces = [[a.view(Counted) for a in piece] for piece in optimizer._pieces]
     Counted.ufuncs = 0
     optimizer.zero_grad(), optimizer.step()
     assert Counted.ufuncs > 0
@@ -671,14 +671,14 @@ def test_a_slice_of_the_model_costs_its_optimizer_nothing():
     model = plain(10)
     optimizer = SGD(model, lr=0.1, momentum=0.9)
     calls = calls_of_a_step(optimizer)
-    work = optimizer._work
+    pieces = optimizer._pieces
     model[:-1](X)
     optimizer.step()
-    assert optimizer._work is work
+    assert optimizer._pieces is pieces
     assert calls_of_a_step(optimizer) == calls
     Mul().astype(np.float32)  # every optimizer has to look, but this one finds nothing new
     optimizer.step()
-    assert optimizer._work is work
+    assert optimizer._pieces is pieces
 
 
 @each_optimizer
