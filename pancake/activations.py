@@ -49,10 +49,7 @@ class Activation(Function):
         try:
             return self._overwrite(x) if fresh else self._forward(self._floats(x))
         finally:
-            if before is not None:
-                self._cache = before
-            else:
-                vars(self).pop("_cache", None)
+            self._cache = before
 
     def _overwrite(self, x: Array) -> Array:
         """Like `_forward`, for an x that nobody else needs: the output may take its place."""
@@ -70,7 +67,7 @@ class Sigmoid(Activation):
     """
 
     def _forward(self, x: Array) -> Array:
-        return self._overwrite(x.copy())
+        return self._overwrite(x.copy("K"))
 
     def _overwrite(self, x: Array) -> Array:
         half, y = HALF[x.dtype], x

@@ -79,7 +79,11 @@ class Sequential(Function):
             and lengths is None
         ):
             self._cache = plan
-            return plan.forward(x)
+            for compute in plan.forwards:
+                x = compute(x)
+            for layer, cache in plan.caches:
+                layer._cache = cache
+            return x
         self._cache = None
         if lengths is not None:
             check_lengths(self)
@@ -111,7 +115,7 @@ class Sequential(Function):
     def compute_backward(self, dObj_dOut: Any) -> Any:
         plan: Plan | None = self._cache
         if plan is not None:
-            return plan.backward(dObj_dOut)
+            return plan.run_back(plan.backwards, dObj_dOut)
         for function in reversed(self.functions):
             dObj_dOut = function.compute_backward(dObj_dOut)
         return dObj_dOut if self.functions else np.array(dObj_dOut)
@@ -120,7 +124,7 @@ class Sequential(Function):
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
         plan: Plan | None = self._cache
         if plan is not None:
-            plan.accumulate(dObj_dOut)
+            plan.run_back(plan.accumulates, dObj_dOut)
             return
         for first, function in enumerate(self.functions):
             if function._has_parameters():

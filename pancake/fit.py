@@ -177,10 +177,9 @@ def fit(
             for epoch in range(first, last + 1):
                 start = time.perf_counter()
                 weights.keep()
-                total, seen, batch = 0.0, 0, 0
+                total, seen = 0.0, 0
                 outputs: list[tuple[Any, Any]] = []
-                for x, y, weight, lengths in batches:
-                    batch += 1
+                for batch, (x, y, weight, lengths) in enumerate(batches, start=1):
                     if schedule is not None:
                         optimizer.lr = schedule(optimizer.steps)
                     optimizer.zero_grad()

@@ -60,6 +60,7 @@ class Optimizer:
         self._state: dict[str, list[Array]] = {}
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
+        self._factors: tuple[float, ...]
         self._bind()
         if not self._params:
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")

@@ -66,47 +66,34 @@ class Plan:
         # what dObj_dOut must look like, unless the last Function checks it
         self.output = (stack[-1], y.shape, y.dtype) if direct else None
         self.forwards = [call.forward for call in calls]
-        # Backward runs in one of four ways: where the gradients of Linears are anything or where they are zero, and with the
-        # gradient of the input or without, when it ends at the first Function with parameters.
-        self.backwards = [call.backward for call in reversed(calls)]
-        self.backwards_into_zeros = [call.backward_into_zeros for call in reversed(calls)]
+        # Backward runs in one of four ways: with the gradient of the input or, when it ends at the first Function with
+        # parameters, without; and where the gradients of Linears are anything, or where they are zero.
         start = next((i for i, function in enumerate(stack) if function._has_parameters()), len(stack))
-        later, last = max(len(stack) - 1 - start, 0), calls[start : start + 1]
-        self.accumulates = self.backwards[:later] + [call.accumulate for call in last]
-        self.accumulates_into_zeros = self.backwards_into_zeros[:later] + [call.accumulate_into_zeros for call in last]
+        whole, later, last = calls[::-1], calls[:start:-1], calls[start : start + 1]
+        self.backwards = (
+            [call.backward for call in whole],
+            [call.backward_into_zeros for call in whole],
+        )
+        self.accumulates = (
+            [call.backward for call in later] + [call.accumulate for call in last],
+            [call.backward_into_zeros for call in later] + [call.accumulate_into_zeros for call in last],
+        )
         self.bits = _bits(stack)
 
-    def forward(self, x: Array) -> Any:
-        """The output for an input like the first."""
-        for compute in self.forwards:
-            x = compute(x)
-        for function, cache in self.caches:
-            function._cache = cache
-        return x
-
-    def backward(self, dObj_dOut: Any) -> Any:
-        """Add to all gradients and return that of the input."""
-        return self._run(self.backwards_into_zeros if self._zeros() else self.backwards, dObj_dOut)
-
-    def accumulate(self, dObj_dOut: Any) -> None:
-        """Add to all gradients."""
-        self._run(self.accumulates_into_zeros if self._zeros() else self.accumulates, dObj_dOut)
-
-    def _run(self, steps: list[Step], d: Any) -> Any:
+    def run_back(self, steps: tuple[list[Step], list[Step]], d: Any) -> Any:
+        """Run `backwards` or `accumulates` for dObj_dOut."""
         if self.output is not None:
             function, shape, dtype = self.output
             if d.__class__ is not np.ndarray or d.shape != shape or d.dtype is not dtype:
                 d = function._upstream(d, shape, dtype)
-        for compute in steps:
-            d = compute(d)
-        return d
-
-    def _zeros(self) -> bool:
-        """Whether the gradients of all Linears are zero, and products can be written into them."""
+        into_zeros = bool(self.bits)
         for bits in self.bits:
             if bits.item(bits.argmax()):
-                return False
-        return bool(self.bits)
+                into_zeros = False
+                break
+        for compute in steps[into_zeros]:
+            d = compute(d)
+        return d
 
 
 class _Calls(NamedTuple):

@@ -59,18 +59,18 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
             return y if few else _in_blocks(lambda block, _: model._evaluate(block, False), x, rows)
     before = []
     for function in model.walk():
-        attributes = vars(function)
-        before.append((attributes, attributes.copy()))
-        attributes["training"] = False
-        attributes["_views"] = None  # what the cache refers to must not be written to
+        before.append((function, vars(function).copy(), function._cache, function._views))
+        function.training = False
+        function._views = None  # what the cache refers to must not be written to
     try:
         if few:
             return forward(model, x, lengths)
         return _in_blocks(functools.partial(forward, model), x, rows, lengths)
     finally:
-        for attributes, saved in before:
-            attributes.clear()
-            attributes.update(saved)
+        for function, attributes, cache, views in before:
+            vars(function).clear()
+            vars(function).update(attributes)
+            function._cache, function._views = cache, views
 
 
 def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any = None) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pancake import SGD, Linear, Sequential, initializers, linear
 
 # Thresholds that force each way on small arrays: with a column of ones or without.
-WAYS = {"usual": 2048, "never small": 0, "always small": 10**9}
+WAYS = {"usual": linear.SMALL, "never small": 0, "always small": 10**9}
 
 
 def use(way, monkeypatch):
@@ -114,7 +114,7 @@ def test_dtypes_stay(dtype, shape, way, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rows", "n_in", "n_out"), [(1, 2047, 2), (1, 2048, 2), (1, 2049, 2), (64, 40, 10), (8, 400, 400), (3, 2, 70000)]
+    ("rows", "n_in", "n_out"), [(1, 16383, 2), (1, 16384, 2), (1, 16385, 2), (64, 40, 10), (8, 400, 400), (3, 2, 70000)]
 )
 def test_both_sides_of_the_real_thresholds(rows, n_in, n_out):
     rng = np.random.default_rng(0)

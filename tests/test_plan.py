@@ -61,7 +61,7 @@ def assert_same_grads(model, twin, **tolerance):
         np.testing.assert_allclose(g, h, **(tolerance or {"rtol": 1e-12, "atol": 1e-14}))
 
 
-@pytest.mark.parametrize("small", [0, 2048], ids=["apart", "joined"])
+@pytest.mark.parametrize("small", [0, linear.SMALL], ids=["apart", "joined"])
 @given(
     middle=st.sampled_from(ACTIVATIONS),
     bias=st.booleans(),
