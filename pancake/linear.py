@@ -181,21 +181,17 @@ class Way:
         """Add to the gradients, for dObj_dOut d (n, O)."""
         raise NotImplementedError
 
-    def accumulate_into_zeros(self, d: Array) -> None:
-        """Do so where the gradients are zero and lie row by row: the products can go straight into them."""
-        raise NotImplementedError
-
     def backward(self, d: Array) -> Array:
         """Add to the gradients and return dObj_dIn."""
-        self.accumulate(d)
-        dObj_dIn: Array = d.dot(self.backward_weight)
-        return dObj_dIn
+        raise NotImplementedError
+
+    # The same where the gradients are zero and lie row by row: products can go straight into them.
+
+    def accumulate_into_zeros(self, d: Array) -> None:
+        raise NotImplementedError
 
     def backward_into_zeros(self, d: Array) -> Array:
-        """Do so where the gradients are zero and lie row by row."""
-        self.accumulate_into_zeros(d)
-        dObj_dIn: Array = d.dot(self.backward_weight)
-        return dObj_dIn
+        raise NotImplementedError
 
 
 class Joined(Way):
@@ -224,8 +220,19 @@ class Joined(Way):
         grad = self.grad
         grad += self.rows_t.dot(d)
 
+    def backward(self, d: Array) -> Array:
+        grad = self.grad
+        grad += self.rows_t.dot(d)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
+
     def accumulate_into_zeros(self, d: Array) -> None:
         self.rows_t.dot(d, self.grad)
+
+    def backward_into_zeros(self, d: Array) -> Array:
+        self.rows_t.dot(d, self.grad)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
 
 
 class Apart(Way):
@@ -251,10 +258,20 @@ class Apart(Way):
         if grad_bias is not None:
             grad_bias += self.ones.dot(d)
 
+    def backward(self, d: Array) -> Array:
+        self.accumulate(d)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
+
     def accumulate_into_zeros(self, d: Array) -> None:
         self.x.T.dot(d, self.grad)
         if self.grad_bias is not None:
             self.ones.dot(d, self.grad_bias)
+
+    def backward_into_zeros(self, d: Array) -> Array:
+        self.accumulate_into_zeros(d)
+        dObj_dIn: Array = d.dot(self.backward_weight)
+        return dObj_dIn
 
     @functools.cached_property
     def ones(self) -> Array:

@@ -382,7 +382,8 @@ class ClassLoss(Loss):
             dObj_dPred = e * (np.add.reduce(factor, axis=0) / total) - factor
         else:
             dObj_dPred = e * (factor / total)
-            dObj_dPred.reshape(-1)[right] -= factor
+            flat = dObj_dPred.reshape(-1)
+            flat[right] = flat.take(right) - factor
         rows: Array = dObj_dPred.T
         return rows if rows.shape == shape else unmerged(rows, swapped, shape)
 

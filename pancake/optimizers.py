@@ -327,7 +327,7 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         t = max(self.steps, 1)
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
-        return beta1, beta2, self.eps / root, self.lr * (1 - beta1) / ((1 - beta1**t) * root)
+        return beta1, beta2, self.eps / root, self._lr * (1 - beta1) / ((1 - beta1**t) * root)
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         m, v, beta1, beta2, eps, rate = args

@@ -15,7 +15,7 @@ from pancake.function import Function
 from pancake.optimizers import Optimizer
 
 # Rows of a block in `predict`. The activations of so many rows of a small net stay in cache from layer to layer.
-ROWS = 512
+ROWS = 1024
 
 
 def predict(model: Function, x: Any, batch_size: int | None = None, lengths: ArrayLike | None = None) -> Any:
@@ -27,7 +27,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         Whose output has a row for each row of its input.
     x : array_like (N, ...)
     batch_size : int, optional
-        Rows of a block. Without it 512: a million rows need no more memory than their output.
+        Rows of a block. Without it 1,024: a million rows need no more memory than their output.
     lengths : array_like of int (N,), optional
         How many steps of each sequence are valid, for the parts of the model that take it.
 
