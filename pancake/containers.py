@@ -12,7 +12,7 @@ from pancake import flat
 from pancake.embedding import Embedding
 from pancake.flat import Array, Pair
 from pancake.function import Function
-from pancake.plan import Plan
+from pancake.plan import Plan, Plans
 
 
 class Identity(Function):
@@ -68,32 +68,30 @@ class Sequential(Function):
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Any:
         """Run the stack; the lengths (B,) of sequences, where there are any, go to the Functions that take them."""
-        plan: Plan | None = self._views
-        if (
-            plan is not None
-            and x.__class__ is np.ndarray
-            and x.shape == plan.shape
-            and x.dtype == plan.dtype
-            and self.functions == plan.stack
-            and flat.generation == plan.generation
-            and lengths is None
-        ):
-            self._cache = plan
-            for compute in plan.forwards:
-                x = compute(x)
-            for layer, cache in plan.caches:
-                layer._cache = cache
-            return x
-        self._cache = None
+        plan: Plan | None = None  # how to run without checks, if x looks like one that has been here before: see plan.py
         if lengths is not None:
             check_lengths(self)
-        elif self.training and type(x) is np.ndarray and self._own():
-            self._cache = self._views = plan = Plan(self.functions, x)
-            y, plan.y = plan.y, None
-            return y
-        for function in self.functions:
-            x = forward(function, x, lengths)
-        return x if self.functions else np.array(x)
+        elif self.training and x.__class__ is np.ndarray:
+            plans: Plans | None = self._views
+            if plans is None or plans.stack != self.functions or plans.generation != flat.generation:
+                plans = self._views = Plans(self.functions)
+            plan = plans.latest
+            if plans.own and (plan is None or x.shape != plan.shape or x.dtype != plan.dtype):
+                self._cache = None
+                plan, y = plans.choose(x)
+                if y is not None:
+                    self._cache = plan
+                    return y
+        self._cache = plan
+        if plan is None:
+            for function in self.functions:
+                x = forward(function, x, lengths)
+            return x if self.functions else np.array(x)
+        for compute in plan.forwards:
+            x = compute(x)
+        for layer, cache in plan.caches:
+            layer._cache = cache
+        return x
 
     def _evaluate(self, x: Any, fresh: bool) -> Any:
         if not self.functions:
@@ -104,10 +102,6 @@ class Sequential(Function):
                 return None
             fresh = True
         return x
-
-    def _own(self) -> bool:
-        """Whether all its parts are Functions of the library."""
-        return bool(self.functions) and all(type(part).__module__.startswith("pancake.") for part in self.walk())
 
     def _takes_lengths(self) -> bool:
         return any(function._takes_lengths() for function in self.functions)

@@ -145,8 +145,14 @@ class Linear(Function):
         """How to compute with n rows; in training, where there are many batches of one size, the one of the latest batch."""
         way: Way | None = self._views
         if way is None or way.n != n or not self.training:
-            small = self.training and self.bias is not None and n * self.n_in <= SMALL
-            way = Joined(self, n) if small and Joined.fits(self) else Apart(self, n)
+            runs: list[flat.Run] = []
+            if self.training and self.bias is not None and n * self.n_in <= SMALL:
+                # W^T and b lie one after the other; in a copy that shares one of them with another Function they may not
+                if isinstance(way, Joined):
+                    runs = [way.run]
+                else:
+                    runs = flat.runs([self.weight, self.bias], [self.grad_weight, self.grad_bias])
+            way = Joined(self, n, runs[0]) if len(runs) == 1 else Apart(self, n)
             if self.training:
                 self._views = way
         return way
@@ -177,6 +183,9 @@ class Way:
         """Remember x and return y, a fresh array."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Let go of x."""
+
     def accumulate(self, d: Array) -> None:
         """Add to the gradients, for dObj_dOut d (n, O)."""
         raise NotImplementedError
@@ -197,19 +206,13 @@ class Way:
 class Joined(Way):
     """For small inputs: beside x stands a column of ones, below W^T the bias, so that one product does both."""
 
-    def __init__(self, layer: Linear, n: int) -> None:
-        (run,) = flat.runs([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])
-        self.n = n
+    def __init__(self, layer: Linear, n: int, run: flat.Run) -> None:
+        self.n, self.run = n, run
         self.weight, self.grad = run.values.reshape(-1, layer.n_out), run.grads.reshape(-1, layer.n_out)
         self.backward_weight = layer.weight
         self.class_major = _class_major(layer)
         self.rows = np.ones((n, layer.n_in + 1), self.weight.dtype)
         self.rows_t, self.of_x, self.weight_t = self.rows.T, self.rows[:, :-1], self.weight.T
-
-    @staticmethod
-    def fits(layer: Linear) -> bool:
-        """Whether W^T and b lie one after the other; in a copy that shares one of them with another Function they may not."""
-        return len(flat.runs([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])) == 1
 
     def forward(self, x: Array) -> Array:
         self.of_x[...] = x
@@ -251,6 +254,9 @@ class Apart(Way):
         if self.bias is not None:
             y += self.bias
         return y
+
+    def forget(self) -> None:
+        self.x = np.empty((0, 0))
 
     def accumulate(self, d: Array) -> None:
         grad, grad_bias = self.grad, self.grad_bias

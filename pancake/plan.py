@@ -18,67 +18,67 @@ from pancake.shapes import Flatten
 # Functions of which the shape and dtype of the output follow for good from those of the input.
 SETTLED = (Linear, Activation, PReLU, BatchNorm, LayerNorm, Dropout, Flatten)
 
+PLANS = 8  # so many are kept, for the batches at the end of an epoch, say
+
 Step = Callable[[Any], Any]
 
 
-class Plan:
-    """The calls that a stack makes for inputs of one shape and dtype, noted in a first forward with such an input.
+class Plans:
+    """How a stack runs, for each shape and dtype of its inputs, as long as its Functions and their parameters are the same.
 
-    As long as its inputs look the same, so does all that a `Linear` or an activation receives, and what these compute after
-    their checks is called directly: a fifth of the step of a small net.
-
-    Backward begins with a look whether the gradients of all `Linear` layers are zero, as they are after `zero_grad`. If so,
-    products are written into them instead of added: 5 % of a step, and no second array of the size of a large weight.
-
-    Parameters
-    ----------
-    stack : list of Function
-        The library's own, all their parts included.
-    x : ndarray
-        The input of the first forward, which is made here, with all checks.
+    As long as inputs look the same, so does all that a `Linear` or an activation receives, and what these compute after
+    their checks can be called directly: a fifth of the step of a small net.
 
     Attributes
     ----------
-    y
-        Its output; whoever takes it sets this to None.
+    stack : list of Function
+    own : bool
+        Whether all its parts are the library's; there are plans only then.
+    latest : Plan
+        The one of the latest input.
     """
 
-    def __init__(self, stack: list[Function], x: Array) -> None:
-        self.stack, self.shape, self.dtype, self.generation = stack.copy(), x.shape, x.dtype, flat.generation
-        self.caches: list[tuple[Linear, Any]] = []  # what the noted calls do not set themselves
-        calls: list[_Calls] = []
-        direct, settled, fresh = False, True, False
-        y: Any = x
-        for function in stack:
-            x, y = y, function.compute_forward(y)
-            # `settled`: whether x looks as it does for good; `fresh`: whether nobody outside has it
-            direct = settled and x.dtype == y.dtype
-            if direct and isinstance(function, Linear) and x.ndim == 2:
-                calls.append(_direct_linear(function))
-                self.caches.append((function, function._cache))
-            elif direct and isinstance(function, Activation):
-                calls.append(_direct_activation(function, fresh))
-            else:
-                calls.append(_checked(function))
-                direct = False
-            settled, fresh = settled and isinstance(function, SETTLED), isinstance(function, Linear)
-        self.y: Any = y
-        # what dObj_dOut must look like, unless the last Function checks it
-        self.output = (stack[-1], y.shape, y.dtype) if direct else None
-        self.forwards = [call.forward for call in calls]
-        # Backward runs in one of four ways: with the gradient of the input or, when it ends at the first Function with
-        # parameters, without; and where the gradients of Linears are anything, or where they are zero.
-        start = next((i for i, function in enumerate(stack) if function._has_parameters()), len(stack))
-        whole, later, last = calls[::-1], calls[:start:-1], calls[start : start + 1]
-        self.backwards = (
-            [call.backward for call in whole],
-            [call.backward_into_zeros for call in whole],
-        )
-        self.accumulates = (
-            [call.backward for call in later] + [call.accumulate for call in last],
-            [call.backward_into_zeros for call in later] + [call.accumulate_into_zeros for call in last],
-        )
-        self.bits = _bits(stack)
+    def __init__(self, stack: list[Function]) -> None:
+        self.stack, self.generation = stack.copy(), flat.generation
+        parts = {id(part): part for function in stack for part in function.walk()}
+        self.own = bool(stack) and all(type(part).__module__.startswith("pancake.") for part in parts.values())
+        self.known: dict[tuple[Any, ...], Plan] = {}
+        self.latest: Plan | None = None
+        if self.own:
+            self.start = next((i for i, function in enumerate(stack) if function._has_parameters()), len(stack))
+            self.bits = _bits(stack)
+
+    def choose(self, x: Array) -> tuple[Plan, Any]:
+        """The plan for x, from now on the latest; if it is new, also the output of the forward that made it."""
+        if self.latest is not None:
+            for _, (way, *_) in self.latest.caches:
+                way.forget()
+        plan, y = self.known.get((x.shape, x.dtype)), None
+        if plan is None:
+            plan, y = first_forward(self, x)
+            if len(self.known) == PLANS:
+                del self.known[next(iter(self.known))]
+            self.known[x.shape, x.dtype] = plan
+        self.latest = plan
+        return plan, y
+
+
+class Plan(NamedTuple):
+    """The calls that a stack makes for inputs of one shape and dtype.
+
+    Backward runs in one of four ways: with the gradient of the input or, when it ends at the first Function with parameters,
+    without; and where the gradients of Linears are anything, or where they are zero. Then products are written into them
+    instead of added: 5 % of a step, and no second array of the size of a large weight.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    forwards: list[Step]
+    caches: list[tuple[Linear, Any]]  # what these do not set themselves
+    output: tuple[Function, tuple[int, ...], np.dtype[Any]] | None  # what dObj_dOut must look like, if nobody else checks it
+    backwards: tuple[list[Step], list[Step]]
+    accumulates: tuple[list[Step], list[Step]]
+    bits: list[Any]  # of the gradients of Linears, see `_bits`
 
     def run_back(self, steps: tuple[list[Step], list[Step]], d: Any) -> Any:
         """Run `backwards` or `accumulates` for dObj_dOut."""
@@ -94,6 +94,37 @@ class Plan:
         for compute in steps[into_zeros]:
             d = compute(d)
         return d
+
+
+def first_forward(plans: Plans, x: Array) -> tuple[Plan, Any]:
+    """Run the stack with all checks; return the plan for the next x like this one, and the output."""
+    shape, dtype = x.shape, x.dtype
+    calls: list[_Calls] = []
+    caches: list[tuple[Linear, Any]] = []
+    direct, settled, fresh = False, True, False
+    y: Any = x
+    for function in plans.stack:
+        x, y = y, function.compute_forward(y)
+        # `settled`: whether x looks as it does for good; `fresh`: whether nobody outside has it
+        direct = settled and x.dtype == y.dtype
+        if direct and isinstance(function, Linear) and x.ndim == 2:
+            calls.append(_direct_linear(function))
+            caches.append((function, function._cache))
+        elif direct and isinstance(function, Activation):
+            calls.append(_direct_activation(function, fresh))
+        else:
+            calls.append(_checked(function))
+            direct = False
+        settled, fresh = settled and isinstance(function, SETTLED), isinstance(function, Linear)
+    output = (plans.stack[-1], y.shape, y.dtype) if direct else None
+    whole, later, last = calls[::-1], calls[: plans.start : -1], calls[plans.start : plans.start + 1]
+    backwards = [call.backward for call in whole], [call.backward_into_zeros for call in whole]
+    accumulates = (
+        [call.backward for call in later] + [call.accumulate for call in last],
+        [call.backward_into_zeros for call in later] + [call.accumulate_into_zeros for call in last],
+    )
+    forwards = [call.forward for call in calls]
+    return Plan(shape, dtype, forwards, caches, output, backwards, accumulates, plans.bits), y
 
 
 class _Calls(NamedTuple):
@@ -129,15 +160,14 @@ def _bits(stack: list[Function]) -> list[Any]:
     None where products cannot be written into them: where gradients have gaps, or where two Functions share one, since the
     second must add to what the first has written.
     """
-    layers = [function for function in stack if isinstance(function, Linear)]
-    params = [p for layer in layers for p in layer.get_params_and_grads()[0]]
-    grads = [g for layer in layers for g in layer.get_params_and_grads()[1]]
-    everybodys = [id(g) for function in stack for g in function.get_params_and_grads()[1]]
-    runs = flat.runs(params, grads)
-    if (
-        len(set(everybodys)) < len(everybodys)
-        or not all(g.T.flags.c_contiguous for g in grads)
-        or sum(run.grads.size for run in runs) < sum(g.size for g in grads)
-    ):
+    everything = [function.get_params_and_grads() for function in stack]
+    linear = [pair for function, pair in zip(stack, everything, strict=True) if isinstance(function, Linear)]
+    vectors = []
+    for pairs in (everything, linear):
+        params, grads = ([array for pair in pairs for array in pair[i]] for i in (0, 1))
+        vectors = [run.grads for run in flat.runs(params, grads)]
+        if sum(vector.size for vector in vectors) < sum(grad.size for grad in grads):
+            return []
+    if not all(grad.T.flags.c_contiguous for grad in grads):
         return []
-    return [run.grads.view(f"u{min(run.grads.itemsize, 8)}") for run in runs]
+    return [vector.view(f"u{min(vector.itemsize, 8)}") for vector in vectors]

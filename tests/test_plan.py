@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from pancake import (
     mlp,
     predict,
 )
-from pancake.plan import Plan
+from pancake.plan import PLANS
 
 RNG = np.random.default_rng(0)
 X, U = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
@@ -98,7 +99,8 @@ def test_is_made_for_the_librarys_own_functions_alone():
     for middle, planned in ((Tanh(), True), (Own(), False), (Residual(Own()), False)):
         model = Sequential([Linear(3, 3, rng=0), middle, Linear(3, 2, rng=1)])
         model(X)
-        assert isinstance(model._views, Plan) == planned
+        assert model._views.own == planned
+        assert (model._views.latest is not None) == planned
     model = mlp([3, 2], rng=0).eval()
     model(X)
     assert model._views is None
@@ -257,14 +259,43 @@ def test_other_shapes_of_input_go_through_the_checks():
         np.testing.assert_allclose(flat(sequences), np.tanh(sequences.reshape(2, 15) @ flat[1].weight.T), rtol=1e-12)
 
 
-def test_outputs_are_fresh_and_a_plan_keeps_none():
+def test_outputs_are_fresh():
     model = mlp([3, 4, 2], rng=0)
     first = model(X)
     before = first.copy()
-    assert model._views.y is None
     second = model(2 * X)
     np.testing.assert_array_equal(first, before)
     assert not np.shares_memory(first, second)
+
+
+def test_plans_are_kept_for_a_few_shapes_and_hold_one_set_of_inputs():
+    model = Sequential([Linear(200, 200, rng=0), ReLU(), Linear(200, 2, rng=1)])
+    for n in range(1, PLANS + 3):
+        model(np.ones((n, 200)))
+    plans = model._views
+    assert len(plans.known) == PLANS
+    model(np.ones((PLANS + 1, 200)))
+    assert len(plans.known) == PLANS
+    assert model._views is plans
+    for n in (100, 99, 100):
+        x = np.ones((n, 200))
+        held = weakref.ref(x)
+        model(x)
+        del x
+        assert held() is not None  # for backward
+    model(np.ones((99, 200)))
+    assert held() is None
+
+
+def test_a_first_forward_that_fails_leaves_a_stack_that_works():
+    model = Sequential([Linear(3, 4, rng=0), Linear(4, 2, rng=1)])
+    y = model(X)
+    with pytest.raises(ValueError, match="expected"):
+        model(np.ones((5, 4)))
+    with pytest.raises(RuntimeError, match="needs a compute_forward"):
+        Sequential([Linear(3, 4, rng=0)]).compute_backward(U)
+    np.testing.assert_array_equal(model(X), y)
+    assert model.compute_backward(U).shape == X.shape
 
 
 class Counts(Function):
