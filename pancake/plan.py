@@ -20,6 +20,8 @@ SETTLED = (Linear, Activation, PReLU, BatchNorm, LayerNorm, Dropout, Flatten)
 
 PLANS = 8  # so many are kept, for the batches at the end of an epoch, say
 
+ADDING, INTO_ZEROS, CHECKED = range(3)  # ways of backward
+
 Step = Callable[[Any], Any]
 
 
@@ -66,9 +68,10 @@ class Plans:
 class Plan(NamedTuple):
     """The calls that a stack makes for inputs of one shape and dtype.
 
-    Backward runs in one of four ways: with the gradient of the input or, when it ends at the first Function with parameters,
-    without; and where the gradients of Linears are anything, or where they are zero. Then products are written into them
-    instead of added: 5 % of a step, and no second array of the size of a large weight.
+    Backward runs with the gradient of the input or, when it ends at the first Function with parameters, without. Either is
+    noted in three ways: where the gradients of Linears are anything; where they are zero, and products are written into them
+    instead of added (5 % of a step, and no second array of the size of a large weight); and with all checks, for a Linear that
+    has been called alone since the forward.
     """
 
     shape: tuple[int, ...]
@@ -76,22 +79,25 @@ class Plan(NamedTuple):
     forwards: list[Step]
     caches: list[tuple[Linear, Any]]  # what these do not set themselves
     output: tuple[Function, tuple[int, ...], np.dtype[Any]] | None  # what dObj_dOut must look like, if nobody else checks it
-    backwards: tuple[list[Step], list[Step]]
-    accumulates: tuple[list[Step], list[Step]]
+    backwards: tuple[list[Step], list[Step], list[Step]]
+    accumulates: tuple[list[Step], list[Step], list[Step]]
     bits: list[Any]  # of the gradients of Linears, see `_bits`
 
-    def run_back(self, steps: tuple[list[Step], list[Step]], d: Any) -> Any:
+    def run_back(self, steps: tuple[list[Step], list[Step], list[Step]], d: Any) -> Any:
         """Run `backwards` or `accumulates` for dObj_dOut."""
         if self.output is not None:
             function, shape, dtype = self.output
             if d.__class__ is not np.ndarray or d.shape != shape or d.dtype is not dtype:
                 d = function._upstream(d, shape, dtype)
-        into_zeros = bool(self.bits)
+        which = INTO_ZEROS if self.bits else ADDING
         for bits in self.bits:
             if bits.item(bits.argmax()):
-                into_zeros = False
+                which = ADDING
                 break
-        for compute in steps[into_zeros]:
+        for layer, cache in self.caches:
+            if layer._cache is not cache:
+                which = CHECKED
+        for compute in steps[which]:
             d = compute(d)
         return d
 
@@ -118,10 +124,16 @@ def first_forward(plans: Plans, x: Array) -> tuple[Plan, Any]:
         settled, fresh = settled and isinstance(function, SETTLED), isinstance(function, Linear)
     output = (plans.stack[-1], y.shape, y.dtype) if direct else None
     whole, later, last = calls[::-1], calls[: plans.start : -1], calls[plans.start : plans.start + 1]
-    backwards = [call.backward for call in whole], [call.backward_into_zeros for call in whole]
+    checked: list[Step] = [function.compute_backward for function in reversed(plans.stack)]
+    backwards = (
+        [call.backward for call in whole],
+        [call.backward_into_zeros for call in whole],
+        checked,
+    )
     accumulates = (
         [call.backward for call in later] + [call.accumulate for call in last],
         [call.backward_into_zeros for call in later] + [call.accumulate_into_zeros for call in last],
+        checked[: len(later)] + [function.accumulate_grads for function in plans.stack[plans.start : plans.start + 1]],
     )
     forwards = [call.forward for call in calls]
     return Plan(shape, dtype, forwards, caches, output, backwards, accumulates, plans.bits), y

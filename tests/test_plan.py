@@ -19,7 +19,9 @@ from pancake import (
     Flatten,
     Function,
     GRUCell,
+    HardTanh,
     LayerNorm,
+    LeakyReLU,
     Linear,
     PReLU,
     ReLU,
@@ -204,6 +206,28 @@ def test_parts_that_are_exchanged_added_converted_or_called_alone():
     assert model[0].compute_backward(np.ones((2, 4))).shape == (2, 3)
     model(X)
     assert model[0].compute_backward(np.ones((5, 4))).shape == (5, 3)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("middle", [ReLU, LeakyReLU, HardTanh])
+def test_layers_that_were_called_alone_since_then_count_as_such(rows, middle):
+    """Also through another stack of the same layers; a batch of one would fit any gradient."""
+    model, other = stack_of(middle), RNG.normal(size=(rows, 3))
+    model(X), model(X)
+    model[:-1](other)
+    if rows == 1:
+        with pytest.raises(ValueError, match=r"Tanh|Linear\(4, 2\): expected dObj_dOut of shape"):
+            model.compute_backward(U)
+        return
+    twin = stack_of(middle)
+    for function in twin.functions[:-1]:
+        other = function.compute_forward(other)
+    twin[-1]._cache = model[-1]._cache  # which has not been called since
+    d = U
+    for function in reversed(twin.functions):
+        d = function.compute_backward(d)
+    np.testing.assert_allclose(model.compute_backward(U), d, rtol=1e-12)
+    assert_same_grads(model, twin)
 
 
 def test_the_latest_forward_counts_also_where_it_does_not_go_by_a_plan():
