@@ -35,7 +35,7 @@ class Plans:
     ----------
     stack : list of Function
     own : bool
-        Whether all its parts are the library's; there are plans only then.
+        Whether all its parts are the library's, with the library's methods; there are plans only then.
     latest : Plan
         The one of the latest input.
     """
@@ -43,7 +43,10 @@ class Plans:
     def __init__(self, stack: list[Function]) -> None:
         self.stack, self.generation = stack.copy(), flat.generation
         parts = {id(part): part for function in stack for part in function.walk()}
-        self.own = bool(stack) and all(type(part).__module__.startswith("pancake.") for part in parts.values())
+        self.own = bool(stack) and all(
+            type(part).__module__.startswith("pancake.") and vars(part).keys().isdisjoint(("compute_forward", "compute_backward"))
+            for part in parts.values()
+        )
         self.known: dict[tuple[Any, ...], Plan] = {}
         self.latest: Plan | None = None
         if self.own:

@@ -25,6 +25,7 @@ from pancake import (
     Linear,
     PReLU,
     ReLU,
+    Reshape,
     Residual,
     Sequential,
     Sigmoid,
@@ -92,6 +93,80 @@ def test_computes_what_the_functions_do(small, middle, bias, rows, zero, full):
             assert_same_grads(model, twin)
             np.testing.assert_array_equal(x, x_before)
             np.testing.assert_array_equal(u, u_before)
+
+
+@pytest.mark.parametrize("small", [0, linear.SMALL], ids=["apart", "joined"])
+def test_no_array_is_overwritten_that_somebody_needs(small, monkeypatch):
+    """The caller's input, or what a layer keeps for its derivative."""
+    monkeypatch.setattr(linear, "SMALL", small)
+
+    def make():
+        pairs = [
+            Tanh(),
+            ReLU(),
+            Linear(3, 4, rng=0),
+            Tanh(),
+            Sigmoid(),
+            LayerNorm(4),
+            Tanh(),
+            Linear(4, 2, rng=1),
+            GELU(),
+            ReLU(),
+        ]
+        return Sequential(pairs)
+
+    model, twin, x = make(), make(), X.copy()
+    for _ in range(3):
+        expected, d = one_by_one(twin.functions, X, U)
+        np.testing.assert_allclose(model(x), expected, rtol=1e-12)
+        np.testing.assert_allclose(model.compute_backward(U), d, rtol=1e-11)
+        assert_same_grads(model, twin)
+        np.testing.assert_array_equal(x, X)
+
+
+def test_the_gradient_of_the_input_is_not_computed_where_nobody_needs_it(monkeypatch):
+    def refuse(self, d):
+        raise AssertionError("computed")
+
+    for name in ("backward", "backward_into_zeros"):
+        for way in (linear.Joined, linear.Apart):
+            monkeypatch.setattr(way, name, refuse)
+    for small in (0, linear.SMALL):
+        monkeypatch.setattr(linear, "SMALL", small)
+        model = Sequential([Tanh(), Linear(3, 2, rng=0), Tanh()])
+        for times in (1, 2):
+            model(X)
+            model.accumulate_grads(U)
+            np.testing.assert_allclose(model[1].grad_bias, times * (U * (1 - model(X) ** 2)).sum(axis=0))
+
+
+def test_a_layer_behind_one_that_may_change_is_checked():
+    model, x = Sequential([Reshape((6, 2)), Linear(2, 2, rng=0), Tanh()]), RNG.normal(size=(4, 3))
+    model(x), model(x)
+    model[0].shape = (2, 3, 2)
+    assert model(x).shape == (2, 3, 2)
+    model[0].shape = (3, 4)
+    with pytest.raises(ValueError, match=r"Linear\(2, 2\): expected \(..., 2\), got \(3, 4\)"):
+        model(x)
+
+
+def test_parameters_in_another_order_of_memory_are_added_to():
+    model, twin = (Sequential([Linear(3, 4, rng=0), Linear(4, 2, rng=1)]) for _ in range(2))
+    vars(model[0]).update(weight=model[0].weight.copy("C"), grad_weight=np.zeros((4, 3)))
+    for _ in range(2):
+        np.testing.assert_allclose(model(X), one_by_one(twin.functions, X, U)[0])
+        model.accumulate_grads(U)
+        assert_same_grads(model, twin)
+
+
+def test_methods_exchanged_on_a_layer_are_called():
+    model = Sequential([Linear(3, 4, rng=0), Tanh(), Linear(4, 2, rng=1)])
+    expected = model[2](np.zeros((5, 4)))
+    model[1].compute_forward = np.zeros_like
+    for _ in range(2):
+        np.testing.assert_array_equal(model(X), expected)
+        np.testing.assert_array_equal(predict(model, X), expected)
+    np.testing.assert_array_equal(predict(model[1], X), np.zeros((5, 3)))
 
 
 def test_is_made_for_the_librarys_own_functions_alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from participant import Scale, Skip
 
-from pancake import Function, Linear, ReLU, Sequential, Tanh, mlp, predict
+from pancake import Function, GRUCell, Linear, ReLU, Sequential, Tanh, Unrolled, mlp, predict
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 U = np.random.default_rng(1).normal(size=(7, 2))
@@ -118,6 +119,60 @@ def test_leaves_nothing_in_a_model_that_has_never_run():
     assert_same_attributes(before)
     with pytest.raises(RuntimeError, match="compute_backward needs a compute_forward before it"):
         model[0].compute_backward(np.ones((7, 4)))
+
+
+def test_the_bias_counts_in_predictions():
+    for model in (Linear(3, 2, rng=0), mlp([3, 4, 2], rng=0)):
+        for p in model.get_params_and_grads()[0]:
+            p += 1
+        np.testing.assert_allclose(predict(model, X), model(X), rtol=1e-12)
+
+
+def test_recurrent_layers_go_on_from_where_they_were():
+    model, x = Sequential([Unrolled(GRUCell(3, 2, rng=0)), Linear(2, 2, rng=1)]), np.random.default_rng(0).normal(size=(7, 4, 3))
+    model(x)
+    expected = copy.deepcopy(model)
+    expected(x)
+    predict(model, -x)
+    u = np.ones((7, 4, 2))
+    np.testing.assert_array_equal(model.compute_backward(u), expected.compute_backward(u))
+
+
+class Negated:
+    """A mixin in front of a layer."""
+
+    def compute_forward(self, x):
+        return -super().compute_forward(x)
+
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(-dObj_dOut)
+
+
+class NegatedLinear(Negated, Linear):
+    pass
+
+
+class Doubled(Tanh):
+    def compute_forward(self, x):
+        return 2 * super().compute_forward(x)
+
+
+class Halved(Sequential):
+    def compute_forward(self, x, lengths=None):
+        return super().compute_forward(x, lengths) / 2
+
+
+@pytest.mark.parametrize("own", [NegatedLinear(3, 2, rng=0), Doubled(), Halved([Linear(3, 2, rng=0), Tanh()])])
+def test_what_a_subclass_has_rewritten_counts(own):
+    for model in (own, Sequential([own]), Sequential([Linear(3, 3, rng=1), own])):
+        np.testing.assert_array_equal(predict(model, X), model(X))
+
+
+def test_a_rewritten_backward_counts_where_the_gradient_of_the_input_is_not_needed():
+    own, plain = NegatedLinear(3, 2, rng=0), Linear(3, 2, rng=0)
+    own(X), plain(X)
+    own.accumulate_grads(U[:, :2]), plain.accumulate_grads(U[:, :2])
+    np.testing.assert_array_equal(own.grad_weight, -plain.grad_weight)
 
 
 class OwnCache(Scale):
