@@ -80,12 +80,17 @@ class Function:
     training = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # which subclasses call, though they may not call `__init__`
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__} takes no arguments, got {', '.join(map(repr, (*args, *kwargs.values())))}")
         self = super().__new__(cls)
         self._cache = self._views = None
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name in ("_cache", "_views"):
+            if vars(cls).get(name, ...) is None:  # a default that there is already, and that would hide the place for it
+                delattr(cls, name)
         # The shortcut of a parent would bypass what the subclass has rewritten.
         for name, shortcut in (("compute_forward", "_evaluate"), ("compute_backward", "accumulate_grads")):
             latest = next(base for base in cls.__mro__ if name in vars(base) or shortcut in vars(base))

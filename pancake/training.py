@@ -60,7 +60,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     before = []
     for function in model.walk():
         before.append((function, vars(function).copy(), function._cache, function._views))
-        function.training = False
+        vars(function)["training"] = False
         function._views = None  # what the cache refers to must not be written to
     try:
         if few:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from participant import Branches, Listed, Scale, Skip
 
-from pancake import Function, Linear, Mul, ReLU, Sequential, Sigmoid, Tanh, mlp
+from pancake import Function, Identity, Linear, Mul, ReLU, Sequential, Sigmoid, Square, Tanh, mlp
 
 
 class Everything(Function):
@@ -404,3 +404,42 @@ def test_repr_of_a_users_function_never_fails():
     assert repr(Arrays()) == "Arrays(k=array([1., 1., 1.]), ())"
     with pytest.raises(ValueError, match=r"HalfMade\(\)"):
         HalfMade(3)
+
+
+# --- caches ---
+
+
+class Remembers(Function):
+    """With a default for its cache, as classes often have."""
+
+    _cache = None
+
+    def __init__(self):
+        self.k, self.grad_k = np.ones(1), np.zeros(1)
+
+    def compute_forward(self, x):
+        self._cache = x
+        return self.k * x
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_k += (dObj_dOut * self._cache).sum()
+        return dObj_dOut * self.k
+
+
+def test_a_cache_is_in_no_copy_also_if_its_class_has_a_default_for_it():
+    function = Remembers()
+    assert function._cache is None
+    function(np.ones(1000))
+    for other in (copy.deepcopy(function), copy.copy(function), pickle.loads(pickle.dumps(function)), function.shared_copy()):
+        assert other._cache is None
+    assert list(vars(function)) == ["k", "grad_k"]
+    assert function._cache is not None
+
+
+@pytest.mark.parametrize("make", [ReLU, Square, Identity])
+def test_arguments_are_refused_where_there_are_none(make):
+    assert repr(make()) == f"{make.__name__}()"
+    with pytest.raises(TypeError, match=f"{make.__name__} takes no arguments, got 0.1"):
+        make(0.1)
+    with pytest.raises(TypeError, match="takes no arguments"):
+        make(negative_slope=0.1)
