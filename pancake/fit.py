@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import isfinite, nan
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +29,7 @@ class NonFiniteError(FloatingPointError, ValueError):
     """The loss, or a weight, has become nan or infinite in `fit`."""
 
 
-@dataclass
-class State:
+class State(NamedTuple):
     """What a callback is called with, after each epoch.
 
     Attributes

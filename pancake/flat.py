@@ -13,7 +13,6 @@ import math
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -32,11 +31,11 @@ BLOCK_SIZE = 1 << 18
 np.empty(30 << 20, np.uint8)
 
 
-@dataclass
 class _Block:
-    values: Array
-    grads: Array
-    used: int = 0
+    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        self.values: Array = np.zeros(size, dtype)
+        self.grads: Array = np.zeros(size, dtype)
+        self.used = 0
 
 
 _blocks: dict[np.dtype[Any], _Block] = {}
@@ -58,7 +57,7 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
         block = _blocks.get(dtype)
         if block is None or block.used + total > block.values.size:
             size = max(BLOCK_SIZE, total)
-            block = _blocks[dtype] = _Block(np.zeros(size, dtype), np.zeros(size, dtype))
+            block = _blocks[dtype] = _Block(size, dtype)
         start = block.used
         block.used += total
     pairs = []
@@ -142,7 +141,6 @@ def arrays_changed() -> None:
     generation = next(_generation)
 
 
-@dataclass
 class Run:
     """A stretch of neighbouring parameters as one vector, and which parameters they are.
 
@@ -150,9 +148,8 @@ class Run:
     its index in the list given to `runs`, and where in the run it starts and ends.
     """
 
-    values: Array
-    grads: Array
-    members: list[tuple[int, int, int]]
+    def __init__(self, values: Array, grads: Array, members: list[tuple[int, int, int]]) -> None:
+        self.values, self.grads, self.members = values, grads, members
 
     def split(self, vector: Array, params: Sequence[Array]) -> Iterator[tuple[int, Array]]:
         """The index of each parameter of the run, and its part of `vector` in the shape of the parameter."""

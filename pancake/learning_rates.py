@@ -6,8 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from pancake.optimizers import Optimizer
 MINIMUM = 10  # points of a curve: with fewer it has no shape
 
 
-@dataclass(frozen=True)
-class LearningRates:
+class LearningRates(NamedTuple):
     """What `find_learning_rate` has found. `plot_learning_rates` draws it.
 
     Attributes
