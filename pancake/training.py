@@ -53,7 +53,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
     few = x.ndim == 0 or len(x) <= rows
-    if lengths is None and "compute_forward" not in vars(model):  # a third of the time for one row
+    if lengths is None and "compute_forward" not in vars(model):  # half of the time for one row
         y = model._evaluate(x if few else x[:1], False)
         if y is not None:
             return y if few else _in_blocks(lambda block, _: model._evaluate(block, False), x, rows)

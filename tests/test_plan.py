@@ -291,7 +291,9 @@ def test_layers_that_were_called_alone_since_then_count_as_such(rows, middle):
     model(X), model(X)
     model[:-1](other)
     if rows == 1:
-        with pytest.raises(ValueError, match=r"Tanh|Linear\(4, 2\): expected dObj_dOut of shape"):
+        with pytest.raises(
+            ValueError, match=r"Linear\(4, 2\): expected dObj_dOut of shape \(1, 2\), like the output, got \(5, 2\)"
+        ):
             model.compute_backward(U)
         return
     twin = stack_of(middle)
@@ -391,10 +393,8 @@ def test_a_first_forward_that_fails_leaves_a_stack_that_works():
     y = model(X)
     with pytest.raises(ValueError, match="expected"):
         model(np.ones((5, 4)))
-    with pytest.raises(RuntimeError, match="needs a compute_forward"):
-        Sequential([Linear(3, 4, rng=0)]).compute_backward(U)
     np.testing.assert_array_equal(model(X), y)
-    assert model.compute_backward(U).shape == X.shape
+    np.testing.assert_allclose(model.compute_backward(U), U @ model[1].weight @ model[0].weight)
 
 
 class Counts(Function):
