@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ def test_other_sizes(modules: Any, change: dict[str, Any]) -> None:
     np.testing.assert_allclose(results, modules("loop").build(w).results(4), rtol=1e-12)
 
 
+@pytest.fixture
+def _generator_put_back() -> Iterator[None]:
+    """JAX moves NumPy's global generator, which is no business of pancake's."""
+    state = np.random.get_state(legacy=False)  # noqa: NPY002
+    yield
+    np.random.set_state(state)  # noqa: NPY002
+
+
+@pytest.mark.usefixtures("_generator_put_back")
 @pytest.mark.parametrize("peer", PEERS)
 def test_peers_compute_what_the_loop_computes(modules: Any, peer: str) -> None:
     if importlib.util.find_spec(PEERS[peer]) is None:
