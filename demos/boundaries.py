@@ -13,7 +13,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import pancake
-from pancake import CrossEntropy, accuracy, activations, datasets, mlp, optimizers, plot_decision_boundary, plot_history, predict
+from pancake import CrossEntropy, accuracy, datasets, mlp, plot_decision_boundary, plot_history, predict
+from pancake.functions import activations
+from pancake.optimizers import rules
 
 OUTPUT = Path(__file__).parent / "gallery" / "boundaries.png"
 
@@ -26,7 +28,7 @@ def exported(module, base):
 
 DATASETS = {name: getattr(datasets, name) for name in datasets.__all__}
 ACTIVATIONS = exported(activations, pancake.Function)
-OPTIMIZERS = exported(optimizers, pancake.Optimizer)
+OPTIMIZERS = exported(rules, pancake.Optimizer)
 
 
 def main(

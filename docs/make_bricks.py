@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pancake as pk
-from pancake.losses import Loss
-from pancake.optimizers import Optimizer
+from pancake.losses.loss import Loss
+from pancake.optimizers.optimizer import Optimizer
 
 PAGE = Path(__file__).parent / "bricks.md"
 KINDS = {"Functions": pk.Function, "Losses": Loss, "Optimizers": Optimizer}

@@ -19,43 +19,54 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pancake._version import __version__
-from pancake.activations import ELU, GELU, SELU, HardTanh, LeakyReLU, Mish, PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
-from pancake.branches import Add, Concatenate, Multiply, Residual
-from pancake.containers import Identity, Sequential
-from pancake.early_stopping import EarlyStopping
-from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
-from pancake.embedding import Embedding
-from pancake.fit import fit
 from pancake.function import Function
-from pancake.gradients import gradient_norms
-from pancake.gru import GRUCell
-from pancake.history import History
-from pancake.learning_rates import find_learning_rate
-from pancake.linear import Linear
-from pancake.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Hinge,
-    Huber,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    NegativeLogLikelihood,
+from pancake.functions.activations import (
+    ELU,
+    GELU,
+    SELU,
+    HardTanh,
+    LeakyReLU,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
 )
-from pancake.lstm import LSTMCell
-from pancake.metrics import accuracy, confusion_matrix, evaluate, r2_score
-from pancake.mlp import mlp
-from pancake.normalization import BatchNorm, Dropout, LayerNorm
-from pancake.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm, clip_grad_value
-from pancake.products import AddBias, MatMul
-from pancake.recurrent import Bidirectional, Unrolled
-from pancake.rnn import RNNCell
-from pancake.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
-from pancake.shapes import Expand, Flatten, Reshape, Transpose
-from pancake.softmax import LogSoftmax, Softmax
-from pancake.training import predict
+from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.containers import Identity, Sequential
+from pancake.functions.dropout import Dropout
+from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
+from pancake.functions.embedding import Embedding
+from pancake.functions.linear import AddBias, Linear, MatMul
+from pancake.functions.mlp import mlp
+from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.optimizers.clipping import clip_grad_norm, clip_grad_value
+from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from pancake.optimizers.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
+from pancake.recurrent.bidirectional import Bidirectional
+from pancake.recurrent.gru import GRUCell
+from pancake.recurrent.lstm import LSTMCell
+from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.unrolled import Unrolled
+from pancake.training.early_stopping import EarlyStopping
+from pancake.training.fit import fit
+from pancake.training.gradient_norms import gradient_norms
+from pancake.training.history import History
+from pancake.training.lr_finder import find_learning_rate
+from pancake.training.metrics import accuracy, confusion_matrix, evaluate, r2_score
+from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
+    from pancake.files.serialization import load, save
     from pancake.plotting import (
         animate_training,
         plot_activations,
@@ -66,7 +77,6 @@ if TYPE_CHECKING:
         plot_weights,
         show_pred,
     )
-    from pancake.serialization import load, save
 
 __all__ = [
     "ELU",
@@ -168,8 +178,8 @@ __all__ = [
 
 # Loaded when they are first used, so that `import pancake` takes hardly longer than `import numpy`.
 _LATER = {
-    "load": "serialization",
-    "save": "serialization",
+    "load": "files.serialization",
+    "save": "files.serialization",
     "datasets": None,
     "initializers": None,
     "plotting": None,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import DTypeLike
 
-from pancake.flat import Array
+from pancake.memory import Array
 
 # in quotes, as numpy.random takes longer to load than all of pancake
 Rng: TypeAlias = "int | np.random.Generator | None"
@@ -41,6 +41,14 @@ def number(owner: object, name: str, value: Any, below: float = math.inf) -> flo
     if not 0 <= result < below:
         interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
         raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
+    return result
+
+
+def share(owner: object, name: str, value: Any) -> float:
+    """`value` as a float, refused if it is not a number from 0 to 1."""
+    result = number(owner, name, value)
+    if result > 1:
+        raise ValueError(f"{name_of(owner)}: expected {name} from 0 to 1, got {value}")
     return result
 
 

@@ -11,9 +11,9 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake import flat
+from pancake import memory
 from pancake.arguments import Rng, floating_dtype, matching, numeric
-from pancake.flat import Array, Pair
+from pancake.memory import Array, Pair
 
 
 class _Parameter:
@@ -186,11 +186,11 @@ class Function:
                 )
         pairs = [pair for pair in self._pairs() if pair[0].dtype.kind == "f"]
         moved = {
-            id(old): new for p, q in zip(pairs, flat.copies(pairs, dtype), strict=True) for old, new in zip(p, q, strict=True)
+            id(old): new for p, q in zip(pairs, memory.copies(pairs, dtype), strict=True) for old, new in zip(p, q, strict=True)
         }
         for pair in pairs:
             for old in pair:
-                flat.exchanged(old, moved[id(old)])
+                memory.exchanged(old, moved[id(old)])
         for function in self.walk():
             for name, value in vars(function).items():
                 if id(value) in moved:
@@ -198,7 +198,7 @@ class Function:
                 elif name in function.buffers and value.dtype.kind == "f":
                     vars(function)[name] = value.astype(dtype)
             function._cache = function._views = None
-        flat.arrays_changed()
+        memory.arrays_changed()
         return self
 
     # Names of attributes that are arrays of state but not parameters, such as running means.
@@ -314,7 +314,7 @@ class Function:
             The shape of each parameter, by name.
         """
         layouts = [(shape, order) for shape in shapes.values()]
-        for name, (value, grad) in zip(shapes, flat.allocate(layouts, floating_dtype(self, dtype)), strict=True):
+        for name, (value, grad) in zip(shapes, memory.allocate(layouts, floating_dtype(self, dtype)), strict=True):
             vars(self)[name] = value
             vars(self)["grad_" + name] = grad
 
@@ -322,7 +322,7 @@ class Function:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Function:
         pairs = [pair for pair in self._pairs() if id(pair[0]) not in memo and id(pair[1]) not in memo]
-        for old_pair, new_pair in zip(pairs, flat.copies(pairs), strict=True):
+        for old_pair, new_pair in zip(pairs, memory.copies(pairs), strict=True):
             memo.update((id(old), new) for old, new in zip(old_pair, new_pair, strict=True))
             memo.setdefault(id(memo), []).append(old_pair)  # as deepcopy does: an id is only good while its array lives
         result = type(self).__new__(type(self))
@@ -340,7 +340,7 @@ class Function:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        flat.adopt([(value, grad) for _, value, grad in self._own_parameters()])
+        memory.adopt([(value, grad) for _, value, grad in self._own_parameters()])
         vars(self).update((name, _current(value)) for name, value in state.items())
 
     # --- what a repr shows ---
@@ -413,7 +413,7 @@ _ONES = constant(1)
 def _current(value: Any) -> Any:
     """`value` with every array, also in lists, tuples and dicts, exchanged for the one that has taken its place."""
     if isinstance(value, np.ndarray):
-        return flat.current(value)
+        return memory.current(value)
     if isinstance(value, list):
         value[:] = [_current(item) for item in value]
     elif type(value) is tuple:

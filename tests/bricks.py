@@ -9,26 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from pancake import (
-    activations,
-    branches,
-    containers,
-    elementwise,
-    embedding,
-    linear,
-    losses,
-    normalization,
-    products,
-    shapes,
-    softmax,
-)
+import pancake as pk
 from pancake.function import Function
 from pancake.testing import check_function, check_gradients
 
-NAMES: dict[str, Any] = {"np": np}
-MODULES = (activations, branches, containers, elementwise, embedding, linear, losses, normalization, products, shapes, softmax)
-for module in MODULES:
-    NAMES |= vars(module)
+NAMES: dict[str, Any] = {"np": np} | {name: getattr(pk, name) for name in pk.__all__}
 
 # Around the points where derivatives jump, and far away from them.
 EDGES = np.array([0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 20.0, -20.0, 88.0, -88.0, 104.0, -104.0, 710.0, -710.0, 1e4, -1e4])
@@ -70,7 +55,7 @@ def check_manners(expression: str, x: Any) -> None:
     y = function.compute_forward(x)
     assert y.dtype == np.float64
     assert not np.shares_memory(y, x)
-    assert function._cache is not None or isinstance(function, containers.Sequential)
+    assert function._cache is not None or isinstance(function, pk.Sequential)
     copied = pickle.loads(pickle.dumps(function))
     with pytest.raises(RuntimeError, match="compute_forward before"):
         copied.compute_backward(np.ones_like(y))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pancake import flat
+from pancake import memory
 
 # HYPOTHESIS_PROFILE chooses: "ci" draws the same examples in every run, "dev" others each time, "thorough" very many.
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -32,4 +32,4 @@ def _global_generator_stays() -> Iterator[None]:
 @pytest.fixture
 def fresh_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with an empty block, so that no model of the test lies across the end of one."""
-    monkeypatch.setattr(flat, "_blocks", {})
+    monkeypatch.setattr(memory, "_blocks", {})

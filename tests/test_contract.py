@@ -16,7 +16,7 @@ import pytest
 
 import pancake
 from pancake.function import Function
-from pancake.losses import Loss
+from pancake.losses.loss import Loss
 from pancake.testing import check_function
 
 rng = np.random.default_rng(0)

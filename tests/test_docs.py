@@ -16,8 +16,8 @@ import pytest
 from hypothesis import settings
 
 import pancake as pk
-from pancake.losses import Loss
-from pancake.optimizers import Optimizer
+from pancake.losses.loss import Loss
+from pancake.optimizers.optimizer import Optimizer
 from pancake.testing.strategies import library_classes
 
 ROOT = Path(__file__).parent.parent

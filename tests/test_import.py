@@ -10,8 +10,8 @@ import pytest
 
 import pancake
 from pancake import Function
-from pancake.losses import Loss
-from pancake.optimizers import Optimizer
+from pancake.losses.loss import Loss
+from pancake.optimizers.optimizer import Optimizer
 
 EXTRAS = {"matplotlib", "hypothesis", "tqdm", "torch", "scipy", "sklearn", "pandas", "onnx", "safetensors"}
 

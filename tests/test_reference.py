@@ -16,27 +16,9 @@ from numpy.testing import assert_allclose
 from reference import generate
 from reference.generate import FUNCTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Arrays, Case, LossCase
 
-from pancake import (
-    activations,
-    branches,
-    containers,
-    elementwise,
-    embedding,
-    linear,
-    losses,
-    normalization,
-    optimizers,
-    products,
-    schedules,
-    shapes,
-    softmax,
-)
+import pancake as pk
 
-NAMES: dict[str, Any] = {}
-for module in (activations, branches, containers, elementwise, embedding, linear, losses, normalization):
-    NAMES |= vars(module)
-for module in (optimizers, products, schedules, shapes, softmax):
-    NAMES |= vars(module)
+NAMES: dict[str, Any] = {name: getattr(pk, name) for name in pk.__all__}
 
 FILE = np.load(generate.FILE)
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
@@ -78,16 +60,16 @@ def compare_loss(case: LossCase, wanted: Arrays) -> None:
 
 
 def train(expression: str, task: Arrays, clip: float = np.inf) -> Any:
-    model = containers.Sequential([linear.Linear(3, 5), activations.Tanh(), linear.Linear(5, 2)])
+    model = pk.Sequential([pk.Linear(3, 5), pk.Tanh(), pk.Linear(5, 2)])
     model.load_state_dict({key: task[f"param.{i}"] for i, key in enumerate(model.state_dict())})
     optimizer = eval(expression, {**NAMES, "model": model})
-    loss = losses.MeanSquaredError()
+    loss = pk.MeanSquaredError()
     for _ in range(25):
         optimizer.zero_grad()
         loss(model(task["x"]), task["y"])
         model.accumulate_grads(loss.compute_backward())
         if np.isfinite(clip):
-            optimizers.clip_grad_norm(model, clip)
+            pk.clip_grad_norm(model, clip)
         optimizer.step()
     return np.concatenate([p.ravel() for p in model.get_params_and_grads()[0]])
 

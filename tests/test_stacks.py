@@ -12,16 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pancake.function import Function
-from pancake.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Hinge,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    NegativeLogLikelihood,
-)
+from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.loss import Loss
 from pancake.testing import check_function, check_gradients
 from pancake.testing.strategies import functions, library_classes, losses, stacks, targets_for, upstream_for
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import number, size
-from pancake.fit import State
 from pancake.plotting.boundary import boundary, draw, shades
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_panels
 from pancake.plotting.plane import Plane, View
+from pancake.training.fit import State
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

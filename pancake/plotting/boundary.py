@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pancake.arguments import number
-from pancake.flat import Array
+from pancake.memory import Array
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes, open_window
 from pancake.plotting.plane import Plane, View, check_count, outputs, pixels
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.flat import Array
-from pancake.learning_rates import LearningRates
+from pancake.memory import Array
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes, stacked
+from pancake.training.lr_finder import LearningRates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.containers import Sequential
-from pancake.flat import Array
 from pancake.function import Function
+from pancake.functions.containers import Sequential
+from pancake.memory import Array
 from pancake.plotting.drawing import Drawing, need_matplotlib, new_panels
-from pancake.training import predict
+from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

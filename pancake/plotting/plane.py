@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pancake.arguments import number, size
-from pancake.flat import Array
 from pancake.function import Function
-from pancake.training import predict
+from pancake.memory import Array
+from pancake.training.predict import predict
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import SearchStrategy
 from numpy.typing import DTypeLike
 
-from pancake.flat import Array
+from pancake.memory import Array
 
 Size: TypeAlias = int | SearchStrategy[int]
 Shape: TypeAlias = tuple[int, ...]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 from hypothesis.strategies import SearchStrategy
 
-from pancake.losses import ElementwiseLoss, Loss
+from pancake.losses.elementwise import ElementwiseLoss
+from pancake.losses.loss import Loss
 from pancake.testing.contract import check_function
 from pancake.testing.inputs import batches
 from pancake.testing.recipes import LOSSES, SEEDS, WIDTHS, redraw_parameters

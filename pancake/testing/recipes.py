@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import SearchStrategy
 
-from pancake.activations import (
+from pancake.function import Function
+from pancake.functions.activations import (
     ELU,
     GELU,
     SELU,
@@ -30,31 +31,24 @@ from pancake.activations import (
     Softsign,
     Tanh,
 )
-from pancake.branches import Add, Concatenate, Multiply, Residual
-from pancake.containers import Identity, Sequential
-from pancake.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
-from pancake.embedding import Embedding
-from pancake.flat import Array
-from pancake.function import Function
-from pancake.gru import GRUCell
-from pancake.linear import Linear
-from pancake.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Hinge,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    NegativeLogLikelihood,
-)
-from pancake.lstm import LSTMCell
-from pancake.normalization import BatchNorm, Dropout, LayerNorm
-from pancake.products import AddBias, MatMul
-from pancake.recurrent import Bidirectional, Unrolled
-from pancake.rnn import RNNCell
-from pancake.shapes import Expand, Flatten, Reshape, Transpose
-from pancake.softmax import LogSoftmax, Softmax
+from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.containers import Identity, Sequential
+from pancake.functions.dropout import Dropout
+from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
+from pancake.functions.embedding import Embedding
+from pancake.functions.linear import AddBias, Linear, MatMul
+from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.loss import Loss
+from pancake.memory import Array
+from pancake.recurrent.bidirectional import Bidirectional
+from pancake.recurrent.gru import GRUCell
+from pancake.recurrent.lstm import LSTMCell
+from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.unrolled import Unrolled
 from pancake.testing.inputs import Shape, arrays, batches, labels, labels_of, rows_of, sequences, tenths
 
 SEEDS = st.integers(0, 2**16)

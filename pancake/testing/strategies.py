@@ -13,10 +13,11 @@ from hypothesis.strategies import SearchStrategy
 from numpy.typing import ArrayLike
 
 import pancake
-from pancake.containers import Sequential
-from pancake.flat import Array
 from pancake.function import Function
-from pancake.losses import ElementwiseLoss, Loss, MeanSquaredError
+from pancake.functions.containers import Sequential
+from pancake.losses.elementwise import ElementwiseLoss, MeanSquaredError
+from pancake.losses.loss import Loss
+from pancake.memory import Array
 from pancake.testing.inputs import Size, arrays, batches, labels, probabilities, sequences, size, upstream_for
 from pancake.testing.recipes import (
     ALONE,

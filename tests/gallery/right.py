@@ -16,9 +16,10 @@ import numpy as np
 
 import pancake as pk
 from pancake import Function
-from pancake.activations import LeakyReLU, Softplus
-from pancake.losses import CrossEntropy, Hinge, MeanAbsoluteError
-from pancake.softmax import LogSoftmax, Softmax
+from pancake.functions.activations import LeakyReLU, Softplus
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.losses.classes import CrossEntropy
+from pancake.losses.elementwise import Hinge, MeanAbsoluteError
 
 Drawn = tuple[Any, Any, Any]  # function, x, target
 RIGHT: dict[str, Callable[[np.random.Generator], Drawn]] = {}

@@ -1,0 +1,1 @@
+"""Layers and containers: what a net is made of."""

@@ -1,0 +1,256 @@
+"""Functions made of Functions: side by side.
+
+What a graph does when a value is used twice, branches do without one: the value is fed to each of them, and its gradient is
+the sum of what comes back.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pancake.arguments import numeric, whole
+from pancake.function import Function
+from pancake.functions.containers import add_parts, check_lengths, forward
+from pancake.memory import Array, Pair
+
+
+class Branches(Function):
+    """Base of the containers that feed one input to several Functions and combine what they put out.
+
+    A subclass defines `combine`, and `gradients`: what reaches each branch of the gradient of the combination.
+    """
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        name = type(self).__name__
+        self.functions: list[Function] = []
+        if isinstance(functions, Function) or not isinstance(functions, Iterable):
+            raise TypeError(f"{name}: expected a list of Functions, got {functions!r}; write {name}([...])")
+        add_parts(self, self.functions, functions)
+        if not self.functions:
+            raise ValueError(f"{name}: expected at least one Function, got none")
+
+    def compute_forward(self, x: Any, lengths: Any = None) -> Array:
+        """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
+        if lengths is not None:
+            check_lengths(self)
+        outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
+        if not self._fit([output.shape for output in outputs]):
+            shapes = ", ".join(f"{f!r} put out {y.shape}" for f, y in zip(self.functions, outputs, strict=True))
+            raise ValueError(f"{type(self).__name__}: expected branches whose outputs fit together, but {shapes}")
+        # branches without parameters follow the dtype of the input; that of the model is known from the others
+        typical = [y for f, y in zip(self.functions, outputs, strict=True) if f._has_parameters()] or outputs
+        dtype = np.result_type(*typical)
+        outputs = [output.astype(dtype, copy=False) for output in outputs]
+        y = self.combine(outputs)
+        self._cache = outputs, y.shape, y.dtype
+        return y
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        outputs, shape, dtype = self._remembered()
+        gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
+        parts = [np.asarray(f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True)]
+        if any(part.shape != parts[0].shape for part in parts):
+            raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
+        dObj_dIn: Array = parts[0].astype(dtype)  # a copy, to add to
+        for part in parts[1:]:
+            dObj_dIn += part
+        return dObj_dIn
+
+    def accumulate_grads(self, dObj_dOut: Any) -> None:
+        """Backward without dObj_dIn, through the branches that have parameters."""
+        outputs, shape, dtype = self._remembered()
+        gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
+        for function, d in zip(self.functions, gradients, strict=True):
+            if function._has_parameters():
+                function.accumulate_grads(d)
+
+    def combine(self, outputs: list[Array]) -> Array:
+        """The output, a fresh array, made of those of the branches."""
+        raise NotImplementedError
+
+    def gradients(self, dObj_dOut: Array, outputs: list[Array]) -> Iterator[Array]:
+        """The gradient of the output of each branch in turn."""
+        raise NotImplementedError
+
+    def _takes_lengths(self) -> bool:
+        return any(function._takes_lengths() for function in self.functions)
+
+    def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
+        """Whether outputs of these shapes can be combined."""
+        return all(shape == shapes[0] for shape in shapes)
+
+    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
+        for name, member in super()._members():
+            yield name.removeprefix("functions."), member
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self.functions)
+
+    def __getitem__(self, index: int) -> Function:
+        return self.functions[index]
+
+
+class Add(Branches):
+    """y = f_1(x) + f_2(x) + ...
+
+    Each branch receives dObj_dOut, and dObj_dIn is the sum of what they return. x is what the branches take; their outputs
+    have one shape, and so has y. Source: the sum rule.
+
+    Parameters
+    ----------
+    functions : iterable of Function
+        The branches, at least one.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a Function.
+    ValueError
+        If a Function stands in it twice (`shared_copy` gives a second one with the same parameters), or if the outputs
+        differ in shape.
+    """
+
+    def combine(self, outputs: list[Array]) -> Array:
+        y = outputs[0].copy()
+        for output in outputs[1:]:
+            y += output
+        return y
+
+    def gradients(self, dObj_dOut: Array, outputs: list[Array]) -> Iterator[Array]:
+        return (dObj_dOut for _ in outputs)
+
+
+class Multiply(Branches):
+    """y = f_1(x) f_2(x) ..., entry by entry. One branch that ends with a `Sigmoid` is a gate for the other.
+
+    Each branch receives dObj_dOut times the outputs of all others, and dObj_dIn is the sum of what they return. x is what
+    the branches take; their outputs have one shape, and so has y. Source: the product rule.
+
+    Parameters
+    ----------
+    functions : iterable of Function
+        The branches, at least one.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a Function.
+    ValueError
+        If a Function stands in it twice (`shared_copy` gives a second one with the same parameters), or if the outputs
+        differ in shape.
+    """
+
+    def combine(self, outputs: list[Array]) -> Array:
+        y = outputs[0].copy()
+        for output in outputs[1:]:
+            y *= output
+        return y
+
+    def gradients(self, dObj_dOut: Array, outputs: list[Array]) -> Iterator[Array]:
+        for i in range(len(outputs)):
+            yield functools.reduce(np.multiply, outputs[:i] + outputs[i + 1 :], dObj_dOut)
+
+
+class Concatenate(Branches):
+    """y = [f_1(x), f_2(x), ...], one after another along an axis.
+
+    Each branch receives its piece of dObj_dOut, and dObj_dIn is the sum of what they return. x is what the branches take;
+    outputs (..., O_1), (..., O_2) give y (..., O_1 + O_2). Source: the definition.
+
+    Parameters
+    ----------
+    functions : iterable of Function
+        The branches, at least one.
+    axis : int
+        Along which the outputs are joined, counted from the end where negative.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a Function.
+    ValueError
+        If a Function stands in it twice (`shared_copy` gives a second one with the same parameters), or if the outputs
+        do not have the axis, or differ in shape in another one.
+    """
+
+    def __init__(self, functions: Iterable[Function], axis: int = -1) -> None:
+        super().__init__(functions)
+        self.axis = whole(self, "axis", axis)
+
+    def combine(self, outputs: list[Array]) -> Array:
+        return np.concatenate(outputs, axis=self.axis)
+
+    def gradients(self, dObj_dOut: Array, outputs: list[Array]) -> Iterator[Array]:
+        ends = np.cumsum([output.shape[self.axis] for output in outputs])
+        return iter(np.split(dObj_dOut, ends[:-1], axis=self.axis))
+
+    def _takes_lengths(self) -> bool:
+        return any(function._takes_lengths() for function in self.functions)
+
+    def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
+        if any(not -len(shape) <= self.axis < len(shape) for shape in shapes):
+            return False
+        lengths = [list(shape) for shape in shapes]
+        for shape in lengths:
+            del shape[self.axis]
+        return all(shape == lengths[0] for shape in lengths)
+
+
+class Residual(Function):
+    """y = x + f(x): what f does is a change to x.
+
+    dObj_dIn = dObj_dOut + the dObj_dIn of f. x, f(x) and y have the same shape, any that f takes.
+
+    Parameters
+    ----------
+    f : Function
+
+    Raises
+    ------
+    TypeError
+        If f is not a Function.
+    ValueError
+        If f puts out another shape than it is given.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (2016), equation 1.
+    """
+
+    def __init__(self, f: Function) -> None:
+        parts: list[Function] = []
+        add_parts(self, parts, [f])
+        (self.f,) = parts
+
+    def compute_forward(self, x: Any, lengths: Any = None) -> Array:
+        """Run f, with the lengths (B,) of sequences if there are any."""
+        if lengths is not None:
+            check_lengths(self)
+        x = self._floats(x)
+        y: Array = numeric(self.f, forward(self.f, x, lengths), "its output")
+        if y.shape != x.shape:
+            raise ValueError(f"{self!r}: expected an f that keeps the shape of its input, {x.shape}, but it put out {y.shape}")
+        y = y + x.astype(y.dtype, copy=False)
+        self._cache = y.shape, y.dtype
+        return y
+
+    def _takes_lengths(self) -> bool:
+        return self.f._takes_lengths()
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        d = self._upstream(dObj_dOut, *self._remembered())
+        dObj_dIn: Array = d + self.f.compute_backward(d)
+        return dObj_dIn
+
+    def accumulate_grads(self, dObj_dOut: Any) -> None:
+        """Backward without dObj_dIn, through f if it has parameters."""
+        d = self._upstream(dObj_dOut, *self._remembered())
+        if self.f._has_parameters():
+            self.f.accumulate_grads(d)

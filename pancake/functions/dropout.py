@@ -1,0 +1,55 @@
+"""Numbers dropped at random, so that no unit relies on another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pancake.arguments import Rng, share
+from pancake.function import Function
+from pancake.memory import Array
+
+
+class Dropout(Function):
+    """In training y = x m / (1 - p), each entry of the mask m being 0 with probability p, else 1; in evaluation y = x.
+
+    dy/dx = m / (1 - p), with the mask of the latest forward; in evaluation 1. Each forward in training draws a fresh mask.
+    The factor makes the mean of y that of x ("inverted dropout"). With p = 1 all is 0. Input and output have the same shape,
+    any.
+
+    Parameters
+    ----------
+    p : float
+        The probability of dropping an entry, from 0 to 1.
+    rng : None, int or numpy.random.Generator
+        Where the masks come from.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014), section 10.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html
+    """
+
+    def __init__(self, p: float = 0.5, rng: Rng = None) -> None:
+        self.p = share(self, "p", p)
+        self.rng = np.random.default_rng(rng)
+
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        if not self.training or self.p == 0:
+            self._cache = None, x.shape, x.dtype
+            y: Array = x.copy()
+            return y
+        scale = x.dtype.type(0 if self.p == 1 else 1 / (1 - self.p))
+        # 24 random bits are enough for a mask, and cost half of 53
+        mask: Array = np.multiply(self.rng.random(x.shape, np.float32) >= self.p, scale)
+        self._cache = mask, x.shape, x.dtype
+        y = x * mask
+        return y
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        mask, shape, dtype = self._remembered()
+        d = self._upstream(dObj_dOut, shape, dtype)
+        dObj_dIn: Array = d.copy() if mask is None else d * mask
+        return dObj_dIn

@@ -1,0 +1,59 @@
+"""The usual stack: linear layers with activations between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pancake.arguments import Rng
+from pancake.function import Function
+from pancake.functions.activations import ReLU
+from pancake.functions.containers import Sequential
+from pancake.functions.linear import Linear
+from pancake.initializers import Initializer
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: Callable[[], Function] = ReLU,
+    output: Callable[[], Function] | None = None,
+    *,
+    init: str | Initializer = "he_normal",
+    rng: Rng = None,
+    dtype: DTypeLike = np.float64,
+) -> Sequential:
+    """A multilayer perceptron: Linear, activation, Linear, activation, ..., Linear, output.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The number of inputs, of units in each hidden layer, and of outputs: `[2, 10, 10, 1]`.
+    activation : callable
+        Makes the Function between two linear layers; a class does.
+    output : callable, optional
+        Makes the Function after the last linear layer; none by default, as losses from logits want it.
+    init, rng, dtype
+        As in `Linear`; one generator serves all layers.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes.
+    """
+    if not isinstance(sizes, Sequence) or len(sizes) < 2:
+        raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}")
+    for name, make in (("activation", activation), ("output", output)):
+        if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
+            raise TypeError(f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}")
+    rng = np.random.default_rng(rng)
+    stack = Sequential([])
+    for n_in, n_out in itertools.pairwise(sizes):
+        if len(stack):
+            stack.add(activation())
+        stack.add(Linear(n_in, n_out, init=init, rng=rng, dtype=dtype))
+    if output is not None:
+        stack.add(output())
+    return stack

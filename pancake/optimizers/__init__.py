@@ -1,0 +1,1 @@
+"""Optimizers: what to do with a gradient, and how fast."""

@@ -1,0 +1,227 @@
+"""Optimizers: what to do with a gradient.
+
+A rule is written for one long vector of parameters. `Optimizer` finds the vectors: parameters that lie side by side in
+memory are one, so a step costs the same number of NumPy calls for two layers and for two hundred.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pancake import memory
+from pancake.arguments import matching, number
+from pancake.function import Function
+from pancake.memory import Array
+
+# Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
+CHUNK = 1 << 15
+
+
+class Optimizer:
+    """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
+
+    A subclass names the vectors of its state in `slots`, computes in `factors` what is the same for all parameters of a
+    step, and changes a vector of parameters in `update`.
+
+    Parameters
+    ----------
+    model : Function or list of Function
+        Whose parameters to train. A parameter that is reached twice is stepped once.
+    lr : float
+        The learning rate, at least 0. It may be set anew at any time.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps have been made.
+    history : History or None
+        What `fit` has noted of the training.
+
+    References
+    ----------
+    Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées" (1847).
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:
+        functions = model if isinstance(model, (list, tuple)) else [model]
+        if not functions or not all(isinstance(function, Function) for function in functions):
+            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}")
+        self.model = model if isinstance(model, Function) else list(model)
+        self.lr = lr
+        self.steps = 0
+        self.history: Any = None
+        self._state: dict[str, list[Array]] = {}
+        self._params: list[Array] = []
+        self._param_grads: list[Array] = []
+        self._factors: tuple[float, ...]
+        self._bind()
+        if not self._params:
+            raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = number(self, "lr", value)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to 0."""
+        if self._generation != memory.generation or self._watched:
+            self._follow()
+        for grads in self._grads:
+            grads.fill(0)
+
+    def step(self) -> None:
+        """Change all parameters by their gradients."""
+        if self._generation != memory.generation or self._watched:
+            self._follow()
+        self.steps += 1
+        factors = self.factors()
+        for i, factor in enumerate(factors):
+            if factor != self._factors[i]:
+                for cells in self._cells:
+                    cells[i][()] = factor
+        self._factors = factors
+        for piece in self._pieces:
+            self.update(*piece)
+
+    def factors(self) -> tuple[float, ...]:
+        """The factors of this step, which `update` receives as 0-d arrays of the dtype of the parameters."""
+        return (self._lr,)
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        """Change parameters p by their gradients g, both vectors; `work` is a vector to compute in.
+
+        In `args` are the vectors of state, in the order of `slots`, and the factors that `factors` returned.
+        """
+        (lr,) = args
+        np.multiply(g, lr, work)
+        p -= work
+
+    def state_dict(self) -> dict[str, Any]:
+        """lr, the number of steps, and copies of the state: `"momentum_buffer.0"` is that of the first parameter."""
+        self._follow()
+        arrays = {f"{slot}.{i}": array.copy() for slot, arrays in self._state.items() for i, array in enumerate(arrays)}
+        return {"lr": self.lr, "steps": self.steps, **arrays}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to the state of a `state_dict`; the next steps are those that would have followed it.
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, unexpected or of another shape: all are listed, and nothing is changed.
+        """
+        new = matching(self, {key: np.asarray(value) for key, value in self.state_dict().items()}, state)
+        lr, steps = number(self, "lr", new["lr"]), number(self, "steps", new["steps"])
+        self.lr, self.steps = lr, int(steps)
+        for slot, arrays in self._state.items():
+            for i, array in enumerate(arrays):
+                array[...] = new[f"{slot}.{i}"]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
+
+    # --- finding the parameters ---
+
+    def _functions(self) -> Sequence[Function]:
+        return [self.model] if isinstance(self.model, Function) else self.model
+
+    def _collect(self) -> tuple[list[Array], list[Array]]:
+        """All parameters, each once, and their gradients."""
+        found: dict[int, memory.Pair] = {}
+        for function in self._functions():
+            for value, grad in zip(*function.get_params_and_grads(), strict=True):
+                if not (_is_float(value) and _is_float(grad) and value.shape == grad.shape):
+                    raise TypeError(
+                        f"{type(self).__name__}: expected every parameter and its gradient to be float arrays of one shape, got "
+                        f"{_describe(value)} with the gradient {_describe(grad)} in {function!r}"
+                    )
+                found.setdefault(id(value), (value, grad))
+        return [value for value, _ in found.values()], [grad for _, grad in found.values()]
+
+    def _follow(self) -> None:
+        """Look for the parameters again if they may have changed: after astype, add, a copy, or in a user's own Function."""
+        if self._generation != memory.generation or (self._watched and self._rebound()):
+            self._bind()
+
+    def _rebound(self) -> bool:
+        return any(_changed(held, part._holdings()) for part, held in self._watched)
+
+    def _bind(self) -> None:
+        """Find the long vectors, and lay out the state beside them."""
+        params, grads = self._collect()
+        self._generation = memory.generation
+        # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
+        parts = {id(part): part for function in self._functions() for part in function.walk()}
+        users = [part for part in parts.values() if type(part).__module__.partition(".")[0] != __name__.partition(".")[0]]
+        self._watched = [(part, part._holdings()) for part in users]
+        if self._params and not _changed(self._params + self._param_grads, params + grads):
+            return
+        old_state, old_params = self._state, self._params
+        places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
+        source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
+        if [p.shape for p in params] == [p.shape for p in (old_params or params)]:
+            # of a copy, or a user's Function has exchanged some: the same parameters in the same order
+            source = {i: source.get(i, i) for i in range(len(params))}
+        self._params, self._param_grads = params, grads
+        runs = memory.runs(params, grads)
+        self._grads = [run.grads for run in runs]
+        self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
+        self._pieces = []
+        self._cells = []  # for each dtype, the factors as 0-d arrays
+        self._factors = (math.nan,) * len(self.factors())  # what they hold
+        for dtype in dict.fromkeys(run.values.dtype for run in runs):
+            cells = [np.empty((), dtype) for _ in self._factors]
+            self._cells.append(cells)
+            for run in (run for run in runs if run.values.dtype == dtype):
+                vectors = [np.zeros_like(run.values) for _ in self.slots]
+                for slot, vector in zip(self.slots, vectors, strict=True):
+                    for index, part in run.split(vector, params):
+                        self._state[slot][index] = part
+                        if old_state and index in source:
+                            part[...] = old_state[slot][source[index]]
+                self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._follow()
+        derived = ("_params", "_param_grads", "_grads", "_pieces", "_cells", "_factors", "_watched")
+        return {name: value for name, value in vars(self).items() if name not in derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _params=[], _param_grads=[], _watched=[], _generation=-1)
+        if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
+            self._bind()
+
+
+def _changed(before: Sequence[object], now: Sequence[object]) -> bool:
+    return len(before) != len(now) or not all(map(operator.is_, before, now))
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+
+
+def _pieces(values: Array, grads: Array, state: list[Array]) -> Iterator[list[Array]]:
+    """What `update` takes, in pieces of CHUNK that share one work vector; arrays with gaps in memory stay whole."""
+    if values.ndim != 1:
+        yield [values, grads, np.empty_like(values), *state]
+        return
+    work = np.empty_like(values[:CHUNK])
+    for start in range(0, values.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        yield [values[part], grads[part], work[: len(values[part])], *(vector[part] for vector in state)]

@@ -1,0 +1,1 @@
+"""Recurrence: cells of one time step, and what unrolls them."""

@@ -1,0 +1,54 @@
+"""Sequences of different lengths in one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pancake.memory import Array
+
+
+class Ends:
+    """Where each of the sequences of a batch ends.
+
+    Attributes
+    ----------
+    length : int
+        T. No sequence may be that long; what is computed ends with the longest.
+    lengths : ndarray (B,)
+    valid : list of (ndarray (B,) or None)
+        For each step that is computed, which sequences it belongs to; None if to all.
+    """
+
+    def __init__(self, lengths: Array | None, length: int, batch: int) -> None:
+        self.length = length
+        self.lengths = np.full(batch, length) if lengths is None else lengths
+        self.valid: list[Any] = [None] * length
+        self.mask = None
+        if lengths is not None:
+            self.mask = np.arange(lengths.max())[:, np.newaxis] < lengths  # (T, B) of the steps that are computed
+            self.valid = [None if row.all() else row for row in self.mask]
+
+    def cut(self, sequences: Array) -> Array:
+        """The steps that are computed of sequences (T, B, ...), with zeros past the end of each sequence."""
+        return sequences if self.mask is None else only(self.mask)(sequences[: len(self.mask)])
+
+    def extended(self, sequences: Array) -> Array:
+        """Sequences of the steps that are computed to the whole length T, with zeros past the end of each sequence."""
+        if self.mask is None:
+            return sequences
+        result = np.zeros((self.length, *sequences.shape[1:]), sequences.dtype)
+        result[: len(self.mask)] = only(self.mask)(sequences)
+        return result
+
+
+def where(valid: NDArray[np.bool]) -> Any:
+    """A function of two arrays: the rows of the first where `valid`, else those of the second."""
+    return lambda a, b: np.where(valid.reshape(valid.shape + (1,) * (a.ndim - valid.ndim)), a, b)
+
+
+def only(valid: NDArray[np.bool]) -> Any:
+    """A function of an array: its rows where `valid`, else zeros."""
+    return lambda a: where(valid)(a, 0)

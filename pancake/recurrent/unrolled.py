@@ -1,0 +1,215 @@
+"""Recurrence: a cell unrolled over time, and the chain rule back through it.
+
+A recurrent net is a stack in time. Step t is a copy of the cell that hands its state to the copy for step t + 1; all copies
+have the very same parameters and gradients, and each has a cache of its own. Forward runs the copies one after the other.
+Backward runs them in reverse: what a copy returns as the gradient of its state goes on to the copy before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pancake.arguments import numeric
+from pancake.function import Function
+from pancake.memory import Array
+from pancake.recurrent.cells import Cell, Steps
+from pancake.recurrent.lengths import Ends, only, where
+from pancake.recurrent.states import each, like
+from pancake.recurrent.step_copies import Copies
+
+
+class Unrolled(Function):
+    """A cell over time: out_t, state = cell(x_t, state), for t = 0, 1, ..., T - 1.
+
+    x is (B, T, I) and y (B, T, H), or (B, H) if only the last output is wanted. Backward, for t = T - 1, ..., 0:
+    dObj_dX_t, dObj_dState = cell.compute_backward(dObj_dOut_t, dObj_dState), each step on the cache that it has left, and
+    all steps adding to the same gradients.
+
+    The copies of the cell are kept for the next sequence. A cell that has a better way (those of the library do) defines
+    `unroll(x, reverse, kept)`, which returns `Steps` for x (T, B, I), as described in pancake/cells.py.
+
+    Parameters
+    ----------
+    cell : Function
+        Any with `compute_forward(x_t, state) -> (out_t, state)`, `compute_backward(dObj_dOut_t, dObj_dState) ->
+        (dObj_dX_t, dObj_dState)` and `init_state(batch)`. A state is an array of B rows, or a tuple of states. The gradients
+        arrive as arrays of the shapes of out_t and of the state, zeros where nothing flows.
+    return_sequences : bool
+        Whether to return the outputs of all steps, or only that of the last valid one.
+    reverse : bool
+        Whether each sequence runs from its own last valid step down to step 0, which is then the last one.
+
+    Attributes
+    ----------
+    state
+        The state after the last step of the latest forward, to carry on from.
+    dObj_dState
+        After backward, the gradient of the initial state.
+
+    Raises
+    ------
+    TypeError
+        If the cell is not a Function, or `lengths` are not whole numbers.
+    ValueError
+        If input, state or lengths do not fit the cell or each other, or the cell returns what a cell must not.
+
+    References
+    ----------
+    Werbos, "Backpropagation Through Time: What It Does and How to Do It" (1990).
+    Lengths and directions are those of packed sequences in https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
+    """
+
+    def __init__(self, cell: Function, return_sequences: bool = True, reverse: bool = False) -> None:
+        if not isinstance(cell, Function):
+            hint = f"; make one first: {cell.__name__}(...)" if isinstance(cell, type) else ""
+            raise TypeError(f"{type(self).__name__}: expected a cell, which is a Function, got {cell!r}{hint}")
+        self.cell = cell
+        self.return_sequences, self.reverse = bool(return_sequences), bool(reverse)
+        self.state: Any = None
+        self.dObj_dState: Any = None
+
+    def compute_forward(self, x: Any, state: Any = None, lengths: ArrayLike | None = None) -> Array:
+        """Run the cell over a batch of sequences.
+
+        Parameters
+        ----------
+        x : array_like (B, T, I)
+        state : array_like or tuple, optional
+            The initial state; without it `cell.init_state(B)`.
+        lengths : array_like of int (B,), optional
+            How many steps of each sequence are valid, from 1 to T. Steps past the end keep the state, put out zeros and pass
+            no gradient, and it does not matter what stands in x there.
+
+        Returns
+        -------
+        ndarray (B, T, H), or (B, H) without `return_sequences`
+        """
+        x = self._in_time(x)  # (T, B, I), from here to the end of the method
+        state = self._initial(state, x)
+        ends = Ends(lengths if lengths is None else self._lengths(lengths, x), *x.shape[:2])
+        x = ends.cut(x)
+        valid, times, in_order = ends.valid, range(len(x)), slice(None, None, -1 if self.reverse else 1)
+
+        self._views = steps = self._unroll(x)
+        outs: list[Any] = [None] * len(x)
+        for t, x_t, step in zip(times[in_order], x[in_order], steps, strict=True):
+            outs[t], new = step.compute_forward(x_t, state)
+            state = new if valid[t] is None else each(where(valid[t]), new, state)
+
+        out = steps.outputs(outs)
+        self.state = each(np.copy, state)
+        self._cache = steps, in_order, ends, out, self.state
+        if self.return_sequences:
+            return ends.extended(out).swapaxes(0, 1)
+        last: Array = out[self._last(ends)]
+        return last
+
+    def compute_backward(self, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
+        """Run the chain rule back through the latest forward.
+
+        Parameters
+        ----------
+        dObj_dOut : array_like, shaped like the output
+        dObj_dState : array_like or tuple, optional
+            The gradient of the last state, `state`; without it zeros.
+
+        Returns
+        -------
+        ndarray (B, T, I)
+            dObj_dIn. The gradient of the initial state is in the attribute `dObj_dState`.
+        """
+        dObj_dIn: Array = self._through_time(dObj_dOut, dObj_dState, input_too=True)
+        return dObj_dIn
+
+    def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
+        """Do what `compute_backward` does, without the gradient of the input."""
+        self._through_time(dObj_dOut, dObj_dState, input_too=False)
+
+    def _through_time(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
+        steps, in_order, ends, out, state = self._remembered()
+        dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
+        dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
+
+        valid, times, dObj_dX = ends.valid, range(len(out)), [None] * len(out)
+        steps.before_backward()
+        for t, dObj_dOut_t, step in reversed(list(zip(times[in_order], dObj_dOut[in_order], steps, strict=True))):
+            if valid[t] is None:
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
+            else:  # a sequence that is over has handed its state on as it was, and so it does with the gradient
+                handed_on = each(only(~valid[t]), dObj_dState)
+                dObj_dState = each(only(valid[t]), dObj_dState)
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
+                dObj_dState = each(np.add, dObj_dState, handed_on)
+
+        self.dObj_dState = each(np.copy, dObj_dState)
+        dObj_dIn = steps.after_backward(dObj_dX, input_too)
+        return None if dObj_dIn is None else ends.extended(dObj_dIn).swapaxes(0, 1)
+
+    def _unroll(self, x: Array) -> Steps:
+        """One function for each time step of x."""
+        unroll = getattr(self.cell, "unroll", None) or self._copies
+        steps: Steps = unroll(x, self.reverse, self._views)
+        return steps
+
+    def _copies(self, x: Array, reverse: bool, kept: Steps | None) -> Steps:
+        copies = kept if isinstance(kept, Copies) and kept.cell is self.cell else Copies(repr(self), self.cell)
+        copies.begin(len(x))
+        return copies
+
+    def _last(self, ends: Ends) -> Any:
+        """The index of the last valid output of each sequence, among outputs (T, B, ...)."""
+        return (0 if self.reverse else ends.lengths - 1), np.arange(len(ends.lengths))
+
+    # --- what comes in, checked and with time as first axis ---
+
+    def _in_time(self, x: Any) -> Array:
+        """The input (B, T, I) as an array (T, B, I) of the dtype of the cell."""
+        x, cell = self._floats(x), self.cell
+        features = cell.n_in if isinstance(cell, Cell) else "I"
+        if x.ndim != 3 or features not in ("I", x.shape[2]):
+            hint = "; x[np.newaxis] makes a batch of one sequence, x[..., np.newaxis] one feature" if x.ndim == 2 else ""
+            raise ValueError(f"{self!r}: expected (B, T, {features}), got {x.shape}{hint}")
+        params = [cell.weight_hh] if isinstance(cell, Cell) else cell.get_params_and_grads()[0]
+        in_time: Array = x.swapaxes(0, 1)
+        return in_time.astype(params[0].dtype, copy=False) if params else in_time
+
+    def _initial(self, state: Any, x: Array) -> Any:
+        """The state before the first step, in the dtype of x."""
+
+        def rows(part: Any) -> Array:
+            array = numeric(self, part, "the state").astype(x.dtype, copy=False)
+            if array.shape[:1] != x.shape[1:2]:
+                raise ValueError(f"{self!r}: expected a state of {x.shape[1]} rows, one for each sequence, got {array.shape}")
+            return array
+
+        init_state = getattr(self.cell, "init_state", None)
+        if init_state is None and state is None:
+            raise TypeError(f"{self!r}: expected the cell to have init_state(batch), or a state to start from")
+        model = each(rows, state if init_state is None else init_state(x.shape[1]))
+        return model if state is None else like(self, "the state", state, model)
+
+    def _lengths(self, lengths: ArrayLike, x: Array) -> Array:
+        length, batch = x.shape[:2]
+        try:
+            array = np.asarray(lengths)
+        except ValueError:
+            raise ValueError(f"{self!r}: expected lengths to be an array, got rows of different lengths") from None
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
+        if array.shape != (batch,):
+            raise ValueError(f"{self!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
+        if array.min() < 1 or array.max() > length:
+            raise ValueError(f"{self!r}: expected lengths from 1 to {length}, got values from {array.min()} to {array.max()}")
+        return array.astype(np.intp)
+
+    def _upstream_in_time(self, dObj_dOut: Any, ends: Ends, out: Array) -> Array:
+        """dObj_dOut as (T, B, ...), zeros past the ends."""
+        length, (batch, *rest) = ends.length, out.shape[1:]
+        if self.return_sequences:
+            return ends.cut(self._upstream(dObj_dOut, (batch, length, *rest), out.dtype).swapaxes(0, 1))
+        d = np.zeros(out.shape, out.dtype)
+        d[self._last(ends)] = self._upstream(dObj_dOut, (batch, *rest), out.dtype)
+        return d

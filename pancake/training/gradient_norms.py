@@ -1,0 +1,64 @@
+"""How large the gradient of each layer is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pancake.function import Function, named_parts
+from pancake.memory import Array
+
+
+def gradient_norms(model: Function) -> dict[str, float]:
+    """The Euclidean norm of the gradient of each layer: sqrt(sum of squares) over all its parameters.
+
+    Noted now and then, the norms show whether gradients vanish or explode on their way back to the first layers, and
+    `plot_gradients` draws them::
+
+        norms = []
+        fit(..., callbacks=[lambda state: norms.append(gradient_norms(state.model))])   # of the last batch of each epoch
+        plot_gradients(norms)
+
+    In a loop of your own, take them after `accumulate_grads` and before the next `zero_grad`.
+
+    Parameters
+    ----------
+    model : Function
+
+    Returns
+    -------
+    dict of float
+        By place and class of the layer, in the order of the model: {"0 Linear": 0.31, "2 Linear": 0.54}. Each Function with
+        parameters of its own is a layer; a parameter that two of them share counts in the first.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a Function.
+    ValueError
+        If it has no parameters.
+
+    References
+    ----------
+    Bengio, Simard, Frasconi, "Learning Long-Term Dependencies with Gradient Descent is Difficult" (1994); Glorot, Bengio,
+    "Understanding the difficulty of training deep feedforward neural networks" (2010), section 4.2.
+    """
+    if not isinstance(model, Function):
+        raise TypeError(f"gradient_norms: expected a Function, got {model!r}")
+    norms: dict[str, float] = {}
+    counted: set[int] = set()
+    for path, function in named_parts(model):
+        grads = [grad for _, value, grad in function._own_parameters() if id(value) not in counted]
+        counted.update(id(value) for _, value, _ in function._own_parameters())
+        if grads:
+            norms[f"{path} {type(function).__name__}".strip()] = _norm(grads)
+    if not norms:
+        raise ValueError(f"gradient_norms: {model!r} has no parameters")
+    return norms
+
+
+def _norm(grads: list[Array]) -> float:
+    largest = max(float(np.abs(grad).max()) if grad.size else 0.0 for grad in grads)
+    if not largest or not np.isfinite(largest):
+        return largest
+    # Squares of what is far from 1 may overflow or vanish; shares of the largest do not.
+    return largest * float(np.sqrt(sum(np.square(grad / largest).sum() for grad in grads)))

@@ -1,0 +1,370 @@
+"""Losses: the value is the integral of the gradient, whatever the options."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from bricks import NAMES, make
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pancake.functions.containers import Sequential
+from pancake.functions.elementwise import Mean, Square, Subtract
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.losses.classes import ClassLoss, CrossEntropy, NegativeLogLikelihood
+from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.loss import REDUCTIONS, Loss
+from pancake.testing import check_gradients
+
+# The options that each loss takes beside `reduction`, as hypothesis draws them.
+OPTIONS: dict[type[Loss], dict[str, st.SearchStrategy[Any]]] = {
+    MeanSquaredError: {},
+    MeanAbsoluteError: {},
+    Huber: {"delta": st.sampled_from([0.3, 1.0, 5.0])},
+    Hinge: {},
+    BinaryCrossEntropy: {"from_logits": st.booleans()},
+    CrossEntropy: {
+        "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
+        "class_weight": st.sampled_from([None, [1.0, 0.5, 2.0, 0.25]]),
+    },
+    NegativeLogLikelihood: {"class_weight": st.sampled_from([None, [1.0, 0.5, 2.0, 0.0]])},
+}
+
+
+def all_losses(base: type[Loss] = Loss) -> set[type[Loss]]:
+    """Every loss of the library that can be used, found among the subclasses."""
+    found = {loss for cls in base.__subclasses__() for loss in all_losses(cls)} | {base}
+    return {loss for loss in found if loss.__module__ == Loss.__module__ and loss not in (Loss, ElementwiseLoss, ClassLoss)}
+
+
+def test_every_loss_is_tested() -> None:
+    assert all_losses() == set(OPTIONS)
+
+
+@st.composite
+def tasks(draw: st.DrawFn, kind: type[Loss]) -> tuple[Loss, Any, Any, Any]:
+    """A loss with options, a prediction, a target, and perhaps weights."""
+    options = {name: draw(strategy) for name, strategy in OPTIONS[kind].items()}
+    loss = kind(**options, reduction=draw(st.sampled_from(REDUCTIONS)))
+    leading = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=2)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (*leading, 4)
+    pred, target = rng.normal(scale=2, size=shape), rng.normal(scale=2, size=shape)
+    if isinstance(loss, ClassLoss):
+        if draw(st.booleans()):
+            # class 3 may weigh nothing, and is not the right one of all examples
+            target = rng.integers(0, 3, leading)
+        else:
+            target = rng.dirichlet(np.ones(4), leading)
+    elif isinstance(loss, Hinge):
+        target = np.sign(target)
+    elif isinstance(loss, BinaryCrossEntropy):
+        target = rng.choice([0.0, 1.0, 0.3], shape)
+        if not loss.from_logits:
+            pred = rng.uniform(0.05, 0.95, shape)
+    weight = draw(st.sampled_from([None, leading, leading[:1]]))
+    return loss, pred, target, None if weight is None else rng.uniform(0.1, 2, weight)
+
+
+class Weighted:
+    """A loss with weights, as the checker calls losses: with prediction and target only."""
+
+    def __init__(self, loss: Loss, weight: Any) -> None:
+        self.loss, self.weight = loss, weight
+
+    def compute_forward(self, pred: Any, target: Any) -> Any:
+        return self.loss(pred, target, self.weight)
+
+    def compute_backward(self) -> Any:
+        return self.loss.compute_backward()
+
+
+@pytest.mark.parametrize("kind", sorted(OPTIONS, key=lambda kind: kind.__name__))
+class TestEveryLoss:
+    @given(data=st.data())
+    def test_gradient_is_the_derivative_of_the_value(self, kind: type[Loss], data: st.DataObject) -> None:
+        loss, pred, target, weight = data.draw(tasks(kind))
+        report = check_gradients(Weighted(loss, weight), pred, target=target)
+        assert any(array.checked for array in report.arrays)
+
+    @given(data=st.data())
+    def test_reductions_agree(self, kind: type[Loss], data: st.DataObject) -> None:
+        loss, pred, target, weight = data.draw(tasks(kind))
+        results, gradients = {}, {}
+        for reduction in REDUCTIONS:
+            other = copy.copy(loss)
+            other.reduction = reduction
+            results[reduction] = other(pred, target, weight)
+            gradients[reduction] = other.compute_backward()
+            assert gradients[reduction].shape == pred.shape
+        assert np.shape(results["none"]) == (pred.shape[:-1] if isinstance(loss, ClassLoss) else pred.shape)
+        assert isinstance(results["sum"], float)
+        assert isinstance(results["mean"], float)
+        assert_allclose(results["sum"], results["none"].sum(), rtol=1e-12)
+        assert_array_equal(gradients["sum"], gradients["none"])
+        if np.any(gradients["sum"]):
+            count = results["sum"] / results["mean"]
+            assert_allclose(gradients["mean"] * count, gradients["sum"], rtol=1e-9, atol=1e-12)
+            if not isinstance(loss, ClassLoss):
+                assert count == pytest.approx(pred.size)
+
+    @given(data=st.data())
+    def test_weights_repeat_examples(self, kind: type[Loss], data: st.DataObject) -> None:
+        """A weight of 2 is the same as the example twice, and of 0 as without it."""
+        loss, pred, target, _ = data.draw(tasks(kind))
+        loss.reduction = "sum"
+        weight = np.resize([2.0, 0.0, 1.0], len(pred))
+        often = np.repeat(np.arange(len(pred)), weight.astype(int))
+        assert_allclose(loss(pred, target, weight), loss(pred[often], target[often]), rtol=1e-12)
+
+    @given(data=st.data())
+    def test_float32_and_nothing_written(self, kind: type[Loss], data: st.DataObject) -> None:
+        loss, pred, target, weight = data.draw(tasks(kind))
+        narrow = pred.astype(np.float32)
+        before = narrow.copy(), np.copy(target)
+        for array in (narrow, target):
+            array.flags.writeable = False
+        value = loss(narrow, target, weight)
+        gradient = loss.compute_backward()
+        assert gradient.dtype == np.float32
+        kept = gradient.copy()
+        assert_array_equal(loss.compute_backward(), kept)
+        assert_array_equal(narrow, before[0])
+        assert_array_equal(target, before[1])
+        assert_allclose(value, loss(pred, target, weight), rtol=1e-4, atol=1e-5)
+        assert_array_equal(gradient, kept)
+
+    @given(data=st.data())
+    def test_layout_does_not_count(self, kind: type[Loss], data: st.DataObject) -> None:
+        loss, pred, target, weight = data.draw(tasks(kind))
+        value = loss(pred, target, weight)
+        gradient = loss.compute_backward()
+        assert_allclose(loss(np.asfortranarray(pred), np.asfortranarray(target), weight), value, rtol=1e-12)
+        assert_allclose(loss.compute_backward(), gradient, rtol=1e-12, atol=1e-15)
+        assert_array_equal(loss(pred.tolist(), target.tolist(), weight), value)
+
+    @settings(max_examples=20)
+    @given(data=st.data())
+    def test_copies_and_repr(self, kind: type[Loss], data: st.DataObject) -> None:
+        loss, pred, target, weight = data.draw(tasks(kind))
+        value = loss(pred, target, weight)
+        for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), eval(repr(loss), NAMES)):
+            with pytest.raises(RuntimeError, match=f"{kind.__name__}.*compute_backward needs a call"):
+                twin.compute_backward()
+            assert repr(twin) == repr(loss)
+            assert_array_equal(twin(pred, target, weight), value)
+
+    def test_refuses(self, kind: type[Loss]) -> None:
+        name = kind.__name__
+        loss = kind()
+        with pytest.raises(RuntimeError, match="needs a call with prediction and target before it"):
+            loss.compute_backward()
+        with pytest.raises(ValueError, match=f"{name}: expected reduction to be one of mean, sum, none, got 'max'"):
+            kind(reduction="max")
+        with pytest.raises(TypeError):
+            kind(*[1.0] * 3)
+        with pytest.raises(ValueError, match="at least one prediction"):
+            loss(np.ones((0, 3)), np.ones((0, 3)))
+        with pytest.raises(ValueError, match="expected"):
+            loss(np.full((2, 3), 0.5), np.ones((3, 2)))
+        with pytest.raises(TypeError, match="pred to be real numbers"):
+            loss(["a"], [1])
+        target = np.array([0, 1]) if isinstance(loss, ClassLoss) else np.ones((2, 3))
+        pred = np.full((2, 3), 0.5)
+        with pytest.raises(ValueError, match=r"expected a weight of the leading axes of the target .*, got \(3,\)"):
+            loss(pred, target, np.ones(3))
+        with pytest.raises(ValueError, match="expected weights of at least 0, got -1"):
+            loss(pred, target, [1.0, -1.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("expression", "pred", "target"),
+    [
+        ("MeanSquaredError()", [1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]),
+        ("MeanAbsoluteError()", [1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]),
+        ("Huber()", [1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]),
+        ("Hinge()", [1e4, -1e4, 0.0], [-1.0, 1.0, 1.0]),
+        ("BinaryCrossEntropy(from_logits=True)", [1e4, -1e4, 1e4, -1e4], [0.0, 1.0, 1.0, 0.0]),
+        ("BinaryCrossEntropy()", [0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]),
+        ("CrossEntropy()", [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], [1, 1]),
+        ("CrossEntropy(label_smoothing=0.5)", [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], [1, 1]),
+        ("CrossEntropy(class_weight=[1.0, 2.0, 0.0])", [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], [1, 1]),
+        ("CrossEntropy()", [[1e4, -1e4, 0.0]], [[0.0, 1.0, 0.0]]),
+        ("NegativeLogLikelihood()", [[0.0, -1e4, -np.inf], [-1e4, 0.0, -np.inf]], [1, 1]),
+        ("NegativeLogLikelihood()", [[0.0, -1e4, -np.inf]], [[0.5, 0.5, 0.0]]),
+    ],
+)
+@pytest.mark.parametrize("repeat", [1, 300])
+def test_extremes(expression: str, pred: Any, target: Any, repeat: int, dtype: Any) -> None:
+    loss = make(expression)
+    p, t = np.array(pred * repeat, dtype), np.array(target * repeat)
+    with np.errstate(all="raise", under="ignore"):
+        value = loss(p, t)
+        gradient = loss.compute_backward()
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    assert gradient.dtype == dtype
+    assert_allclose(value, loss(np.array(pred, np.float64), np.array(target)), rtol=1e-5)
+
+
+class TestByHand:
+    def test_mean_squared_error_is_made_of_bricks(self) -> None:
+        rng = np.random.default_rng(0)
+        pred, target = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+        loss, bricks = MeanSquaredError(), Sequential([Subtract(target), Square(), Mean()])
+        assert_allclose(bricks.compute_forward(pred), loss(pred, target), rtol=1e-14)
+        assert_allclose(bricks.compute_backward(1.0), loss.compute_backward(), rtol=1e-14)
+
+    def test_huber(self) -> None:
+        loss = Huber(2.0, reduction="none")
+        assert_array_equal(loss([0.0, 1.0, -2.0, 3.0, -10.0], np.zeros(5)), [0, 0.5, 2, 4, 18])
+        assert_array_equal(loss.compute_backward(), [0, 1, -2, 2, -2])
+
+    def test_hinge(self) -> None:
+        loss = Hinge(reduction="none")
+        assert_array_equal(loss([2.0, 0.5, -1.0, 1.0], [1, 1, 1, -1]), [0, 0.5, 2, 2])
+        assert_array_equal(loss.compute_backward(), [0, -1, -1, 1])
+        loss([1.0, -1.0], [1, -1])
+        assert_array_equal(loss.compute_backward(), [0, 0])
+
+    def test_hinge_is_that_of_scikit_learn(self) -> None:
+        metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+        rng = np.random.default_rng(0)
+        pred, target, weight = rng.normal(size=20), rng.choice([-1, 1], 20), rng.uniform(size=20)
+        assert Hinge()(pred, target) == pytest.approx(metrics.hinge_loss(target, pred), rel=1e-14)
+        ours = Hinge(reduction="sum")(pred, target, weight) / weight.sum()
+        assert ours == pytest.approx(metrics.hinge_loss(target, pred, sample_weight=weight), rel=1e-14)
+
+    def test_a_single_number(self) -> None:
+        loss = MeanSquaredError()
+        assert loss(3, 1) == 4.0
+        assert loss.compute_backward() == 4.0
+        cross = CrossEntropy()
+        assert cross([0.0, 0.0], 1) == pytest.approx(np.log(2))
+        assert_allclose(cross.compute_backward(), [0.5, -0.5])
+
+    def test_logs_of_zero(self) -> None:
+        assert BinaryCrossEntropy(reduction="none")([0.0, 1.0], [1.0, 0.0]).tolist() == [100.0, 100.0]
+        likelihood = NegativeLogLikelihood()
+        assert likelihood([[-np.inf, 0.0]], [0]) == np.inf
+        assert likelihood([[-np.inf, 0.0]], [1]) == 0
+        cross = CrossEntropy(class_weight=[1.0, 2.0, 3.0])
+        assert cross([[-np.inf, 0.0, 0.0]], [1]) == pytest.approx(np.log(2))
+        assert_allclose(cross.compute_backward(), [[0, -0.5, 0.5]])
+
+    @given(seed=st.integers(0, 2**32 - 1), smoothing=st.sampled_from([0.0, 0.2]), weighted=st.booleans())
+    def test_labels_are_rows_with_a_single_one(self, seed: int, smoothing: float, weighted: bool) -> None:
+        rng = np.random.default_rng(seed)
+        pred, labels = rng.normal(size=(2, 3, 4)), rng.integers(0, 4, (2, 3))
+        weight = rng.uniform(size=(2, 3)) if weighted else None
+        for loss in (CrossEntropy(smoothing, reduction="sum"), NegativeLogLikelihood(reduction="sum")):
+            value = loss(pred, labels, weight)
+            gradient = loss.compute_backward()
+            assert_allclose(loss(pred, np.eye(4)[labels], weight), value, rtol=1e-12)
+            assert_allclose(loss.compute_backward(), gradient, rtol=1e-12, atol=1e-15)
+
+    @given(seed=st.integers(0, 2**32 - 1), labelled=st.booleans(), reduction=st.sampled_from(REDUCTIONS))
+    def test_likelihood_after_log_softmax_is_cross_entropy(self, seed: int, labelled: bool, reduction: str) -> None:
+        rng = np.random.default_rng(seed)
+        logits, c = rng.normal(scale=3, size=(5, 4)), [1.0, 0.5, 2.0, 0.25]
+        target = rng.integers(0, 4, 5) if labelled else rng.dirichlet(np.ones(4), 5)
+        whole, half, log_softmax = (
+            CrossEntropy(0.0, c, reduction=reduction),
+            NegativeLogLikelihood(c, reduction=reduction),
+            LogSoftmax(),
+        )
+        assert_allclose(half(log_softmax(logits), target), whole(logits, target), rtol=1e-12)
+        gradient = log_softmax.compute_backward(half.compute_backward())
+        assert_allclose(gradient, whole.compute_backward(), rtol=1e-10, atol=1e-14)
+
+    def test_gradient_of_cross_entropy(self) -> None:
+        logits = np.random.default_rng(0).normal(size=(3, 4))
+        loss = CrossEntropy(reduction="sum")
+        loss(logits, [0, 3, 3])
+        assert_allclose(loss.compute_backward(), Softmax()(logits) - np.eye(4)[[0, 3, 3]], rtol=1e-12, atol=1e-15)
+
+    def test_smoothing_and_class_weights(self) -> None:
+        logits, c = np.random.default_rng(0).normal(size=(2, 3)), np.array([1.0, 2.0, 0.5])
+        loss = CrossEntropy(0.3, c)
+        value = loss(logits, [0, 2])
+        a = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]) * c
+        assert value == pytest.approx(-(a * LogSoftmax()(logits)).sum() / 1.5, rel=1e-12)
+        assert_allclose(loss.compute_backward(), (a.sum(axis=1, keepdims=True) * Softmax()(logits) - a) / 1.5, rtol=1e-12)
+
+    def test_class_weights_are_a_copy(self) -> None:
+        c = np.array([1.0, 2.0])
+        loss = CrossEntropy(class_weight=c, reduction="sum")
+        c[:] = 0
+        assert loss([[0.0, 0.0]], [1]) == pytest.approx(2 * np.log(2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "pred", "target", "message"),
+    [
+        (
+            MeanSquaredError(),
+            np.ones((3, 1)),
+            np.ones(3),
+            r"target of the shape of the prediction, \(3, 1\), got \(3,\); reshape",
+        ),
+        (Hinge(), [0.5, 1.0], [0, 1], r"Hinge\(\): expected every target to be -1 or 1, .* 0.0 to 1.0; .* pass 2 \* y - 1"),
+        (Hinge(), [0.5, 1.0], [3, 1], "got values from 1.0 to 3.0$"),
+        (BinaryCrossEntropy(), [1.5], [1.0], r"every prediction in \[0, 1\], got values from 1.5 to 1.5; .*from_logits=True"),
+        (BinaryCrossEntropy(), [np.nan], [1.0], "every prediction"),
+        (BinaryCrossEntropy(from_logits=True), [1.5], [2.0], "every target"),
+        (CrossEntropy(), 1.0, 0, r"expected predictions \(..., C\), got a single number"),
+        (CrossEntropy(), np.ones((2, 3)), [0, 3], "expected labels from 0 to 2, got values from 0 to 3"),
+        (CrossEntropy(), np.ones((2, 3)), [0, -1], "got values from -1 to 0"),
+        (CrossEntropy(), np.ones((2, 3)), [0.0, 1.0], "labels must be integers"),
+        (CrossEntropy(), np.ones((2, 3)), [[0], [1]], r"pass y.ravel\(\)"),
+        (CrossEntropy(), np.ones((2, 3)), np.eye(3, dtype=int)[:2], r"probabilities must be floats, as of y.astype\(float\)"),
+        (CrossEntropy(), np.ones((2, 3)), np.ones((2, 3)), "rows of probabilities"),
+        (NegativeLogLikelihood(), np.ones((2, 3)), [[0.5, 0.5, 0.5], [1, 0, 0]], "rows of probabilities"),
+        (CrossEntropy(class_weight=[1.0, 2.0]), np.ones((2, 3)), [0, 1], r"class_weight of shape \(3,\), got \(2,\)"),
+        (NegativeLogLikelihood([1.0, 0.0]), -np.ones((2, 2)), [1, 1], "sum to 0.0; there is no mean"),
+    ],
+)
+def test_refuses_data(loss: Loss, pred: Any, target: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss(pred, target)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Huber(0), ValueError, "Huber: expected delta of more than 0, got 0"),
+        (lambda: Huber("a"), TypeError, "Huber: expected delta to be a number"),  # type: ignore[arg-type]
+        (lambda: CrossEntropy(1.5), ValueError, r"CrossEntropy: expected label_smoothing in \[0, 1\], got 1.5"),
+        (lambda: CrossEntropy("a"), TypeError, "CrossEntropy: expected label_smoothing to be a number"),  # type: ignore[arg-type]
+        (lambda: CrossEntropy(class_weight=[-1.0, 1.0]), ValueError, "one number of at least 0 for each class"),
+        (lambda: NegativeLogLikelihood(np.ones((2, 2))), ValueError, "one number of at least 0 for each class"),
+    ],
+)
+def test_refuses_options(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_infinite_logits_do_not_warn_where_they_are_finite_losses() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for options in ({}, {"class_weight": [1.0, 1.0]}):
+            assert CrossEntropy(**options)([[-np.inf, 0.0]], [1]) == 0  # type: ignore[arg-type]
+
+
+def test_a_loss_of_the_user_returns_what_its_slopes_need():
+    class Forgetful(ElementwiseLoss):
+        def values(self, pred, target):
+            return (pred - target) ** 2
+
+    with pytest.raises(
+        TypeError, match=r"Forgetful\(\): expected values\(\) to return \(values, what slopes\(\) needs\), got ndarray"
+    ):
+        Forgetful()(np.ones((2, 3)), np.ones((2, 3)))

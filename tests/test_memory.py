@@ -1,0 +1,263 @@
+"""Parameters side by side in memory: nothing moves, nothing overlaps, nothing is kept longer than its model."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import itertools
+import pickle
+import sys
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from participant import Dense, Scale
+
+from pancake import Linear, Sequential, memory, mlp
+
+F64, F32 = np.dtype(np.float64), np.dtype(np.float32)
+layouts = st.lists(st.tuples(st.lists(st.integers(1, 5), min_size=0, max_size=3).map(tuple), st.sampled_from("CF")), max_size=6)
+
+
+def places(arrays):
+    """The stretches of memory that the arrays take, sorted."""
+    return sorted((a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays)
+
+
+def assert_disjoint(arrays):
+    stretches = places(arrays)
+    assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(stretches))
+
+
+@given(layouts, st.sampled_from([F32, F64]))
+def test_allocate(layouts, dtype):
+    pairs = memory.allocate(layouts, dtype)
+    assert len(pairs) == len(layouts)
+    for (value, grad), (shape, order) in zip(pairs, layouts, strict=True):
+        for array in (value, grad):
+            assert array.shape == shape
+            assert array.dtype is dtype
+            assert array.flags["F_CONTIGUOUS" if order == "F" else "C_CONTIGUOUS"]
+            assert not array.any()
+    assert_disjoint([a for pair in pairs for a in pair])
+    for arrays in zip(*pairs, strict=True):
+        stretches = [(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays]
+        assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(stretches))
+
+
+@given(layouts, st.randoms(use_true_random=False))
+def test_runs_cover_every_number_once(layouts, random):
+    """Whatever the order and whichever parts of a block are asked for."""
+    pairs = [pair for pair in memory.allocate(layouts, F64) if random.random() < 0.7]
+    pairs += [(np.zeros((2, 3)), np.zeros((2, 3))), (np.zeros((4, 4))[:, ::2], np.zeros((4, 4))[:, ::2])]
+    random.shuffle(pairs)
+    values, grads = [value for value, _ in pairs], [grad for _, grad in pairs]
+    runs = memory.runs(values, grads)
+    for run in runs:
+        run.values += 1
+        run.grads -= 1
+    for value, grad in pairs:
+        assert (value == 1).all()
+        assert (grad == -1).all()
+    seen = []
+    for run in runs:
+        numbered = np.arange(run.values.size, dtype=float).reshape(run.values.shape)
+        run.values[...] = numbered
+        for index, part in run.split(numbered, values):
+            seen.append(index)
+            np.testing.assert_array_equal(part, values[index])
+    assert sorted(seen) == list(range(len(values)))
+
+
+@pytest.mark.usefixtures("fresh_block")
+def test_neighbours_are_one_run_and_a_gap_makes_two():
+    a, b, c = memory.allocate([((2, 3), "F"), ((3,), "C"), ((1,), "C")], F64)
+
+    def count(*pairs):
+        return len(memory.runs([value for value, _ in pairs], [grad for _, grad in pairs]))
+
+    assert count(a, b, c) == count(c, b, a) == 1
+    assert count(a, c) == 2
+    assert count(a, (a[0].T, a[1].T)) == 1
+    assert count(a, memory.allocate([((2,), "C")], F32)[0]) == 2
+
+
+def test_a_gradient_at_another_offset_is_no_neighbour():
+    """The first value with the second gradient: they must not be taken for a pair of the block."""
+    (a, grad_a), (b, grad_b) = memory.allocate([((3,), "C"), ((3,), "C")], F64)
+    runs = memory.runs([a, b], [grad_b, grad_a])
+    assert len(runs) == 2
+    for run in runs:
+        run.values += run.grads
+    grad_a += 1
+    for run in runs:
+        run.values -= run.grads
+    np.testing.assert_array_equal(a, 0)
+    np.testing.assert_array_equal(b, -1)
+
+
+@given(layouts, st.sampled_from([None, F32, F64]))
+def test_copies(layouts, dtype):
+    generator = np.random.default_rng(0)
+    originals = [*memory.allocate(layouts, F64), (np.zeros((2, 2)), np.zeros((2, 2)))]
+    for value, grad in originals:
+        value += generator.normal(size=value.shape)
+        grad += generator.normal(size=grad.shape)
+    copied = memory.copies(originals, dtype)
+    for pair, new_pair in zip(originals, copied, strict=True):
+        for old, new in zip(pair, new_pair, strict=True):
+            np.testing.assert_array_equal(new, old.astype(dtype or F64))
+            assert new.flags.f_contiguous == old.flags.f_contiguous
+    assert_disjoint([a for pair in originals + copied for a in pair])
+
+
+def test_copies_of_pairs_that_do_not_fit_are_made_as_they_are():
+    (value, grad) = memory.copies([(np.ones(3), np.zeros(1))])[0]
+    assert (value.shape, grad.shape) == ((3,), (1,))
+
+
+def test_a_request_larger_than_a_block():
+    n = memory.BLOCK_SIZE + 5
+    ((value, grad),) = memory.allocate([((n,), "C")], F64)
+    assert value.shape == grad.shape == (n,)
+    ((next_value, _),) = memory.allocate([((3,), "C")], F64)
+    assert_disjoint([value, next_value])
+
+
+# --- memory ---
+
+
+@pytest.mark.usefixtures("fresh_block")
+def test_blocks_of_dropped_models_are_freed():
+    models = [mlp([30, 40, 2]) for _ in range(3)]
+    block = weakref.ref(memory._blocks[F64].values)
+    while memory._blocks[F64].values is block():
+        mlp([30, 40, 2])
+    del models
+    gc.collect()
+    assert block() is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mlp([30, 300, 2], rng=0),
+        lambda: copy.deepcopy(mlp([30, 300, 2], rng=0)),
+        lambda: pickle.loads(pickle.dumps(Sequential([Linear(30, 300, rng=0), Scale()]))),
+        lambda: mlp([30, 300, 2], rng=0).astype(np.float32),
+    ],
+    ids=["new", "deepcopy", "pickle", "astype"],
+)
+def test_thousands_of_models_leave_nothing_behind(make):
+    block = 2 * memory.BLOCK_SIZE * 8  # bytes of values and gradients
+    make()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(300):  # three million parameters: 11 blocks
+            make()
+        gc.collect()
+        current, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert current < 2.2 * block  # the current blocks of both dtypes
+    assert peak < 4.2 * block
+    assert not memory._successors
+
+
+def in_threads(work):
+    """What work(seed) returns in each of 8 threads, which take turns as often as Python can."""
+    results, start, interval = {}, threading.Barrier(8), sys.getswitchinterval()
+
+    def run(seed):
+        start.wait()
+        results[seed] = work(seed)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(8)]
+    sys.setswitchinterval(1e-7)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(results) == 8
+    return results
+
+
+def test_blocks_are_only_touched_under_the_lock(monkeypatch):
+    """With a global interpreter lock a race is too rare to be seen; without one it is not."""
+
+    class Guarded(dict):
+        def get(self, key):
+            assert memory._lock.locked()
+            return super().get(key)
+
+        def __setitem__(self, key, block):
+            assert memory._lock.locked()
+            super().__setitem__(key, block)
+
+    monkeypatch.setattr(memory, "_blocks", Guarded())
+    Linear(2, 2)
+    assert len(memory._blocks) == 1
+    assert not memory._lock.locked()
+
+
+def test_threads_get_memory_of_their_own():
+    results = in_threads(lambda seed: [memory.allocate([((3,), "C")], F64)[0] for _ in range(2000)])
+    assert_disjoint([array for pairs in results.values() for pair in pairs for array in pair])
+
+
+def test_threads_make_models():
+    results = in_threads(lambda seed: [mlp([3, 5, 2], rng=seed) for _ in range(30)])
+    assert_disjoint([a for models in results.values() for m in models for arrays in m.get_params_and_grads() for a in arrays])
+    for seed, models in results.items():
+        expected = mlp([3, 5, 2], rng=seed)[0].weight
+        for model in models:
+            np.testing.assert_array_equal(model[0].weight, expected)
+
+
+def test_copies_and_pickles_share_no_memory_with_the_original():
+    model = Sequential([Linear(3, 4, rng=0), Scale(), Dense(4, 2)])
+    family = [model, copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(model).astype(np.float32)]
+    assert_disjoint([a for m in family for arrays in m.get_params_and_grads() for a in arrays])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+def test_a_dtype_that_went_through_a_pickle_is_the_usual_one(duplicate, fresh_block):
+    """Layers compare dtypes by identity; an unpickled array has a dtype object of its own."""
+    stranger = pickle.loads(pickle.dumps(np.ones(2))).dtype
+    assert stranger is not F64
+    for model in (Linear(2, 2, dtype=stranger), duplicate(Linear(2, 2, dtype=stranger)), Linear(2, 2)):
+        assert model.weight.dtype is F64
+
+
+def test_the_other_byte_order_becomes_that_of_the_machine():
+    assert Linear(2, 2, dtype=F32.newbyteorder()).weight.dtype is F32
+    assert Linear(2, 2).astype(F32.newbyteorder()).weight.dtype is F32
+
+
+# --- arrays that took the place of others ---
+
+
+def test_current_follows_every_exchange():
+    a, b, c = (np.zeros(2) for _ in range(3))
+    assert memory.current(a) is a
+    memory.exchanged(a, b)
+    memory.exchanged(b, c)
+    assert memory.current(a) is memory.current(b) is memory.current(c) is c
+
+
+def test_a_forgotten_array_is_not_mistaken_for_a_new_one_at_its_address():
+    for _ in range(100):
+        old = np.zeros(2)
+        memory.exchanged(old, np.ones(2))
+        del old
+        fresh = np.zeros(2)
+        assert memory.current(fresh) is fresh
+    assert not memory._successors

@@ -1,0 +1,200 @@
+"""`check_function`: everything beside the gradients, reported together, without a trace."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+from gallery import right, wrong
+from gallery.right import RIGHT
+
+import pancake as pk
+from pancake.testing import GradientError, check_function
+from pancake.testing.snapshot import Snapshot
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+
+
+def problems(function, x=X, **options):
+    """What is said, one line a problem, without the lines to reproduce it."""
+    with pytest.raises(GradientError) as caught:
+        check_function(function, x, **options)
+    lines = str(caught.value).split("\n\nTo reproduce:")[0].split("\n")
+    assert lines[0].endswith("breaks its contract:")
+    assert [line.split(". ")[0] for line in lines[1:]] == [str(i) for i in range(1, len(lines))]
+    return [line.split(". ", 1)[1] for line in lines[1:]]
+
+
+def test_it_returns_the_report_of_the_gradients():
+    report = check_function(pk.Linear(3, 2, rng=0), X)
+    assert [array.name for array in report.arrays] == ["x", "weight", "bias"]
+    assert report.ok
+
+
+def test_options_are_those_of_check_gradients():
+    assert [array.name for array in check_function(wrong.Dense(), X, wrt="bias", rng=3, method="central").arrays] == ["bias"]
+    with pytest.raises(TypeError, match=r"check_function: expected the options wrt, method, .*, got step"):
+        check_function(wrong.Dense(), X, step=1e-3)
+    with pytest.raises(ValueError, match="expected kinks to be one of"):
+        check_function(wrong.Dense(), X, kinks="maybe")
+
+
+class ManyFaults(wrong.Dense):
+    def compute_forward(self, x):
+        y = super().compute_forward(x)
+        x += 1e-3
+        return y
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_bias = 3 * dObj_dOut.sum(axis=0)
+        self.grad_weight[...] = self.of_weight(self.slope(dObj_dOut))
+        return self.of_input(self.slope(dObj_dOut))
+
+
+class FewerFaults(wrong.Dense):
+    def compute_backward(self, dObj_dOut):
+        dz = self.slope(dObj_dOut)
+        self.grad_weight[...] = -self.of_weight(dz)
+        self.grad_bias += 2 * self.of_bias(dz)
+        return self.of_input(dz)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_all_that_is_wrong_is_reported_together_the_likeliest_cause_first():
+    said = problems(ManyFaults())
+    assert said[0].startswith("ManyFaults.compute_forward writes to its input")
+    said = problems(FewerFaults())
+    assert "FewerFaults.weight[" in said[0]
+    assert "FewerFaults.bias[" in said[1]
+    assert "backward overwrites grad_weight" in said[2]
+    assert any("a deepcopy shares memory" in problem for problem in said)
+    assert len(said) == len(set(said))
+
+
+def test_random_functions_are_held_to_the_same_contract():
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    check_function(right.Dropout(np.random.default_rng(0)), x)
+    assert any("does not refer to" in said or "something else" in said for said in problems(KeepsItsFirstInput(), x))
+
+
+class KeepsItsFirstInput(right.Dropout):
+    def __init__(self):
+        super().__init__(np.random.default_rng(0))
+        self.first = None
+
+    def compute_forward(self, x):
+        self.first = x if self.first is None or self.first.shape != x.shape else self.first
+        return super().compute_forward(x) * x
+
+    def compute_backward(self, dObj_dOut):
+        return 2 * super().compute_backward(dObj_dOut) * self.first
+
+
+def test_a_function_in_a_test_cannot_be_pickled_and_that_is_no_fault():
+    class Local(wrong.Dense):
+        pass
+
+    assert check_function(Local(), X).ok
+
+
+def test_what_cannot_be_copied_is_said():
+    class Locked(wrong.Dense):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    assert problems(Locked()) == ["Locked: copy.deepcopy raised TypeError: cannot pickle '_thread.lock' object"]
+
+
+def test_batches_are_left_out_where_a_function_refuses_them():
+    class Four(wrong.Map):
+        def compute_forward(self, x):
+            if len(x) != 4:
+                raise ValueError("expected four")
+            return super().compute_forward(x)
+
+    assert check_function(Four(), X).ok
+
+
+def test_losses_are_checked_with_batches_of_the_target():
+    assert check_function(pk.CrossEntropy(), X, target=[0, 2, 1, 1]).ok
+    assert check_function(pk.MeanSquaredError(), X, target=np.flip(X)).ok
+
+
+def test_a_library_function_that_widens_is_reported():
+    class Widens(pk.Tanh):
+        def compute_forward(self, x):
+            return super().compute_forward(x) * np.ones(np.shape(x))
+
+        def compute_backward(self, dObj_dOut):
+            return super().compute_backward(dObj_dOut).astype(np.float64)
+
+    assert check_function(Widens(), X).ok  # a user's may
+    Widens.__module__ = "pancake.functions.activations"
+    said = problems(Widens())
+    assert said == ["Widens: in float32 the output is float64", "Widens: in float32 dObj_dIn is float64"]
+
+
+@pytest.mark.parametrize("cls", [wrong.Overwrites, wrong.BackwardRaises, wrong.ListPilesUp, wrong.FreshMaskInBackward])
+def test_the_function_is_left_as_it_was_found_after_a_failure(cls):
+    function = cls()
+    for grad in function.get_params_and_grads()[1]:
+        grad += 0.25
+    before = copy.deepcopy(vars(function))
+    generator = before.pop("rng", None)
+    problems(function)
+    after = dict(vars(function))
+    if generator is not None:
+        assert after.pop("rng").bit_generator.state == generator.bit_generator.state
+    np.testing.assert_equal(after, before)
+
+
+@pytest.mark.parametrize("name", ["dropout_with_a_generator", "batch_norm_in_training", "state_in_slots_without_parameters"])
+def test_the_function_is_left_as_it_was_found_when_all_is_well(name):
+    function, x, _ = RIGHT[name](np.random.default_rng(0))
+    snapshot = Snapshot(function)
+    function.compute_forward(x)
+    expected = function.compute_backward(np.ones(np.shape(x))[..., :1] * np.ones(function.compute_forward(x).shape[-1]))
+    snapshot.restore()
+    check_function(function, x)
+    function.compute_forward(x)
+    got = function.compute_backward(np.ones(np.shape(x))[..., :1] * np.ones(function.compute_forward(x).shape[-1]))
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_a_snapshot_restores_slots_closures_containers_and_shared_state():
+    class Shared:
+        cache = []  # noqa: RUF012
+        __slots__ = ("__hidden", "values")
+
+        def __init__(self):
+            self.__hidden, self.values = 1, {"a": [np.zeros(2), {1, 2}]}
+
+        def change(self):
+            self.__hidden = 2
+            self.cache.append(1)
+            self.values["a"][0] += 1
+            self.values["a"][1].add(3)
+            self.values["b"] = 0
+
+        def hidden(self):
+            return self.__hidden
+
+    calls = 0
+
+    def count():
+        nonlocal calls
+        calls += 1
+
+    thing = Shared()
+    snapshot = Snapshot((thing, count))
+    thing.change()
+    count()
+    assert (calls, thing.hidden()) == (1, 2)
+    snapshot.restore()
+    assert (calls, thing.hidden(), Shared.cache) == (0, 1, [])
+    np.testing.assert_equal(thing.values, {"a": [np.zeros(2), {1, 2}]})
