@@ -77,6 +77,8 @@ if TYPE_CHECKING:
         show_pred,
     )
 
+from pancake import fast  # at the end: it stands before the classes above, and none of them knows of it
+
 __all__ = [
     "ELU",
     "GELU",
@@ -154,6 +156,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "exponential_decay",
+    "fast",
     "find_learning_rate",
     "fit",
     "gradient_norms",

@@ -258,7 +258,7 @@ class Tree:
 
     def _double(self) -> Self:
         """A copy of the tree alone, with caches of its own: all other attributes are the very same objects."""
-        doubles: dict[int, Any] = {id(tree): type(tree).__new__(type(tree)) for tree in self.walk()}
+        doubles: dict[int, Any] = {id(tree): _blank(tree) for tree in self.walk()}
         for tree in self.walk():
             vars(doubles[id(tree)]).update(
                 (name, value if value.__class__ in _PLAIN else _exchanged(value, doubles.__getitem__))
@@ -292,6 +292,11 @@ class Tree:
         vars(self).update(state)
         memory.adopt([(value, grad) for _, value, grad in self._own_parameters()])
         vars(self).update((name, _current(value)) for name, value in state.items())
+
+
+def _blank(tree: Tree) -> Tree:
+    """An object of the same class that has no attributes yet."""
+    return tree.__class__.__new__(tree.__class__)
 
 
 def is_ours(thing: object) -> bool:
