@@ -1,15 +1,16 @@
 """Kernels: what a plain layer computes, as calls of NumPy into arrays made beforehand.
 
-Inside a program numbers lie features first: what a layer sees as x (B, I), or as sequences (B, T, I), is an array (I, N) with
-N = B or T B, above a last row of ones. That row makes the bias of a `Linear` a part of its product, and products with such
-arrays take the fast forms. A kernel is made with what comes in, notes its forward at once, and notes its backward when asked.
+Inside a program numbers stand features first: what a layer sees as x (B, I), or as sequences (B, T, I), is an array (I, N) with
+N = B or T B. Up to `TALL` columns it also lies so in memory, above a last row of ones: that row makes the bias of a `Linear` a
+part of its product, and products with such arrays take the fast forms. Larger ones lie in memory row after row, (N, I).
 
-Every kernel here repeats the arithmetic of one page of `pancake/functions` in the order of that page; the tests run both.
+A kernel is made with what comes in, notes its forward at once, and notes its backward when asked. It repeats the arithmetic of
+one page of `pancake/functions` in the order of that page; the tests run both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import numpy as np
@@ -33,47 +34,59 @@ from pancake.functions.activations import (
 from pancake.functions.linear import Linear
 from pancake.memory import Array
 
-# Up to this many numbers of input a copy of it beside a column of ones is cheaper than to add the bias to the output.
-SMALL = 1 << 14
+SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
+TALL = 512
 
 
-class Shape:
-    """How what a layer sees, (B, F) or (B, T, F), lies in a program as (F, N).
+class Lies:
+    """How what layers see, (B, F) or (B, T, F), lies in a program.
 
     Attributes
     ----------
     leading : tuple
         (B,) or (B, T).
+    n : int
+        N, their product.
     time_first : bool
-        Whether the N columns of sequences are in the order (T, B); that of the memory of the input.
+        Whether the N columns of sequences are in the order (T, B), that of the memory of the input.
     """
 
     def __init__(self, x: Array, dtype: np.dtype[Any]) -> None:
         self.leading, self.dtype = x.shape[:-1], dtype
-        self.n = int(np.prod(self.leading))
+        self.n = math.prod(self.leading)
+        self.tall = self.n <= TALL
         self.time_first = x.ndim == 3 and x.strides[1] > x.strides[0]
 
-    def rows(self, array: Array) -> Array:
-        """A view of an array (N, F) as the layer sees it."""
-        if len(self.leading) == 1:
-            return array
-        batch, time = self.leading
-        if self.time_first:
-            return array.reshape(time, batch, -1).transpose(1, 0, 2)
-        return array.reshape(batch, time, -1)
+    def new(self, features: int) -> Array:
+        """A new array (F, N); a tall one is followed in memory by a row of ones, see `with_ones`."""
+        if self.tall:
+            return np.ones((features + 1, self.n), self.dtype)[:-1]
+        return np.empty((self.n, features), self.dtype).T
+
+    def with_ones(self, array: Array) -> Array | None:
+        """An array that `new` has made, with the row of ones that follows it."""
+        base: Any = array.base
+        return base if self.tall else None
 
     def seen(self, array: Array) -> Array:
-        """A view of an array (F, N) as the layer sees it."""
+        """A view of an array (F, N) as a layer sees it."""
         if len(self.leading) == 1:
             return array.T
         batch, time = self.leading
+        if not array.flags.c_contiguous:
+            rows = array.T
+            return rows.reshape(time, batch, -1).swapaxes(0, 1) if self.time_first else rows.reshape(batch, time, -1)
         if self.time_first:
             return array.reshape(-1, time, batch).transpose(2, 1, 0)
         return array.reshape(-1, batch, time).transpose(1, 2, 0)
 
-    def block(self, features: int) -> Array:
-        """A new array (F + 1, N) whose last row is ones."""
-        return np.ones((features + 1, self.n), self.dtype)
+
+def note_product(notes: Notes, a: Array, b: Array, out: Array) -> None:
+    """Note a b, written into an array that lies row by row, or column by column."""
+    if out.flags.c_contiguous:
+        notes.call(a.dot, b, out)
+    else:
+        notes.call(b.T.dot, a.T, out.T)
 
 
 class Kernel:
@@ -83,8 +96,8 @@ class Kernel:
     ----------
     guarded : tuple of str
         The attributes of the layer that the calls depend on.
-    y : ndarray (F + 1, N)
-        The output above a row of ones.
+    y : ndarray (F, N)
+        The output.
     """
 
     guarded: tuple[str, ...] = ()
@@ -107,63 +120,55 @@ class LinearKernel(Kernel):
 
     guarded = ("weight", "grad_weight", "bias", "grad_bias")
 
-    def __init__(self, layer: Linear, notes: Notes, shape: Shape, x: Array | None) -> None:
-        """Note the forward; x (I + 1, N), or None for the first layer, which takes the argument `x` of the program."""
-        self.layer, self.shape = layer, shape
-        self.first = x is None
-        self.joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])
-        if x is None and shape.n * layer.n_in > SMALL:
-            self.joined = None
-        self.x: Array = np.ones((shape.n, layer.n_in + (self.joined is not None)), shape.dtype).T if x is None else x
-        self.y = shape.block(layer.n_out)
-        if x is None:  # a copy, so that nobody outside can change what backward refers to
-            notes.put(shape.rows(self.x.T)[..., : layer.n_in], Text("x"))
+    def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Array | None, last: bool) -> None:
+        """Note the forward, for x (I, N), or for the argument `x` of the program if the layer is the first.
 
-    def forward(self, notes: Notes, out: Array | None) -> Any:
-        """Note the product, into an array (O, N), or return it as an expression."""
-        layer, x = self.layer, self.x
-        if self.joined is not None:
-            values, _ = self.joined
-            product = values.T.dot, x
-        else:
-            product = layer.weight.dot, x[: layer.n_in]
-        if out is None and (self.joined is not None or layer.bias is None):
-            return notes.expression(*product)
-        out = self.y[:-1] if out is None else out
-        notes.call(*product, out)
-        if self.joined is None and layer.bias is not None:
-            notes.call(np.add, out, layer.bias[:, np.newaxis], out)
-        return out
+        What comes out of the last layer is fresh memory where it can be, an expression in `result`.
+        """
+        self.layer, self.lies, n_in = layer, lies, layer.n_in
+        joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias]) if lies.tall else None
+        x1 = None if x is None else lies.with_ones(x)
+        if x is None:  # a copy, so that nobody outside can change what backward refers to
+            joined = joined if lies.n * n_in <= SMALL else None
+            x1 = np.ones((lies.n, n_in + 1), lies.dtype).T if joined else None
+            x = np.empty((lies.n, n_in), lies.dtype).T if x1 is None else x1[:-1]
+            notes.put(lies.seen(x), Text("x"))
+        self.x, self.x1, self.joined = x, x1, joined
+        self.y = lies.new(layer.n_out)
+        product = (layer.weight, x) if joined is None or x1 is None else (joined[0].T, x1)
+        self.result: Text | None = None
+        if last and len(lies.leading) == 1 and lies.tall and (joined or layer.bias is None):
+            self.result = Text(notes.expression(product[0].dot, product[1]) + ".T")
+            return
+        note_product(notes, *product, self.y)
+        if joined is None and layer.bias is not None:
+            notes.call(np.add, self.y, layer.bias[:, np.newaxis], self.y)
 
     def kept(self) -> tuple[Any, ...]:
-        x = self.x[: self.layer.n_in]
-        return (self.shape.rows(x.T) if self.first else self.shape.seen(x),)
+        return (self.lies.seen(self.x),)
 
     def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
         """Note the gradients of the parameters alone."""
-        layer, x = self.layer, self.x
-        if self.joined is not None:
-            _add(notes, self.joined[1], (x.dot, d.T), write)
+        layer = self.layer
+        if self.joined is not None and self.x1 is not None:
+            _add_product(notes, self.joined[1], self.x1, d.T, write)
             return
-        x = x[: layer.n_in]
-        if layer.grad_weight.flags.c_contiguous:
-            _add(notes, layer.grad_weight, (d.dot, x.T), write)
-        else:
-            _add(notes, layer.grad_weight.T, (x.dot, d.T), write)
+        _add_product(notes, layer.grad_weight, d, self.x.T, write)
         if layer.bias is not None:
-            _add(notes, layer.grad_bias, (d.dot, np.ones(self.shape.n, d.dtype)), write)
+            _add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, d.dtype), write)
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         self.accumulate(notes, d, write)
-        dObj_dIn = np.empty((self.layer.n_in, self.shape.n), d.dtype)
-        notes.call(self.layer.weight.T.dot, d, dObj_dIn)
+        dObj_dIn = self.lies.new(self.layer.n_in)
+        note_product(notes, self.layer.weight.T, d, dObj_dIn)
         return dObj_dIn
 
 
-def _add(notes: Notes, grad: Array, product: tuple[Callable[..., Any], Array], write: bool) -> None:
-    """Note that a product is added to a gradient, or written into it."""
-    into = grad if write and grad.flags.c_contiguous else np.empty(grad.shape, grad.dtype)
-    notes.call(*product, into)
+def _add_product(notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
+    """Note that a b is added to a gradient, or written into it."""
+    written = write and (grad.flags.c_contiguous or grad.flags.f_contiguous)
+    into = grad if written else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
+    note_product(notes, a, b, into)
     if into is not grad:
         notes.call(np.add, grad, into, grad)
 
@@ -174,11 +179,13 @@ class ActivationKernel(Kernel):
     Both return arrays (F, N). z is nobody else's, so y may take its place.
     """
 
-    def __init__(self, layer: Any, notes: Notes, shape: Shape, z: Array) -> None:
-        self.layer, self.shape, self.y = layer, shape, z
+    remembered: tuple[str, ...] = ("y",)
+
+    def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array) -> None:
+        self.layer, self.lies, self.y = layer, lies, z
         self.guarded = tuple(name for name in vars(layer) if name != "training")
         self.names: dict[str, Array] = {}
-        self.rise(notes, z[:-1])
+        self.rise(notes, z)
 
     def rise(self, notes: Notes, z: Array) -> None:
         raise NotImplementedError
@@ -187,29 +194,27 @@ class ActivationKernel(Kernel):
         raise NotImplementedError
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
-        s = np.empty(d.shape, d.dtype)
+        s = self.lies.new(len(d))
         self.slope(notes, d, s)
         return s
 
     def new(self, name: str) -> Array:
         """A work array that the plain page has under this name."""
-        self.names[name] = np.empty((self.y.shape[0] - 1, self.shape.n), self.shape.dtype)
+        self.names[name] = self.lies.new(len(self.y))
         return self.names[name]
 
     def apart(self) -> Array:
         """Let y have a place of its own, since the page remembers z as x."""
-        self.names["x"] = self.y[:-1]
-        self.y = self.shape.block(len(self.y) - 1)
-        return self.y[:-1]
+        self.names["x"] = self.y
+        self.y = self.lies.new(len(self.y))
+        return self.y
 
     def scalar(self, value: float) -> Array:
-        return scalar(value, self.shape.dtype)
-
-    remembered: tuple[str, ...] = ("y",)
+        return scalar(value, self.lies.dtype)
 
     def kept(self) -> tuple[Any, ...]:
-        known = {**self.names, "y": self.y[:-1]}
-        return tuple(self.shape.seen(known[name]) for name in self.remembered)
+        known = {**self.names, "y": self.y}
+        return tuple(self.lies.seen(known[name]) for name in self.remembered)
 
 
 class SigmoidKernel(ActivationKernel):
@@ -223,7 +228,7 @@ class SigmoidKernel(ActivationKernel):
         notes.call(np.divide, e, self.t, z)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
-        notes.call(np.multiply, d, self.y[:-1], s)
+        notes.call(np.multiply, d, self.y, s)
         notes.call(np.divide, s, self.t, s)
 
 
@@ -232,7 +237,7 @@ class TanhKernel(ActivationKernel):
         notes.call(np.tanh, z, z)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
-        y = self.y[:-1]
+        y = self.y
         notes.call(np.multiply, y, y, s)
         notes.call(np.subtract, self.scalar(1), s, s)
         notes.call(np.multiply, s, d, s)
@@ -244,7 +249,7 @@ class ReLUKernel(ActivationKernel):
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         # The sign of y is the slope. It costs half of a comparison on small arrays, and twice as much on large ones.
-        y = self.y[:-1]
+        y = self.y
         if y.size < 3000:
             notes.call(np.sign, y, s)
         else:
@@ -258,7 +263,7 @@ class HardTanhKernel(ActivationKernel):
         notes.call(np.maximum, z, self.scalar(-1), out=z)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
-        notes.call(np.abs, self.y[:-1], s)
+        notes.call(np.abs, self.y, s)
         notes.call(np.less, s, self.scalar(1), out=s)
         notes.call(np.multiply, s, d, s)
 
@@ -321,7 +326,7 @@ class SiLUKernel(ActivationKernel):
         notes.call(np.multiply, z, s, y)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
-        share, y = self.names["s"], self.y[:-1]
+        share, y = self.names["s"], self.y
         notes.call(np.subtract, self.scalar(1), share, s)
         notes.call(np.multiply, y, s, s)
         notes.call(np.add, share, s, s)

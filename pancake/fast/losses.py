@@ -43,7 +43,7 @@ class LossProgram:
     """
 
     def __init__(self, loss: Any, pred: Array, target: Array) -> None:
-        self.key = key_of(pred, target)
+        self.pred, self.target = (pred.shape, pred.dtype, pred.strides), (target.shape, target.dtype)
         self.divisor = float(target.size) if loss.reduction == "mean" else 1.0
         self.kernel = KERNELS[type(loss)](loss, pred, target, self.divisor)
         self.forward, self.backward = self.kernel.forward, self.kernel.backward
@@ -51,6 +51,17 @@ class LossProgram:
         self.kept = Left(self.run, self.kernel.kept)
         names = [name for name in vars(loss) if name != "divisor"]
         self.intact = guard([(loss, names)], [(type(loss), name) for name in METHODS])
+
+    def fits(self, pred: Any, target: Any) -> bool:
+        """Whether a prediction and a target look like those that the program was made for."""
+        shape, dtype, strides = self.pred
+        return (
+            pred.__class__ is np.ndarray is target.__class__
+            and pred.shape == shape
+            and pred.dtype is dtype
+            and pred.strides == strides
+            and (target.shape, target.dtype) == self.target
+        )
 
 
 class SquaredErrorKernel:
@@ -301,20 +312,18 @@ def _install(cls: Any) -> None:
     def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
         if not switch.on or weight is not None or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
-        state = state_of(self)
-        program = state.latest
-        if (
-            program is None
-            or pred.__class__ is not np.ndarray
-            or target.__class__ is not np.ndarray
-            or key_of(pred, target) != program.key
-            or not program.intact()
-        ):
-            program = state.program(self, pred, target)
+        known = STATES.get(id(self))
+        program = None if known is None else known[1].latest
+        if program is None or not program.fits(pred, target) or not program.intact():
+            program = state_of(self).program(self, pred, target)
             if program is None:
                 return plain_forward(self, pred, target)
         before, self._cache = self._cache, None  # until the run is through
-        older = before is not None and not before.used
+        kept, run = program.kept, program.run
+        if before is not kept or run.answered != run.number:
+            kept.older = before is not None and not before.used
+        elif kept.older:
+            kept.older = False
         try:
             value = program.forward(pred, target) / program.divisor
         except ValueError:  # which the page explains
@@ -322,9 +331,8 @@ def _install(cls: Any) -> None:
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = before
             return plain_forward(self, pred, target)
-        program.run.number += 1
-        program.kept.older = older
-        self._cache, self.divisor = program.kept, program.divisor
+        run.number += 1
+        self._cache, self.divisor = kept, program.divisor
         return np.float64(value)
 
     @wraps(plain_backward)
@@ -332,9 +340,11 @@ def _install(cls: Any) -> None:
         kept = self._cache
         if kept.__class__ is Left and switch.on:
             program = STATES[id(self)][1].latest
-            if program is not None and program.kept is kept and not kept.used and program.intact():
-                program.run.answered = program.run.number
-                return program.backward()
+            if program is not None and program.kept is kept and program.intact():
+                run = program.run
+                if run.answered != run.number:
+                    run.answered = run.number
+                    return program.backward()
         return plain_backward(self)
 
     for method in (compute_forward, compute_backward):

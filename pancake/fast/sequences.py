@@ -100,6 +100,7 @@ class RNNKernel(SequenceKernel):
         self.weight_back = np.empty(cell.weight_hh.shape, x.dtype)  # in C order, which makes dObj_dZ W_hh faster
         self.f, self.slope = ACTIVATIONS[cell.activation]
         self.zero, self.one = scalar(0, x.dtype), scalar(1, x.dtype)
+        self.step = [(z, *slot) for z, slot in zip(self.z, self.slots, strict=True)]
 
     def begin(self, x: Array) -> None:
         super().begin(x)
@@ -108,10 +109,9 @@ class RNNKernel(SequenceKernel):
         z += self.cell.bias_ih + self.cell.bias_hh
 
     def forward(self, t: int, state: Any) -> Any:
-        h, out = self.slots[t]
+        z, h, out = self.step[t]
         if state is not h:  # the initial state, or one with the rows of sequences that are over put back
             h[...] = state
-        z = self.z[t]
         h.dot(self.weight_forward, self.work)
         np.add(z, self.work, z)
         self.f(self, z, out)
@@ -122,7 +122,7 @@ class RNNKernel(SequenceKernel):
         self.weight_back[...] = self.cell.weight_hh
 
     def backward(self, t: int, dObj_dOut: Array, dObj_dState: Any) -> Any:
-        z = self.z[t]
+        z = self.step[t][0]
         np.add(dObj_dOut, dObj_dState, self.work)
         np.multiply(z, self.work, z)
         z.dot(self.weight_back, self.dObj_dH)
@@ -379,16 +379,16 @@ PLAIN = {(cls, name): getattr(cls, name) for cls in KERNELS for name in METHODS}
 class SequenceKept(Kept):
     """What a forward on the fast path has left in `Unrolled`: what the plain one would, when it is asked for."""
 
-    __slots__ = ("ends", "kernel", "owner", "state")
+    __slots__ = ("ends", "kernel", "state")
 
-    def __init__(self, kernel: SequenceKernel, ends: Lengths, state: Any, owner: str, older: bool) -> None:
-        self.kernel, self.ends, self.state, self.owner = kernel, ends, state, owner
+    def __init__(self, kernel: SequenceKernel, ends: Lengths, state: Any, older: bool) -> None:
+        self.kernel, self.ends, self.state = kernel, ends, state
         self.used, self.older = False, older
 
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]
         kernel = self.kernel
-        copies = StepCopies(self.owner, kernel.cell)
+        copies = StepCopies(f"Unrolled({kernel.cell!r})", kernel.cell)
         steps = dict(zip(kernel.times, copies.of(kernel.rows.reshape(kernel.shape), self.state), strict=True))
         for t, step in steps.items():
             step.cell._cache = Kept(kernel.kept(t), False)
@@ -464,7 +464,7 @@ def install() -> None:
                 new = kernel.forward(t, now)
                 now = new if valid[t] is None else each(where(valid[t]), new, now)
         self.state = each(np.copy, now)
-        self._cache = SequenceKept(kernel, ends, self.state, repr(self), before is not None and not before.used)
+        self._cache = SequenceKept(kernel, ends, self.state, before is not None and not before.used)
         if self.return_sequences:
             return ends.padded(kernel.h_after.copy()).swapaxes(0, 1)
         return kernel.h_after[self._last(ends)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import switch
-from pancake.fast.kernels import ACTIVATIONS, LinearKernel, Shape
+from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
 from pancake.fast.program import Left, Notes, Run, Text, guard, same
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters
@@ -48,7 +48,7 @@ class Program:
 
     def __init__(self, layers: list[Any], x: Array) -> None:
         self.layers, self.shape, self.dtype, self.key = layers, x.shape, x.dtype, key_of(x)
-        self.lies = Shape(x, layers[0].weight.dtype)
+        self.lies = Lies(x, layers[0].weight.dtype)
         self.kernels: list[Any] = []
         self.forward = self._write_forward()
         self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
@@ -56,7 +56,7 @@ class Program:
         self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
         self.kept = StackLeft(self.run, lambda: ([*zip(self.layers, self.left, strict=True)],))
         self.older = False
-        self.features = len(self.kernels[-1].y) - 1
+        self.features = len(self.kernels[-1].y)
         self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
         self.grads = _bits([layer for layer in layers if isinstance(layer, Linear)])
         guarded = [(layer, kernel.guarded) for layer, kernel in zip(layers, self.kernels, strict=True)]
@@ -65,34 +65,27 @@ class Program:
         self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
 
     def _write_forward(self) -> Callable[[Array], Array]:
-        notes, result = Notes(), None
+        notes = Notes()
         for layer in self.layers:
             before = self.kernels[-1].y if self.kernels else None
             if isinstance(layer, Linear):
-                kernel = LinearKernel(layer, notes, self.lies, before)
-                # What comes out of the last one is fresh memory, and needs no copy.
-                fresh = layer is self.layers[-1] and len(self.lies.leading) == 1
-                result = kernel.forward(notes, None if fresh else kernel.y[:-1])
+                self.kernels.append(LinearKernel(layer, notes, self.lies, before, layer is self.layers[-1]))
             else:
-                kernel, result = ACTIVATIONS[type(layer)](layer, notes, self.lies, before), None
-            self.kernels.append(kernel)
-        if isinstance(result, Text):
-            return notes.write("x", f"{result}.T")
-        y = self.lies.seen(self.kernels[-1].y[:-1])
-        return notes.write("x", f"{notes.name(y)}.copy('K')")
+                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, before))
+        last = self.kernels[-1]
+        fresh = last.result if isinstance(last, LinearKernel) else None
+        return notes.write("x", fresh or f"{notes.name(self.lies.seen(last.y))}.copy('K')")
 
     def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
-        notes, d = Notes(), np.empty((self.features, self.lies.n), self.lies.dtype)
+        notes, d = Notes(), self.lies.new(self.features)
         notes.put(self.lies.seen(d), Text("d"))
         for kernel in reversed(self.kernels[1:]):
             d = kernel.backward(notes, d, write)
-        self.kernels[0].accumulate(notes, d, write)
         if not input_too:
+            self.kernels[0].accumulate(notes, d, write)
             return notes.write("d")
-        weight = self.layers[0].weight
-        dObj_dIn = np.empty((self.lies.n, weight.shape[1]), weight.dtype)
-        notes.call(d.T.dot, weight, dObj_dIn)
-        return notes.write("d", f"{notes.name(self.lies.rows(dObj_dIn))}.copy('K')")
+        dObj_dIn = self.kernels[0].backward(notes, d, write)
+        return notes.write("d", f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')")
 
     def __call__(self, x: Array) -> Array:
         """Run forward."""
@@ -300,10 +293,11 @@ def install() -> None:
             or not program.intact()
         ):
             return forward_in_parts(self, state, x)
-        kept = program.kept
-        if self._cache is not kept or not kept.used or kept.older:
-            before = self._cache
+        before, kept, run = self._cache, program.kept, program.run
+        if before is not kept or run.answered != run.number:
             kept.older = before is not None and not before.used
+        elif kept.older:
+            kept.older = False
         self._cache = None  # until the run is through
         y = program(x)
         self._cache = kept
