@@ -35,7 +35,7 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
-TALL = 512
+TALL = 256
 
 
 class Lies:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import as_array, size
+from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward
 
@@ -45,19 +46,42 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     """
     if not isinstance(model, Function):
         raise TypeError(f"predict: expected a Function, got {model!r}")
-    block_size = ROWS if batch_size is None else size(predict, batch_size=batch_size)
+    block_size = None if batch_size is None else size(predict, batch_size=batch_size)
     x = as_array(predict, x, "x")
     if lengths is not None:
         model._check_lengths(lengths)
         lengths = as_array(predict, lengths, "lengths")
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
+    if lengths is None and x.ndim > 1 and len(x):
+        y = _by_programs(model, x, block_size or prediction.ROWS)
+        if y is not None:
+            return y
+    block_size = block_size or ROWS
     with evaluated(model) as compute:
         if x.ndim and not len(x):
             return compute(np.zeros((1, *x.shape[1:]), x.dtype), None)[:0]
         if x.ndim == 0 or len(x) <= block_size:
             return compute(x, lengths)
         return _in_blocks(compute, x, block_size, lengths)
+
+
+def _by_programs(model: Function, x: Any, rows: int) -> Any:
+    """The output of a model that is one program on the fast path, or None."""
+    program = prediction.program_of(model, x[:rows])
+    if program is None:
+        return None
+    if len(x) <= rows:
+        return program.forward(x)
+    result = np.empty((len(x), *program.out_shape[1:]), program.out_dtype)
+    for start in range(0, len(x), rows):
+        block = x[start : start + rows]
+        if len(block) < rows:
+            program = prediction.program_of(model, block)
+        if program is None:
+            return None
+        result[start : start + rows] = program.forward(block)
+    return result
 
 
 @contextmanager
