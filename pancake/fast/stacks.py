@@ -71,7 +71,12 @@ class Program:
             if isinstance(layer, Linear):
                 self.kernels.append(LinearKernel(layer, notes, self.lies, before, layer is self.layers[-1]))
             else:
-                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, before))
+                assert before is not None
+                z = before
+                if not isinstance(self.kernels[-1], LinearKernel):  # which needs what it has put out, and y would overwrite it
+                    z = self.lies.new(len(before))
+                    notes.call(np.copyto, z, before)
+                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, z))
         last = self.kernels[-1]
         fresh = last.result if isinstance(last, LinearKernel) else None
         return notes.write("x", fresh or f"{notes.name(self.lies.seen(last.y))}.copy('K')")
@@ -113,6 +118,8 @@ class Program:
         run = self.run
         if run.answered == run.number or not (self.remembered() and self.intact()):
             return NotImplemented
+        if self.older and any(left.older and left.used for left in self.left):
+            return NotImplemented  # they refuse
         if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype is not self.out_dtype:
             d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
         write = self.grads is not None

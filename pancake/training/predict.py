@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import as_array, size
+from pancake import fast
 from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward
@@ -92,11 +93,13 @@ def evaluated(model: Function) -> Iterator[Callable[[Any, Any], Any]]:
         double = model._double().eval()
         yield lambda x, lengths: forward(double, x, lengths)
         return
-    # A method that was put on an object may run that very object, so no double can stand in for it.
+    # A method that was put on an object may run that very object, so no double can stand in for it. What programs have left in
+    # the caches must not be written over.
     before = [(part, vars(part).get("training"), part._cache) for part in parts]
     try:
         model.eval()
-        yield lambda x, lengths: forward(model, x, lengths)
+        with fast.off():
+            yield lambda x, lengths: forward(model, x, lengths)
     finally:
         for part, mode, cache in before:
             part._cache = cache
