@@ -222,7 +222,7 @@ class SigmoidKernel(ActivationKernel):
 
     def rise(self, notes: Notes, z: Array) -> None:
         e, self.t = self.new("e"), self.new("t")
-        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), e)
+        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), out=e)
         notes.call(np.exp, e, e)
         notes.call(np.add, e, self.scalar(1), self.t)
         notes.call(np.divide, e, self.t, z)
@@ -319,7 +319,7 @@ class SiLUKernel(ActivationKernel):
 
     def rise(self, notes: Notes, z: Array) -> None:
         y, s, t = self.apart(), self.new("s"), self.new("t")
-        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), s)
+        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), out=s)
         notes.call(np.exp, s, s)
         notes.call(np.add, s, self.scalar(1), t)
         notes.call(np.divide, s, t, s)

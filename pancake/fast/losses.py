@@ -342,7 +342,7 @@ def _install(cls: Any) -> None:
             program = STATES[id(self)][1].latest
             if program is not None and program.kept is kept and program.intact():
                 run = program.run
-                if run.answered != run.number:
+                if run.answered != run.number or not kept.older:
                     run.answered = run.number
                     return program.backward()
         return plain_backward(self)

@@ -436,10 +436,10 @@ def backwards(kernel: SequenceKernel, ends: Lengths, dObj_dOut: Array, dObj_dSta
 def latest(owner: Unrolled) -> SequenceKernel | None:
     """The kernel that the latest forward of an `Unrolled` has used, if its backward may use it too."""
     kept = owner._cache
-    if kept.__class__ is SequenceKept and switch.on and not kept.used and kept.kernel.cell is owner.cell and kept.kernel.intact():
-        kernel: SequenceKernel = kept.kernel
-        return kernel
-    return None
+    if kept.__class__ is not SequenceKept or not switch.on or (kept.used and kept.older):
+        return None
+    kernel: SequenceKernel = kept.kernel
+    return kernel if kernel.cell is owner.cell and kernel.intact() else None
 
 
 def install() -> None:

@@ -116,7 +116,7 @@ class Program:
     def back(self, d: Any, input_too: bool) -> Any:
         """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
         run = self.run
-        if run.answered == run.number or not (self.remembered() and self.intact()):
+        if not (self.remembered() and self.intact()):
             return NotImplemented
         if self.older and any(left.older and left.used for left in self.left):
             return NotImplemented  # they refuse
@@ -277,6 +277,16 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
     return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
 
 
+def _may_answer(stack: Sequential, program: Any, kept: Left) -> bool:
+    """Whether the backward of a stack is that of the program that has left this in it."""
+    return (
+        program is not None
+        and program.kept is kept
+        and STATES[id(stack)][1].functions == stack.functions
+        and not (kept.older and kept.used)
+    )
+
+
 def install() -> None:
     """Put the fast path before the methods of `Sequential`."""
     plain_forward, plain_backward = Sequential.compute_forward, Sequential.compute_backward
@@ -314,8 +324,8 @@ def install() -> None:
     def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
         kept = self._cache
         if kept.__class__ is StackLeft and switch.on:
-            program = STATES[id(self)][1].latest
-            if program is not None and program.kept is kept and STATES[id(self)][1].functions == self.functions:
+            program: Any = STATES[id(self)][1].latest
+            if _may_answer(self, program, kept):
                 dObj_dIn = program.back(dObj_dOut, True)
                 if dObj_dIn is not NotImplemented:
                     return dObj_dIn
@@ -330,13 +340,8 @@ def install() -> None:
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
         kept = self._cache
         if kept.__class__ is StackLeft and switch.on:
-            program = STATES[id(self)][1].latest
-            if (
-                program is not None
-                and program.kept is kept
-                and STATES[id(self)][1].functions == self.functions
-                and program.back(dObj_dOut, False) is None
-            ):
+            program: Any = STATES[id(self)][1].latest
+            if _may_answer(self, program, kept) and program.back(dObj_dOut, False) is None:
                 return
         elif kept.__class__ is StackKept and switch.on:
             self._remembered()
