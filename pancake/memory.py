@@ -24,6 +24,11 @@ Pair = tuple[Array, Array]  # a parameter and its gradient
 # Elements of a block. Its pages are not in memory before they are written to, so a large block costs a small model nothing.
 BLOCK_SIZE = 1 << 18
 
+# A layer keeps the block that it lies in alive. So neighbours are of similar size, or else a small layer that is kept would keep
+# the memory of a large model that is dropped.
+SIMILAR = 512
+ROOMY = 1 << 26  # elements; for layers larger than that no room is kept
+
 
 # The C library of Linux gives the memory of a large array back to the system when it is freed, and each page of the next one
 # costs a fault: a quarter of a `predict`, a tenth of a step of wide layers. Once it has seen an array of this size come and go
@@ -55,9 +60,11 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
     total = sum(math.prod(shape) for shape, _ in layouts)
     with _lock:
         block = _blocks.get(dtype)
-        if block is None or block.used + total > block.values.size:
-            size = max(BLOCK_SIZE, total)
-            block = _blocks[dtype] = _Block(size, dtype)
+        if block is None or block.used + total > block.values.size or not _similar(block.used, total):
+            # room for the layers that follow a large one, so that they are one vector
+            room = 4 * total if total < ROOMY else total
+            apart = block is not None and total < block.used and not _similar(block.used, total)
+            block = _blocks[dtype] = _Block(max(BLOCK_SIZE // 16 if apart else BLOCK_SIZE, room), dtype)
         start = block.used
         block.used += total
     pairs = []
@@ -72,6 +79,11 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
         )
         start = stop
     return pairs
+
+
+def _similar(used: int, total: int) -> bool:
+    """Whether so many elements may come to lie in a block of which so many are used."""
+    return not used or max(used, total) <= max(BLOCK_SIZE // 16, SIMILAR * min(used, total))
 
 
 def copies(pairs: Sequence[Pair], dtype: np.dtype[Any] | None = None) -> list[Pair]:

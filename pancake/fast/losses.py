@@ -150,7 +150,8 @@ class CrossEntropyKernel:
         self.total, top, values, work = (np.empty(n, dtype) for _ in range(4))
         self.right, columns = np.empty(n, np.intp), np.arange(n)
         z, t = PRED + ".T", "target"
-        self.order, self.lengths = (0,), (n,)
+        self.order: tuple[int, ...] = (0,)
+        self.lengths: tuple[int, ...] = (n,)
         if pred.ndim == 3:  # in whichever order the examples lie in memory
             self.order = (1, 0) if pred.strides[1] > pred.strides[0] else (0, 1)
             self.lengths = tuple(pred.shape[axis] for axis in self.order)

@@ -50,7 +50,7 @@ class Notes:
         text = self.expression(function, *args)
         self.lines.append(text if out is None else f"{text[:-1]}, out={self.name(out)})")
 
-    def put(self, array: Array, value: Any) -> None:
+    def put(self, array: Any, value: Any) -> None:
         """Note that an array is filled."""
         self.lines.append(f"{self.name(array)}[...] = {self.name(value)}")
 
@@ -98,7 +98,7 @@ class Left(Kept):
         return self._make()
 
     @property
-    def used(self) -> bool:  # type: ignore[override]
+    def used(self) -> bool:
         return self._run.number in (self._used_in, self._run.answered)
 
     @used.setter

@@ -240,6 +240,8 @@ class StackKept(Kept):
 
     __slots__ = ("ran",)
 
+    ran: list[tuple[Any, Program | None]]
+
 
 def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
     """Run the segments of a stack, and its other Functions by their own methods."""
@@ -350,7 +352,8 @@ def install() -> None:
                 return
             for item, program in kept.ran[:first:-1]:
                 dObj_dOut = back_through(item, program, dObj_dOut, True)
-            back_through(*kept.ran[first], dObj_dOut, False)
+            item, program = kept.ran[first]
+            back_through(item, program, dObj_dOut, False)
             return
         plain_accumulate(self, dObj_dOut)
 
