@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import types
 from typing import Any, NoReturn
 
 import numpy as np
@@ -100,9 +102,17 @@ class Function(Remembers, Tree):
     ----------
     training : bool
         Whether the Function behaves as in training (True at first) or as in evaluation. Set by `train` and `eval`.
+    frozen : bool
+        Whether its parameters are left as they are. Set by `freeze`.
     """
 
     __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("compute_backward", "accumulate_grads"):
+            if name in vars(cls):
+                setattr(cls, name, _unless_frozen(vars(cls)[name]))
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs."""
@@ -190,6 +200,25 @@ class Function(Remembers, Tree):
             return d.reshape(shape)
         hint = "; the gradient that backward begins with is what loss.compute_backward() returns" if d.ndim == 0 else ""
         raise ValueError(f"{self!r}: expected dObj_dOut of shape {shape}, like the output, got {d.shape}{hint}")
+
+
+def _unless_frozen(backward: Any) -> Any:
+    """A backward that adds to no gradient where the Function is frozen; what it returns is the same."""
+    if not isinstance(backward, types.FunctionType):
+        return backward
+
+    @functools.wraps(backward)
+    def compute(self: Function, *args: Any, **kwargs: Any) -> Any:
+        if not self.frozen:
+            return backward(self, *args, **kwargs)
+        grads = [(grad, grad.copy()) for _, _, grad in self._own_parameters()]
+        try:
+            return backward(self, *args, **kwargs)
+        finally:
+            for grad, before in grads:
+                grad[...] = before
+
+    return compute
 
 
 def rows(a: Array) -> Array:

@@ -55,6 +55,7 @@ class Tree:
     _cache: Any
 
     training = True
+    frozen = False
 
     # Names of attributes that are arrays of state but not parameters, such as running means.
     buffers: tuple[str, ...] = ()
@@ -74,19 +75,23 @@ class Tree:
     # --- walking ---
 
     def get_params_and_grads(self) -> tuple[list[Array], list[Array]]:
-        """Two parallel lists: the parameters, and their gradients. The arrays are the same objects at every call.
+        """Two parallel lists: the parameters that are trained, and their gradients; the same arrays at every call.
 
-        A parameter that several parts share is listed once.
+        A parameter that several parts share is listed once. Those of frozen parts are not trained.
         """
         params: dict[int, Array] = {}
         grads: dict[int, Array] = {}
         for _, member in self._members():
-            pairs = zip(*member.get_params_and_grads(), strict=True) if isinstance(member, Tree) else (member,)
-            for value, grad in pairs:
+            for value, grad in member._trained() if isinstance(member, Tree) else [] if self.frozen else [member]:
                 if id(value) not in params:
                     params[id(value)] = value
                     grads[id(value)] = grad
         return list(params.values()), list(grads.values())
+
+    def _trained(self) -> Iterator[Pair]:
+        """What `get_params_and_grads` lists, in pairs; nothing if a class of a user's own lists it while it is frozen."""
+        own_list = type(self).get_params_and_grads is not Tree.get_params_and_grads
+        return iter(()) if own_list and self.frozen else zip(*self.get_params_and_grads(), strict=True)
 
     @property
     def num_parameters(self) -> int:
@@ -124,7 +129,7 @@ class Tree:
         members = list(self._members())
         if type(self).get_params_and_grads is Tree.get_params_and_grads:
             return [(name, *member) for name, member in members if not isinstance(member, Tree)]
-        theirs = {id(p) for _, part in members if isinstance(part, Tree) for p in part.get_params_and_grads()[0]}
+        theirs = {id(value) for _, part in members if isinstance(part, Tree) for value, _ in part._pairs()}
         names = {id(value): name for name, value in vars(self).items()}
         pairs = enumerate(zip(*self.get_params_and_grads(), strict=True))
         return [(names.get(id(p), f"params.{i}"), p, g) for i, (p, g) in pairs if id(p) not in theirs]
@@ -167,6 +172,18 @@ class Tree:
     def eval(self) -> Self:
         """Switch this Function and all its parts to evaluation mode."""
         return self.train(False)
+
+    def freeze(self, mode: bool = True) -> Self:
+        """Keep this Function and all its parts as they are, or let them learn again if `mode` is False; return self.
+
+        What is frozen adds to no gradient and is in no optimizer, also in those made before, in no clipping and no norm;
+        `get_params_and_grads` does not list it. It stays in `state_dict`, files and copies. Its mode is another matter: a frozen
+        `BatchNorm` in training mode still moves its running statistics; `eval()` keeps them too.
+        """
+        for tree in self.walk():
+            tree.frozen = bool(mode)
+        memory.arrays_changed()
+        return self
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the parameters of all parts anew.

@@ -183,7 +183,7 @@ class ActivationKernel(Kernel):
 
     def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array) -> None:
         self.layer, self.lies, self.y = layer, lies, z
-        self.guarded = tuple(name for name in vars(layer) if name != "training")
+        self.guarded = tuple(name for name in vars(layer) if name not in ("training", "frozen"))
         self.names: dict[str, Array] = {}
         self.rise(notes, z)
 

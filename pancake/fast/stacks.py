@@ -59,7 +59,10 @@ class Program:
         self.features = len(self.kernels[-1].y)
         self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
         self.grads = _bits([layer for layer in layers if isinstance(layer, Linear)])
-        guarded = [(layer, kernel.guarded) for layer, kernel in zip(layers, self.kernels, strict=True)]
+        guarded = [
+            (layer, [*kernel.guarded, *vars(layer).keys() & {"frozen"}])
+            for layer, kernel in zip(layers, self.kernels, strict=True)
+        ]
         self.intact = guard(guarded, [(type(layer), name) for layer in layers for name in METHODS])
         self.remembered = same([(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)])
         self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
@@ -183,7 +186,7 @@ def _fits(layers: list[Any], x: Array) -> bool:
     """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
     features, dtype = x.shape[-1], layers[0].weight.dtype
     for layer in layers:
-        if not methods_are_ours(layer):
+        if layer.frozen or not methods_are_ours(layer):
             return False
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]

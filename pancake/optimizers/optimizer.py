@@ -59,6 +59,7 @@ class Optimizer:
         self.steps = 0
         self.history: Any = None
         self._state: dict[str, list[Array]] = {}
+        self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
         self._factors: tuple[float, ...]
@@ -144,7 +145,7 @@ class Optimizer:
         """All parameters, each once, and their gradients."""
         found: dict[int, memory.Pair] = {}
         for function in self._functions():
-            for value, grad in zip(*function.get_params_and_grads(), strict=True):
+            for value, grad in function._trained():
                 if not (_is_float(value) and _is_float(grad) and value.shape == grad.shape):
                     raise TypeError(
                         f"{type(self).__name__}: expected every parameter and its gradient to be float arrays of one shape, got "
@@ -174,9 +175,13 @@ class Optimizer:
         old_state, old_params = self._state, self._params
         places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
         source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        if [p.shape for p in params] == [p.shape for p in (old_params or params)]:
+        kept = all(len(arrays) == len(params) for arrays in old_state.values())
+        if kept and [p.shape for p in params] == [p.shape for p in (old_params or params)]:
             # of a copy, or a user's Function has exchanged some: the same parameters in the same order
             source = {i: source.get(i, i) for i in range(len(params))}
+        for i, param in enumerate(old_params):  # what is frozen goes on from here when it learns again
+            if i not in source.values():
+                self._resting[id(param)] = param, {slot: arrays[i].copy() for slot, arrays in old_state.items()}
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
@@ -192,17 +197,19 @@ class Optimizer:
                 for slot, vector in zip(self.slots, vectors, strict=True):
                     for index, part in run.split(vector, params):
                         self._state[slot][index] = part
-                        if old_state and index in source:
+                        if index in source and old_state:
                             part[...] = old_state[slot][source[index]]
+                        elif id(params[index]) in self._resting:
+                            part[...] = self._resting[id(params[index])][1][slot]
                 self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = ("_params", "_param_grads", "_grads", "_pieces", "_cells", "_factors", "_watched")
+        derived = ("_resting", "_params", "_param_grads", "_grads", "_pieces", "_cells", "_factors", "_watched")
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _params=[], _param_grads=[], _watched=[], _generation=-1)
+        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _generation=-1)
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
 
