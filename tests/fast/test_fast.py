@@ -1,0 +1,293 @@
+"""The fast path gives the numbers of the plain layers, whatever happens between two calls, and nobody's method is passed by."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import Scale, World, difference
+
+import pancake as pk
+from pancake.fast import losses, sequences, stacks
+from pancake.fast.kernels import ACTIVATIONS
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+PROGRAMS, CHUNK = (10_000, 100) if THOROUGH else (300, 20)
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("start", range(0, PROGRAMS, CHUNK))
+def test_random_programs_see_the_same_on_either_path(start: int) -> None:
+    for seed in range(start, start + CHUNK):
+        found = difference(seed)
+        assert found is None, found
+
+
+def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else the comparison would be one of the plain layers with themselves."""
+    runs = {"forward": 0, "backward": 0}
+    forward, backward = stacks.Program.__call__, stacks.Program.back
+
+    def counting_forward(self: Any, x: Any) -> Any:
+        runs["forward"] += 1
+        return forward(self, x)
+
+    def counting_backward(self: Any, d: Any, input_too: bool) -> Any:
+        result = backward(self, d, input_too)
+        runs["backward"] += result is not NotImplemented
+        return result
+
+    monkeypatch.setattr(stacks.Program, "__call__", counting_forward)
+    monkeypatch.setattr(stacks.Program, "back", counting_backward)
+    for seed in range(20):
+        with np.errstate(all="ignore"):
+            list(World(seed, True).run(25))
+    assert runs["forward"] > 200
+    assert runs["backward"] > 100
+
+
+def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison can fail: a program that forgets a thousandth of the gradient is seen."""
+    backward = stacks.Program._write_backward
+
+    def forgetful(self: Any, input_too: bool, write: bool) -> Any:
+        run = backward(self, input_too, write)
+        return lambda d: run(0.999 * d)
+
+    monkeypatch.setattr(stacks.Program, "_write_backward", forgetful)
+    assert any(difference(seed) for seed in range(10))
+
+
+def both(run: Any) -> None:
+    """Compare what a function returns, a list of arrays, with the fast path and without."""
+    fast = [np.array(a) for a in run()]
+    with pk.fast.off():
+        plain = [np.array(a) for a in run()]
+    for a, b in zip(fast, plain, strict=True):
+        assert a.dtype == b.dtype
+        tolerance = 1e-12 if a.dtype == np.float64 else 1e-4  # of sums over a thousand rows
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def trained(model: pk.Function, loss: pk.Loss, x: Any, y: Any, steps: int = 5) -> Any:
+    """A function that trains copies of the model for some steps, and returns all that comes of it."""
+    start = model.state_dict()
+
+    def run() -> list[Any]:
+        model.load_state_dict(start)
+        optimizer, seen = pk.SGD(model, lr=0.1, momentum=0.5), []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            seen.append(loss(model(x), y))
+            model.accumulate_grads(loss.compute_backward())
+            optimizer.step()
+        return [*seen, *model.state_dict().values(), pk.predict(model, x)]
+
+    return run
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 3), (5, 3), (700, 3), (4, 6, 3), (40, 26, 3)], ids=str)
+def test_every_kernel_trains_as_its_page(activation: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    model = pk.mlp([3, 6, 5, 2], activation=activation, output=activation, rng=0, dtype=dtype)
+    x, y = RNG.normal(size=shape).astype(dtype), RNG.uniform(size=(*shape[:-1], 2)).astype(dtype)
+    loss = pk.MeanSquaredError()
+    both(trained(model, loss, x, y))
+    assert stacks.STATES[id(model)][1].latest is not None
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "time first"])
+@pytest.mark.parametrize("classes", [3, 600])
+def test_cross_entropy_in_every_layout(layout: str, classes: int) -> None:
+    pred, target = RNG.normal(size=(4, 5, classes)), RNG.integers(0, classes, (4, 5))
+    if layout == "time first":
+        pred = pred.swapaxes(0, 1).copy().swapaxes(0, 1)
+    pred = np.asarray(pred, order="F") if layout == "F" else pred
+    loss = pk.CrossEntropy()
+    both(lambda: [loss(pred, target), loss.compute_backward(), loss(pred[0], target[0]), loss.compute_backward()])
+
+
+@pytest.mark.parametrize(
+    "loss", [pk.MeanSquaredError, pk.MeanAbsoluteError, pk.Huber, lambda **k: pk.BinaryCrossEntropy(True, **k)]
+)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(4, 1), (300, 2), (2, 3, 4)], ids=str)
+def test_elementwise_losses(loss: Any, reduction: str, shape: tuple[int, ...]) -> None:
+    made, pred, target = loss(reduction=reduction), 3 * RNG.normal(size=shape), RNG.uniform(size=shape)
+    both(lambda: [made(pred, target), made.divisor, made.compute_backward(), made.compute_backward()])
+
+
+@pytest.mark.parametrize("cell", [pk.RNNCell, pk.LSTMCell, pk.GRUCell], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("lengths", [None, [3, 1, 4, 2]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_every_sequence_kernel_computes_as_its_cell(cell: Any, lengths: Any, reverse: bool, whole: bool) -> None:
+    unrolled = pk.Unrolled(cell(3, 5, rng=0), whole, reverse)
+    x, d = RNG.normal(size=(4, 6, 3)), RNG.normal(size=(4, 6, 5) if whole else (4, 5))
+
+    def run() -> list[Any]:
+        for g in unrolled.get_params_and_grads()[1]:
+            g.fill(0)
+        seen = [unrolled(x, lengths=lengths), unrolled.compute_backward(d)]
+        states = (unrolled.state, unrolled.dObj_dState)
+        return [*seen, *np.ravel(states), *unrolled.get_params_and_grads()[1]]
+
+    both(run)
+    assert id(unrolled) in sequences.KERNELS_OF
+
+
+# --- the switch ---
+
+
+def test_off_nests_and_ends_with_its_block_also_after_an_error() -> None:
+    from pancake.fast import switch
+
+    assert switch.on or os.environ.get("PANCAKE_FAST") == "0"
+    before = switch.on
+    with pk.fast.off():
+        with pytest.raises(ZeroDivisionError), pk.fast.off():
+            raise ZeroDivisionError
+        assert not switch.on
+    assert switch.on == before
+
+
+@pytest.mark.parametrize(("value", "expected"), [("0", "False"), ("1", "True")])
+def test_the_environment_switches_a_whole_process(value: str, expected: str) -> None:
+    code = "import pancake as pk; from pancake.fast import switch; print(switch.on)"
+    environment = {**os.environ, "PANCAKE_FAST": value}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == expected
+
+
+# --- what people put in the way is not passed by ---
+
+X, U = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
+
+
+def net() -> pk.Sequential:
+    return pk.Sequential([pk.Linear(3, 4, rng=0), pk.Tanh(), pk.Linear(4, 2, rng=1)])
+
+
+@pytest.mark.parametrize("name", ["compute_forward", "compute_backward", "accumulate_grads"])
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_method_put_on_a_layer_is_called(name: str, index: int) -> None:
+    model, called = net(), []
+    model(X)
+    model.accumulate_grads(U)
+    inner = getattr(model[index], name)
+    vars(model[index])[name] = lambda *args: called.append(name) or inner(*args)
+    model(X)
+    model.accumulate_grads(U)
+    first = index == 0  # the backward of a stack ends with its first layer's accumulate_grads, which calls compute_backward
+    assert len(called) == (1 if first or name != "accumulate_grads" else 0)
+    del vars(model[index])[name]
+    model(X)
+    model.accumulate_grads(U)
+    assert len(called) == (1 if first or name != "accumulate_grads" else 0)
+
+
+def test_a_method_put_on_a_loss_is_called() -> None:
+    loss, called = pk.MeanSquaredError(), []
+    loss(X, X)
+    inner = loss.compute_backward
+    loss.compute_backward = lambda: called.append(1) or inner()  # type: ignore[method-assign]
+    loss(X, 2 * X)
+    np.testing.assert_allclose(loss.compute_backward(), 2 * (X - 2 * X) / X.size)
+    assert called == [1]
+
+
+def test_a_penalty_between_zero_grad_and_backward_counts() -> None:
+    for number in (0.5, -0.0, np.nan, 5e-324):
+        model = net()
+        for _ in range(2):
+            for g in model.get_params_and_grads()[1]:
+                g.fill(0)
+            model(X)
+            model.accumulate_grads(U)
+        want = [g.copy() for g in model.get_params_and_grads()[1]]
+        for g in model.get_params_and_grads()[1]:
+            g.fill(0)
+        model.get_params_and_grads()[1][-1][-1] = number
+        want[-1][-1] += number
+        model(X)
+        model.accumulate_grads(U)
+        for g, w in zip(model.get_params_and_grads()[1], want, strict=True):
+            np.testing.assert_array_equal(g, w)
+
+
+def test_a_shared_gradient_is_added_to_by_both() -> None:
+    layer = pk.Linear(3, 3, rng=0)
+    both_layers = pk.Sequential([layer, pk.Tanh(), layer.shared_copy()])
+
+    def run() -> list[Any]:
+        for g in both_layers.get_params_and_grads()[1]:
+            g.fill(0)
+        return [both_layers(X), both_layers.compute_backward(X), *both_layers.get_params_and_grads()[1]]
+
+    both(run)
+
+
+def test_a_parameter_that_a_users_function_holds_may_lie_anywhere() -> None:
+    linear = pk.Linear(4, 4, rng=0)
+    linear.bias = [1, 2, 3, 4]
+    model = pk.Sequential([Scale(linear.bias, linear.grad_bias), linear])
+    x = RNG.normal(size=(5, 4))
+    import copy
+    import pickle
+
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(model).astype(np.float64)):
+        np.testing.assert_allclose(twin(x), (x * linear.bias) @ linear.weight.T + linear.bias)
+
+
+# --- what is kept, and for how long ---
+
+
+def test_programs_vanish_with_their_stack_and_loss() -> None:
+    model, loss = net(), pk.MeanSquaredError()
+    loss(model(X), U)
+    layer, keys = weakref.ref(model[0]), (id(model), id(loss))
+    assert keys[0] in stacks.STATES
+    assert keys[1] in losses.STATES
+    del model, loss
+    gc.collect()
+    assert layer() is None
+    assert keys[0] not in stacks.STATES
+    assert keys[1] not in losses.STATES
+
+
+def test_few_programs_are_kept() -> None:
+    model = net()
+    for n in range(1, 30):
+        model(RNG.normal(size=(n, 3)))
+    (segment,) = stacks.STATES[id(model)][1].items
+    assert len(segment.programs) <= stacks.PROGRAMS
+    for n in (200_000, 300_000):
+        model(RNG.normal(size=(n, 3)))
+    assert len(segment.programs) == 1
+
+
+def test_threads_may_predict_while_another_trains_its_own_model() -> None:
+    model, wrong = pk.mlp([3, 16, 2], activation=pk.Tanh, rng=0), []
+    x = RNG.normal(size=(500, 3))
+    want = pk.predict(model, x)
+
+    def ask() -> None:
+        for _ in range(50):
+            if not np.array_equal(pk.predict(model, x), want):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
