@@ -146,6 +146,8 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
                 faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
             elif array.dtype.kind not in "biuf":
                 faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
+            elif own[key].dtype.kind == "f":  # now, as it warns of numbers that are too large, and warnings may be errors
+                array = array.astype(own[key].dtype, copy=False)
             new[key] = array
     if faults:
         raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
