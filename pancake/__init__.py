@@ -65,7 +65,7 @@ from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
-    from pancake.files.serialization import load, save
+    from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,
         plot_activations,
@@ -162,6 +162,7 @@ __all__ = [
     "gradient_norms",
     "initializers",
     "load",
+    "load_meta",
     "mlp",
     "one_cycle",
     "plot_activations",
@@ -183,6 +184,7 @@ __all__ = [
 # Loaded when they are first used, so that `import pancake` takes hardly longer than `import numpy`.
 _LATER = {
     "load": "files.serialization",
+    "load_meta": "files.serialization",
     "save": "files.serialization",
     "datasets": None,
     "initializers": None,

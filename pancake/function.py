@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -147,17 +148,15 @@ class Function(Remembers, Tree):
 
     def _arguments(self) -> dict[str, Any]:
         """The arguments of the call that made this Function, by name."""
-        attributes = {
-            name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name in vars(self)
-        }
-        if "dtype" in inspect.signature(type(self).__init__).parameters:
+        attributes = {name: getattr(self, name) for name in _parameters_of(type(self)) if name in vars(self)}
+        if "dtype" in _parameters_of(type(self)):
             attributes.update(("dtype", value.dtype) for _, value, _ in self._own_parameters()[:1])
         return attributes
 
     def __repr__(self) -> str:
         shown = []
         arguments = self._arguments()
-        for name, p in inspect.signature(type(self).__init__).parameters.items():
+        for name, p in _parameters_of(type(self)).items():
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
@@ -200,6 +199,12 @@ class Function(Remembers, Tree):
             return d.reshape(shape)
         hint = "; the gradient that backward begins with is what loss.compute_backward() returns" if d.ndim == 0 else ""
         raise ValueError(f"{self!r}: expected dObj_dOut of shape {shape}, like the output, got {d.shape}{hint}")
+
+
+@functools.cache
+def _parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
+    """The arguments of the constructor of a class, by name."""
+    return inspect.signature(cls.__init__).parameters
 
 
 def _unless_frozen(backward: Any) -> Any:

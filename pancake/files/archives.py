@@ -22,7 +22,8 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 TEXT = "pancake.json"  # the member of an .npz that holds the text
 RESERVED = (TEXT, "__metadata__")  # what no array may be called
-MAX_TEXT = 1 << 24  # bytes of text or of a safetensors header: parsing takes many times as much memory
+MAX_TEXT = 1 << 26  # bytes of text or of a safetensors header: parsing takes many times as much memory
+MAX_AXES = 64  # of NumPy's arrays
 
 # https://github.com/huggingface/safetensors#format
 DTYPES = {
@@ -40,6 +41,10 @@ DTYPES = {
     "BOOL": "|b1",
 }
 CODES = {np.dtype(descr): code for code, descr in DTYPES.items()}
+
+
+# What to do with a file of another library.
+ADVICE = "and pass them to load_state_dict of a model that you have made"
 
 
 def storable(array: NDArray[Any]) -> bool:
@@ -86,6 +91,8 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArray[Any]]
         available = os.fstat(file.fileno()).st_size
         try:
             archive = zipfile.ZipFile(file)
+            if TEXT not in archive.namelist():
+                raise ValueError(f"there is no {TEXT} in it, so save() has not written it; read its arrays with np.load {ADVICE}")
             for member in archive.infolist():
                 name, length = member.filename, member.file_size
                 if name in contents:
@@ -98,8 +105,6 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArray[Any]]
                 contents[name] = archive.read(member)
         except _DAMAGED as error:
             raise ValueError(f"it is not a whole .npz file ({error})") from None
-    if TEXT not in contents:
-        raise ValueError(f"there is no {TEXT} in it: np.load opens a file that save() has not written")
     text = contents.pop(TEXT)
     if len(text) > MAX_TEXT:
         raise ValueError(f"{TEXT} has {len(text)} bytes, more than the {MAX_TEXT} that are sensible")
@@ -123,8 +128,10 @@ def _parse_npy(name: str, data: bytes) -> NDArray[Any]:
 
 
 def _from_bytes(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], data: memoryview, order: Any = "C") -> NDArray[Any]:
+    if len(shape) > MAX_AXES:  # first, as the product of very many numbers takes long
+        raise ValueError(f"{name!r} has {len(shape)} axes, and an array has at most {MAX_AXES}")
     wanted = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
-    if wanted != len(data) or len(shape) > 32 or any(length >= 1 << 62 for length in shape):
+    if wanted != len(data) or any(length >= 1 << 62 for length in shape):
         raise ValueError(f"{name!r} has the shape {shape} and the dtype {dtype}, for which {len(data)} bytes do not fit")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
@@ -179,7 +186,10 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArr
             raise ValueError("the header is not a JSON object")
         metadata = header.pop("__metadata__", {})
         if not isinstance(metadata, dict) or not isinstance(text := metadata.get(TEXT), str):
-            raise ValueError(f"there is no {TEXT} in its metadata: it has not been written by save()")
+            raise ValueError(
+                f"there is no {TEXT} in its metadata, so save() has not written it; "
+                f"read its arrays with safetensors.numpy.load_file {ADVICE}"
+            )
         tensors = {name: _parse_tensor(name, entry) for name, entry in header.items()}
         end = 0
         for start, stop in sorted((start, stop) for _, _, start, stop in tensors.values() if start != stop):
@@ -209,13 +219,32 @@ def _parse_tensor(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...]
     raise ValueError(f"the header describes {name!r} by {entry!r}"[:200] + ", which is no array")
 
 
+# --- JSON ---
+
+
+def format_json(value: Any) -> str:
+    """A value as strict JSON that `parse_json` takes.
+
+    Raises
+    ------
+    ValueError
+        If it would be too long.
+    """
+    text = json.dumps(value, allow_nan=False)
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"the description of the model has {len(text)} characters, more than {MAX_TEXT}")
+    if _is_dense(text):
+        raise ValueError("the description of the model is mostly small lists and dicts; keep large tables in arrays")
+    return text
+
+
 def parse_json(text: str) -> Any:
     """A value from strict JSON.
 
     Raises
     ------
     ValueError
-        If it is not JSON, gives a name twice, holds nan or infinity, or is nested too deeply.
+        If it is not JSON, gives a name twice, holds nan or infinity, is nested too deeply, or consists of little but brackets.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -227,7 +256,26 @@ def parse_json(text: str) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} stands in its JSON, which has no such number")
 
+    if _is_dense(text):
+        raise ValueError("its JSON consists of little but brackets")
     try:
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
+
+
+def _is_dense(text: str) -> bool:
+    """Whether parsing would take more than about 20 times the memory of the text.
+
+    Two characters are enough for an empty list, which takes 80 bytes; an object takes 200.
+    """
+    return text.count("[") + 2 * text.count("{") > len(text) // 6 + 100_000
+
+
+# --- messages ---
+
+
+def printable(text: str) -> str:
+    """A text for a message: not very long, and without halves of characters, with which it could not be printed."""
+    text = text[:1000].encode(errors="backslashreplace").decode()
+    return text if len(text) <= 500 else text[:500] + "..."

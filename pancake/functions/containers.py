@@ -210,5 +210,5 @@ def extend(owner: Function, parts: list[Function], new: Iterable[object]) -> Non
                 f"{name}: {inside[key]!r} stands in it twice, and would remember only the later of its inputs; "
                 "use shared_copy() for a second one with the same parameters"
             )
-        present |= inside.keys()
+        present.update(inside)
         parts.append(part)

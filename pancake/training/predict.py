@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import as_array, size
 from pancake import fast
+from pancake.arguments import as_array, size
 from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward

@@ -639,7 +639,7 @@ def test_load_refuses(tmp_path):
     with pytest.raises(ValueError, match=r"there is no pancake\.json in it"):
         load(tmp_path / "plain.npz")
     np.savez_compressed(tmp_path / "small.npz", a=np.ones(3))
-    with pytest.raises(ValueError, match="is compressed or encrypted"):
+    with pytest.raises(ValueError, match=r"no pancake\.json in it"):
         load(tmp_path / "small.npz")
 
 
@@ -711,9 +711,9 @@ def test_a_process_that_is_killed_leaves_a_whole_file(tmp_path):
     """A child saves one model after the other as fast as it can; whenever it is killed, one of them is there."""
     path = tmp_path / "model.npz"
     code = (
-        "import sys, itertools, pancake as pk\nfrom pancake.serialization import save\nmodel = pk.mlp([20, 200, 1], rng=0)\n"
+        "import sys, itertools, pancake as pk\nmodel = pk.mlp([20, 200, 1], rng=0)\n"
         "for i in itertools.count():\n    for p in model.get_params_and_grads()[0]: p.fill(i)\n"
-        "    save(sys.argv[1], model)\n    print(i, flush=True)\n"
+        "    pk.save(sys.argv[1], model)\n    print(i, flush=True)\n"
     )
     for wait in range(1, 5):
         child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
@@ -958,11 +958,11 @@ def test_bombs(tmp_path):
 def test_a_description_of_absurd_length(tmp_path):
     with open(tmp_path / "model.npz", "wb") as file:
         write_npz(file, " " * (MAX_TEXT + 1), {})
-    refused(tmp_path / "model.npz", "more than the 16777216 that are sensible")
+    refused(tmp_path / "model.npz", f"more than the {MAX_TEXT} that are sensible")
     with open(tmp_path / "model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", MAX_TEXT + 8))
         file.write(b" " * (MAX_TEXT + 8))
-    refused(tmp_path / "model.safetensors", "more than the 16777216 that are sensible")
+    refused(tmp_path / "model.safetensors", f"more than the {MAX_TEXT} that are sensible")
     with open(tmp_path / "model.safetensors", "wb") as file, pytest.raises(ValueError, match="too many arrays"):
         write_safetensors(file, " " * MAX_TEXT, {})
 
@@ -989,7 +989,7 @@ def one(dtype="F64", shape=(2,), offsets=(0, 16), **more):
         (one(shape=(True, 2)), "the header describes 'a'"),
         (one(shape=(1 << 62, 4, 1 << 62)), "do not fit"),
         (one() | {"b": one(shape=(0, 1 << 63), offsets=(0, 0))["a"]}, "'b' has the shape .*do not fit"),
-        (one(shape=(1,) * 60 + (2,)), "do not fit"),
+        (one(shape=(1,) * 60 + (3,)), "do not fit"),
         (one(offsets=(0, 17)), "its arrays have 17 bytes, and 16 are there"),
         (one(offsets=(8, 24)), "a gap or an overlap"),
         (one(offsets=(-16, 0)), "which is no array"),
