@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -148,15 +148,16 @@ class Function(Remembers, Tree):
 
     def _arguments(self) -> dict[str, Any]:
         """The arguments of the call that made this Function, by name."""
-        attributes = {name: getattr(self, name) for name in _parameters_of(type(self)) if name in vars(self)}
-        if "dtype" in _parameters_of(type(self)):
+        cls: Any = type(self)
+        attributes = {name: getattr(self, name) for name in _parameters_of(cls) if name in vars(self)}
+        if "dtype" in _parameters_of(cls):
             attributes.update(("dtype", value.dtype) for _, value, _ in self._own_parameters()[:1])
         return attributes
 
     def __repr__(self) -> str:
-        shown = []
+        shown, cls = [], cast(Any, type(self))
         arguments = self._arguments()
-        for name, p in _parameters_of(type(self)).items():
+        for name, p in _parameters_of(cls).items():
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
@@ -202,7 +203,7 @@ class Function(Remembers, Tree):
 
 
 @functools.cache
-def _parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
+def _parameters_of(cls: Any) -> Mapping[str, inspect.Parameter]:
     """The arguments of the constructor of a class, by name."""
     return inspect.signature(cls.__init__).parameters
 
