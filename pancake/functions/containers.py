@@ -68,10 +68,11 @@ class Listed(Container):
         If one Function stands in it twice: it would remember only the later of its inputs.
     """
 
-    def __init__(self, functions: Iterable[Function]) -> None:
+    def __init__(self, functions: Iterable[Function], *more: object) -> None:
         name = type(self).__name__
-        if isinstance(functions, Function) or not isinstance(functions, Iterable):
-            raise TypeError(f"{name}: expected a list of Functions, got {functions!r}; write {name}([...])")
+        if more or isinstance(functions, Function) or not isinstance(functions, Iterable):
+            got = ", ".join(map(repr, (functions, *more)))
+            raise TypeError(f"{name}: expected one list of Functions, got {got}; write {name}([...])")
         self.functions: list[Function] = []
         extend(self, self.functions, functions)
 
