@@ -72,7 +72,7 @@ class Listed(Container):
         name = type(self).__name__
         if more or isinstance(functions, Function) or not isinstance(functions, Iterable):
             got = ", ".join(map(repr, (functions, *more)))
-            raise TypeError(f"{name}: expected one list of Functions, got {got}; write {name}([...])")
+            raise TypeError(f"{name}: expected a list of Functions, got {got}; write {name}([...])")
         self.functions: list[Function] = []
         extend(self, self.functions, functions)
 
