@@ -57,11 +57,13 @@ from pancake.recurrent.lstm import LSTMCell
 from pancake.recurrent.rnn import RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.early_stopping import EarlyStopping
+from pancake.training.errors import NonFiniteError
+from pancake.training.evaluate import evaluate
 from pancake.training.fit import fit
 from pancake.training.gradient_norms import gradient_norms
 from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
-from pancake.training.metrics import accuracy, confusion_matrix, evaluate, r2_score
+from pancake.training.metrics import accuracy, confusion_matrix, f1_score, mean_absolute_error, r2_score, top_k_accuracy
 from pancake.training.predict import predict
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ __all__ = [
     "Multiply",
     "Negate",
     "NegativeLogLikelihood",
+    "NonFiniteError",
     "Optimizer",
     "PReLU",
     "Power",
@@ -153,11 +156,13 @@ __all__ = [
     "datasets",
     "evaluate",
     "exponential_decay",
+    "f1_score",
     "find_learning_rate",
     "fit",
     "gradient_norms",
     "initializers",
     "load",
+    "mean_absolute_error",
     "mlp",
     "one_cycle",
     "plot_activations",
@@ -173,6 +178,7 @@ __all__ = [
     "show_pred",
     "step_decay",
     "testing",
+    "top_k_accuracy",
     "warmup",
 ]
 
@@ -197,7 +203,9 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'pancake' has no attribute {name!r}")
+        from pancake.foreign_names import advice  # which hardly any program needs
+
+        raise AttributeError(f"module 'pancake' has no attribute {name!r}{advice(name)}")
     module = _LATER[name]
     if module is None:
         return importlib.import_module(f"pancake.{name}")

@@ -39,10 +39,11 @@ from pancake import (
 from pancake.functions.dropout import Dropout
 from pancake.functions.normalization import BatchNorm
 from pancake.training.early_stopping import EarlyStopping
-from pancake.training.fit import NonFiniteError, State
+from pancake.training.errors import NonFiniteError
+from pancake.training.evaluate import evaluate
 from pancake.training.fit import fit as loud_fit
 from pancake.training.history import History
-from pancake.training.metrics import evaluate
+from pancake.training.loop import State
 
 OPTIMIZERS = [SGD, Adam, AdamW, RMSprop, Adagrad]
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pancake import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Sequential, Tanh, accuracy, mlp, predict
 from pancake.functions.dropout import Dropout
 from pancake.functions.normalization import BatchNorm
-from pancake.training.metrics import confusion_matrix, evaluate, r2_score
+from pancake.training.evaluate import evaluate
+from pancake.training.metrics import confusion_matrix, r2_score
 
 
 def data(n=50):

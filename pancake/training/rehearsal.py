@@ -1,0 +1,179 @@
+"""What is found out before the first step: nothing has changed then."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pancake.function import Function
+from pancake.functions.containers import Identity, Sequential
+from pancake.functions.shapes import Flatten, Reshape
+from pancake.memory import Array
+from pancake.origin import is_own
+from pancake.training.arrays import counting, first_not_finite, place
+from pancake.training.batches import Batch, taken
+from pancake.training.evaluate import Measure, measured, predictions, value_of
+from pancake.training.not_finite import is_finite
+
+RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
+
+
+def check_numbers(owner: str, model: Function, data: Batch) -> None:
+    """Refuse inputs, targets and weights that are not finite, and weights of which none counts, and name the place.
+
+    Targets without weight, and inputs past the end of their sequence, may be anything. So may the inputs of a model with a
+    Function of the user's in it, which may know what to do with nan.
+    """
+    for name, index, array in not_finite(data, every=True):
+        if name == "x" and not all(map(is_own, model.walk())):
+            continue
+        finite = f"np.isfinite({name})" if array.ndim == 1 else f"np.isfinite({name}).reshape(len({name}), -1).all(axis=1)"
+        raise ValueError(
+            f"{owner}: expected finite numbers in {name}, got {place(array, index)}; keep = {finite} tells which rows to keep"
+        )
+    weight = data[2]
+    if weight is None:
+        return
+    if weight.dtype.kind in "if" and (weight < 0).any():
+        row, *rest = (int(i) for i in np.argwhere(weight < 0)[0])
+        raise ValueError(f"{owner}: expected weights of at least 0 in sample_weight, got {place(weight, (row, *rest))}")
+    if not weight.any():
+        raise ValueError(f"{owner}: every weight in sample_weight is 0, so nothing counts")
+
+
+def not_finite(data: Batch, every: bool = False) -> list[tuple[str, tuple[int, ...], Array]]:
+    """Which of x, y and the weights have a nan or an infinite number that counts, and where the first one is.
+
+    `every` example's inputs count, also of those without weight: through a layer they reach the gradients of its parameters.
+    """
+    x, y, weight, lengths = data
+    of_x = counting(None if every else weight, lengths, x.ndim, x.shape[1] if x.ndim > 1 else 0)
+    found = []
+    for name, array, counted in (
+        ("sample_weight", weight, None),
+        ("x", x, of_x),
+        ("y", y, counting(weight, None, y.ndim, 0)),
+    ):
+        index = None if array is None else first_not_finite(array, counted)
+        if index is not None:
+            found.append((name, index, array))
+    return found
+
+
+def rehearse(owner: str, model: Function, loss: Any, data: Batch, count: int, measures: dict[str, Measure]) -> Any:
+    """Run some telling rows through model, loss and pancake's own metrics, in evaluation mode; return the predictions.
+
+    Parameters
+    ----------
+    owner : str
+        Begins the messages.
+    count : int
+        How many rows, if there are as many; or a few more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What model, loss or metric say to data that they cannot take.
+    """
+    rows = telling_rows(data, count)
+    some = taken(data, rows)
+    loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
+    with np.errstate(all="ignore"):
+        try:
+            pred = predictions(model, some, max(count, len(rows)))
+        except (TypeError, ValueError) as error:
+            if _takes(model, some[1]) and some[0].shape[1:] != some[1].shape[1:]:
+                raise ValueError(
+                    f"{owner}: x {data[0].shape} and y {data[1].shape} look swapped, since the model takes y and not x; "
+                    f"pass the inputs first ({error})"
+                ) from error
+            raise
+        value_of(loss, pred, some[1], some[2])
+        if is_finite(pred):
+            _check_end(owner, model, loss, np.asarray(pred))
+            if len(rows) > 1:
+                own = {
+                    name: measure for name, measure in measures.items() if is_own(getattr(measure.metric, "func", measure.metric))
+                }
+                measured(own, loss, pred, some[1], some[2])
+    return pred
+
+
+def telling_rows(data: Batch, count: int) -> NDArray[np.intp]:
+    """The numbers of rows that show what there is: smallest and largest targets and weights, filled up with the first ones."""
+    x, y, weight, _ = data
+    telling = {0}
+    for array in (y, weight):
+        if array is not None and array.size:
+            width = array[0].size
+            telling |= {int(array.argmin()) // width, int(array.argmax()) // width}
+            if array.ndim > 1:
+                sums = array.reshape(len(array), -1).sum(axis=1, dtype=float)
+                telling |= {int(sums.argmin()), int(sums.argmax())}
+    others = (row for row in range(len(x)) if row not in telling)
+    while len(telling) < min(count, len(x)):
+        telling.add(next(others))
+    return np.array(sorted(telling), np.intp)
+
+
+def _takes(model: Function, x: Array) -> bool:
+    try:
+        predictions(model, (x, None, None, None))
+    except Exception:
+        return False
+    return True
+
+
+# --- the end of a stack and its loss ---
+
+
+def _check_end(owner: str, model: Function, loss: Any, pred: Array) -> None:
+    """Refuse a stack whose end makes no sense with the loss, and warn of one that trains, but badly."""
+    kinds = {cls.__name__ for cls in type(loss).__mro__ if is_own(cls)}
+    last = _last(model)
+    end = type(last).__name__ if is_own(last) else ""
+    classes = pred.shape[-1] if pred.ndim else 1
+    if end in ("Softmax", "LogSoftmax") and pred.shape[last.axis] == 1:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{owner}: the model ends with {last!r} over one output, which is always {'1' if end == 'Softmax' else '0'}; "
+            "end with Sigmoid(), or with two outputs"
+        )
+    if "CrossEntropy" in kinds and classes == 1:
+        raise ValueError(
+            f"{owner}: {loss!r} of one output is always 0, got predictions {pred.shape}; for two classes take "
+            "BinaryCrossEntropy(from_logits=True), or a model with two outputs"
+        )
+    if kinds & {"NegativeLogLikelihood", "KLDivergence"} and (end in (*RAW, "Softmax") or not _log_probabilities(pred)):
+        raise ValueError(
+            f"{owner}: {loss!r} takes logarithms of probabilities, and got other numbers from {last!r}, of which it can be as "
+            "low as it likes; end the model with LogSoftmax(), or take CrossEntropy() for logits"
+        )
+    advice = ""
+    if "CrossEntropy" in kinds and end in ("Softmax", "Sigmoid"):
+        advice = "takes logits and has the softmax in it; leave it out, or take LogSoftmax() and NegativeLogLikelihood()"
+    elif "BinaryCrossEntropy" in kinds and loss.from_logits and end in ("Sigmoid", "Softmax"):
+        advice = "takes logits and has the sigmoid in it; leave it out, or take BinaryCrossEntropy()"
+    elif "BinaryCrossEntropy" in kinds and not loss.from_logits and end in (*RAW, "Tanh", "HardTanh", "Softsign", "LogSoftmax"):
+        advice = "takes probabilities, from 0 to 1; end with Sigmoid(), or take BinaryCrossEntropy(from_logits=True)"
+    elif "PoissonNLL" in kinds and end in ("Exp", "Softplus", "ReLU", "Sigmoid"):
+        advice = "takes the logarithm of the rate and has the exponential in it; leave it out"
+    if advice:
+        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=4)
+
+
+def _last(model: Function) -> Function:
+    """The last part of a stack that changes numbers."""
+    if isinstance(model, Sequential) and is_own(model):
+        for part in reversed(model.functions):
+            if not isinstance(part, (Identity, Flatten, Reshape)):
+                return _last(part)
+    return model
+
+
+def _log_probabilities(pred: Array) -> bool:
+    """Whether exp(p) sums to 1 at most over the last axis."""
+    return bool((np.exp(pred.astype(np.float64)).sum(axis=-1) < 1.01).all())
