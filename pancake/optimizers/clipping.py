@@ -40,12 +40,7 @@ def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> flo
     max_norm / (length + 1e-6), as here.
     """
     number(clip_grad_norm, "max_norm", max_norm)
-    grads = _gradients(clip_grad_norm, model)
-    norm = _length(grads)
-    if norm > max_norm:
-        for g in grads:
-            g *= max_norm / (norm + 1e-6)
-    return norm
+    return scale_down(_gradients(clip_grad_norm, model), max_norm)
 
 
 def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> None:
@@ -71,6 +66,15 @@ def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> N
         np.clip(g, -max_value, max_value, out=g)
 
 
+def scale_down(grads: Sequence[Array], max_norm: float) -> float:
+    """What `clip_grad_norm` does, for gradients that have been found already."""
+    norm = _length(grads)
+    if norm > max_norm:
+        for g in grads:
+            g *= max_norm / (norm + 1e-6)
+    return norm
+
+
 def _gradients(function: Callable[..., Any], model: Function | Sequence[Function]) -> list[Array]:
     """All gradients, each once."""
     functions = [model] if isinstance(model, Function) else model
@@ -83,8 +87,7 @@ def _gradients(function: Callable[..., Any], model: Function | Sequence[Function
 def _length(grads: Sequence[Array]) -> float:
     # one sum for each parameter: sums over neighbours in memory would be others in a copy or after load
     vectors = [g.ravel(order="K") for g in grads if g.size]
-    with np.errstate(over="ignore"):
-        norm = math.sqrt(sum(float(np.vdot(v, v)) for v in vectors if v.itemsize > 2)) if vectors else 0.0
+    norm = math.sqrt(sum(float(np.vdot(v, v)) for v in vectors))
     if LEAST < norm < MOST and all(v.itemsize > 2 for v in vectors):
         return norm
     # Squares of what is far from 1 may overflow or vanish; shares of the largest do not.

@@ -83,7 +83,7 @@ def place(array: Array, index: tuple[int, ...]) -> str:
 
 def counting(weight: Array | None, lengths: Array | None, ndim: int, length: int) -> Any:
     """Which entries count, as a mask of the leading axes of an array (N, T, ...): those with weight, and before the end."""
-    mask = None if weight is None else np.not_equal(weight, 0)
+    mask: Any = None if weight is None else np.not_equal(weight, 0)
     if mask is not None and mask.ndim > ndim:
         mask = mask.any(axis=tuple(range(ndim, mask.ndim)))
     if lengths is None or ndim < 2:

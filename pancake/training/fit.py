@@ -155,7 +155,8 @@ def fit(
         batches.joined = _needs_two(model, batches)
     finite = data.given is None or _check_held(model, loss, data.given, measures)
     save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
-    history: History = getattr(optimizer, "history", None) or History()
+    noted = getattr(optimizer, "history", None)
+    history: History = History() if noted is None else noted
     generator = np.random.default_rng(rng) if history.rng is None else history.rng
     names = ["loss", *measures]
     if data.held is not None:

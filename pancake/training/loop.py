@@ -13,7 +13,7 @@ import numpy as np
 
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.optimizers.clipping import clip_grad_norm
+from pancake.optimizers.clipping import scale_down
 from pancake.training.batches import Batch, Cut, Given
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
@@ -23,7 +23,7 @@ from pancake.training.interrupts import Interrupts
 from pancake.training.modes import Modes
 from pancake.training.not_finite import is_finite, reason
 from pancake.training.progress import Progress
-from pancake.training.trained import Others
+from pancake.training.trained import Trained
 from pancake.training.weights import Weights
 
 
@@ -80,12 +80,12 @@ class Training:
         self.options, self.bar = options, bar
         self.history: History = optimizer.history
         self.averaged = getattr(loss, "reduction", "mean") == "mean"
-        self.modes, self.weights, self.others = Modes(model), Weights(model), Others(model, optimizer)
+        self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
         self.interrupts = Interrupts()
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
         self.spoilt = False  # whether they are to come back
         self.noting: int | None = None  # while the history is written: how many epochs are whole in it
-        self.epoch, self.batch = 0, 0
+        self.epoch = self.batches_of_epoch = 0
 
     def run(self, epochs: range) -> None:
         """Train for the epochs of these numbers, or until it is over."""
@@ -150,16 +150,16 @@ class Training:
         """A step for each batch; return the loss and the metrics of the epoch."""
         model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
         measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
-        others = self.others if self.others.any else None
+        trained, leaves_out = self.trained, self.trained.leaves_out
         outputs = Outputs()
         total = seen = 0.0
-        batches = enumerate(self.batches, start=1)
-        for self.batch, (x, y, weight, lengths) in batches:
+        batch = 0
+        for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
             optimizer.zero_grad()
-            if others is not None:
-                others.keep()
+            if leaves_out:
+                trained.keep_others()
             pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
             try:
                 objective = loss(pred, y) if weight is None else loss(pred, y, weight)
@@ -167,21 +167,22 @@ class Training:
                 if is_finite((pred, y, weight)):
                     raise
                 objective = nan  # what a loss says to nan is not what the user needs to know
-            if isinstance(objective, np.ndarray):
-                objective = objective.sum()
-            objective = float(objective)
+            if objective.__class__ is not float:
+                objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
             if not isfinite(objective):
-                self._not_finite(objective, x, y, weight, lengths)
+                self.modes.renew()
+                why = reason(model, x, y, weight, lengths)
+                raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
             # by how much this batch counts in the average over all: by what the loss has divided
             count = getattr(loss, "divisor", None) if self.averaged else 1.0
             if count is None:
                 count = len(x)
             if count:  # else nothing in the batch counts, and there is no step
                 model.accumulate_grads(loss.compute_backward())
-                if others is not None:
-                    others.put_back()
+                if leaves_out:
+                    trained.put_back_others()
                 if clip_norm is not None:
-                    clip_grad_norm(self.others.functions, clip_norm)
+                    scale_down(trained.gradients(), clip_norm)
                 interrupts.busy = True
                 optimizer.step()
                 interrupts.busy = False
@@ -193,16 +194,12 @@ class Training:
                     outputs.add(pred, y, weight)
             if tick is not None:
                 tick()
+        self.batches_of_epoch = batch
         mean = total / seen if self.averaged and seen else total
         return {
             "loss": mean,
             **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
         }
-
-    def _not_finite(self, objective: float, x: Any, y: Any, weight: Any, lengths: Any) -> None:
-        self.modes.renew()
-        why = reason(self.model, x, y, weight, lengths)
-        raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {self.batch}: {why}")
 
     def _validated(self, held: Batch) -> dict[str, float]:
         """The loss and the metrics of the examples that are held out."""
@@ -222,7 +219,7 @@ class Training:
         if stopping is None:
             return False
         # what is measured in training belongs to weights on the move; of a single batch, to those from before its step
-        before = None if self.batch > 1 or stopping.monitor.startswith("val_") else self.before
+        before = None if self.batches_of_epoch > 1 or stopping.monitor.startswith("val_") else self.before
         return stopping.is_over(self.epoch, self.history, self.weights.copy if before is None else lambda: before[0])
 
     def _call_back(self) -> bool:

@@ -369,8 +369,9 @@ def _largest(scores: Array) -> Array:
 
 def _numbers(owner: str, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None) -> tuple[Array, Array, Array]:
     """Predictions, targets and weights as (N, K); what has weight 0 is 0."""
-    p, t = (real_array(owner, name, array).astype(np.float64) for name, array in (("pred", pred), ("target", target)))
-    p, t = _without_last_axis(p, t)
+    p, t = _without_last_axis(
+        *(real_array(owner, name, array).astype(np.float64) for name, array in (("pred", pred), ("target", target)))
+    )
     if p.shape != t.shape or p.ndim == 0 or not p.size:
         raise ValueError(
             f"{owner}: expected predictions and targets of one shape for one or more examples, "

@@ -33,35 +33,48 @@ def check_trains(owner: str, optimizer: Any, model: Function) -> None:
         raise ValueError(f"{owner}: {optimizer!r} trains no parameter of {model!r}; {hint}")
 
 
-class Others:
-    """The gradients of a model that its optimizer leaves out: in `fit` they stay as they were, as those of frozen parts do."""
+class Trained:
+    """The gradients of a model that its optimizer uses, and those that it leaves out.
+
+    The others stay as they were in `fit`, as those of frozen parts do: whatever a backward adds to them is undone.
+    """
 
     def __init__(self, model: Function, optimizer: Any) -> None:
         self.model = model
         functions = functions_of(optimizer)
         whole = functions is None or any(function is model for function in functions)
-        self.functions: Sequence[Function] = [model] if whole or functions is None else functions
-        self.any = not whole and (bool(self._gradients()) or not all(map(is_own, model.walk())))
-        self._generation = -1
-        self._kept: list[tuple[Array, Array]] = []
-
-    def keep(self) -> None:
-        """Note the gradients as they are now, before a backward."""
+        self._functions: Sequence[Function] = [model] if whole or functions is None else functions
         # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
-        if self._generation != memory.generation or not all(map(is_own, self.model.walk())):
-            self._generation = memory.generation
-            self._kept = [(grad, grad.copy()) for grad in self._gradients()]
+        self._settled = all(map(is_own, [part for function in (model, *self._functions) for part in function.walk()]))
+        self._generation = -1
+        self._grads: list[Array] = []
+        self._others: list[tuple[Array, Array]] = []
+        self._find()
+        self.leaves_out = bool(self._others) or not (whole or self._settled)
 
-    def put_back(self) -> None:
+    def gradients(self) -> list[Array]:
+        """What the optimizer uses, each array once."""
+        self._find()
+        return self._grads
+
+    def keep_others(self) -> None:
+        """Note the gradients that are left out as they are now, before a backward."""
+        self._find()
+
+    def put_back_others(self) -> None:
         """Undo what the backward has added to them."""
-        for grad, kept in self._kept:
+        for grad, kept in self._others:
             grad[...] = kept
 
-    def _gradients(self) -> list[Array]:
-        # by memory, since a parameter may be a view of another
-        trained = {_memory(grad) for function in self.functions for grad in function.get_params_and_grads()[1]}
-        return [grad for grad in self.model.get_params_and_grads()[1] if _memory(grad) not in trained]
+    def _find(self) -> None:
+        if self._settled and self._generation == memory.generation:
+            return
+        self._generation = memory.generation
+        grads = {_place(grad): grad for function in self._functions for grad in function.get_params_and_grads()[1]}
+        others = [grad for grad in self.model.get_params_and_grads()[1] if _place(grad) not in grads]
+        self._grads = list(grads.values())
+        self._others = [(grad, grad.copy()) for grad in others]
 
 
-def _memory(array: Array) -> tuple[int, int]:
-    return array.ctypes.data, array.size
+def _place(array: Array) -> tuple[int, int]:
+    return array.ctypes.data, array.size  # in memory, since a parameter may be a view of another
