@@ -156,9 +156,9 @@ class Given:
             )
         self.source = source
 
-    def first(self) -> Batch | None:
-        """The first batch if there is a list of them, all of which are checked; else None."""
-        return next(iter([*self])) if isinstance(self.source, Sequence) else None
+    def known(self) -> list[Batch]:
+        """The batches, if there is a list of them."""
+        return [*self] if isinstance(self.source, Sequence) else []
 
     def __iter__(self) -> Iterator[Batch]:
         source = self.source if isinstance(self.source, Iterable) else self.source()

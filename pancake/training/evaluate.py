@@ -29,6 +29,7 @@ class Measure(NamedTuple):
     metric: Metric
     takes_weight: bool
     takes_threshold: bool
+    multilabel: bool
 
 
 def evaluate(
@@ -56,8 +57,8 @@ def evaluate(
         The lengths of the sequences.
     metrics : dict of functions, optional
         As {"accuracy": accuracy}: each is called with predictions and targets; with `weight=` too if there are weights (labels
-        that the loss ignores have weight 0) and it takes them; with `threshold=0.0` if the loss takes logits of two classes
-        and it has an argument of that name that is None.
+        that the loss ignores have weight 0) and it takes them; with `threshold=0.0` if the loss takes logits of two classes,
+        the predictions are one column, and it has an argument of that name that is None.
     batch_size : int, optional
         As in `predict`.
 
@@ -138,9 +139,9 @@ def _measure(metric: Metric) -> Measure:
     try:
         parameters = inspect.signature(metric).parameters
     except (TypeError, ValueError):  # as of functions written in C
-        return Measure(metric, False, False)
-    threshold = parameters.get("threshold")
-    return Measure(metric, "weight" in parameters, threshold is not None and threshold.default is None)
+        return Measure(metric, False, False, False)
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return Measure(metric, "weight" in defaults, defaults.get("threshold", ...) is None, defaults.get("multilabel") is True)
 
 
 def measured(measures: Mapping[str, Measure], loss: Any, pred: Any, target: Any, weight: Any) -> dict[str, float]:
@@ -154,10 +155,11 @@ def measured(measures: Mapping[str, Measure], loss: Any, pred: Any, target: Any,
         weight = counted.astype(float) if weight is None else _aligned(weight, counted) * counted
     # the loss knows that these are logits of two classes each, which a metric can only guess
     logits = bool(getattr(loss, "from_logits", False))
+    column = np.ndim(pred) < 2 or np.shape(pred)[-1] == 1
     values = {}
-    for name, (metric, takes_weight, takes_threshold) in measures.items():
+    for name, (metric, takes_weight, takes_threshold, multilabel) in measures.items():
         options = {"weight": weight} if takes_weight and weight is not None else {}
-        if takes_threshold and logits:
+        if takes_threshold and logits and (column or multilabel):
             options["threshold"] = 0.0
         value = np.asarray(metric(pred, target, **options))
         if value.size != 1 or value.dtype.kind not in "biuf":

@@ -147,12 +147,16 @@ def fit(
     _check(model, loss, optimizer, schedule, early_stopping, callbacks)
     data = _data(x, y, sample_weight, lengths, validation)
     batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-    first = batches.first() if isinstance(batches, Given) else data.whole
-    if first is not None:
-        check_numbers("fit", model, first)
-        rehearse("fit", model, loss, first, min(batch_size, len(first[0])), measures)
+    if data.whole is not None:
+        check_numbers("fit", model, data.whole)
+        rehearse("fit", model, loss, data.whole, batch_size, measures)
     if isinstance(batches, Cut):
         batches.joined = _needs_two(model, batches)
+    else:
+        for i, batch in enumerate(batches.known(), start=1):
+            check_numbers(f"fit: batch {i}", model, batch, whole=False)
+            if i == 1:
+                rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
     finite = data.given is None or _check_held(model, loss, data.given, measures)
     save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
     noted = getattr(optimizer, "history", None)

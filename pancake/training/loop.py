@@ -83,6 +83,7 @@ class Training:
         self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
         self.interrupts = Interrupts()
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
+        self.can_go_back = all(hasattr(optimizer, name) for name in ("state_dict", "load_state_dict"))
         self.spoilt = False  # whether they are to come back
         self.noting: int | None = None  # while the history is written: how many epochs are whole in it
         self.epoch = self.batches_of_epoch = 0
@@ -103,12 +104,11 @@ class Training:
         except NonFiniteError as error:
             self.spoilt = True
             stopping = self.options.early_stopping
-            best = "The model has the weights of the best epoch"
-            before = "Model and optimizer are as they were before that epoch"
-            raise NonFiniteError(
-                f"fit: {error}. {before if stopping is None or not stopping.best_epoch else best}. "
-                "A smaller lr or clip_norm= may help"
-            ) from None
+            if stopping is not None and stopping.best_epoch:
+                now = "The model has the weights of the best epoch"
+            else:
+                now = f"{'Model and optimizer are' if self.can_go_back else 'The model is'} as before that epoch"
+            raise NonFiniteError(f"fit: {error}. {now}. A smaller lr or clip_norm= may help") from None
 
     def close(self) -> None:
         """Make whole what was interrupted half way, and put everything back."""
@@ -129,8 +129,7 @@ class Training:
     def _run_epoch(self) -> bool:
         """Train for an epoch, measure, note and tell; return whether the training is over."""
         start = time.perf_counter()
-        state_dict = getattr(self.optimizer, "state_dict", None)
-        self.before = self.weights.copy(), None if state_dict is None else state_dict()
+        self.before = self.weights.copy(), self.optimizer.state_dict() if self.can_go_back else None
         figures = self._steps()
         spoilt = self.weights.not_finite()
         if spoilt is not None:
@@ -157,6 +156,9 @@ class Training:
         for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
+            if weight is not None and not weight.any():
+                seen += self._count_of_nothing(x, y, weight, lengths)
+                continue
             optimizer.zero_grad()
             if leaves_out:
                 trained.keep_others()
@@ -177,7 +179,7 @@ class Training:
             count = getattr(loss, "divisor", None) if self.averaged else 1.0
             if count is None:
                 count = len(x)
-            if count:  # else nothing in the batch counts, and there is no step
+            if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
                 model.accumulate_grads(loss.compute_backward())
                 if leaves_out:
                     trained.put_back_others()
@@ -200,6 +202,16 @@ class Training:
             "loss": mean,
             **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
         }
+
+    def _count_of_nothing(self, x: Any, y: Any, weight: Any, lengths: Any) -> float:
+        """By how much a batch of which every weight is 0 counts in the average: a mean over entries counts them all the same."""
+        loss = copy.copy(self.loss)
+        try:
+            value = value_of(loss, predictions(self.model, (x, y, weight, lengths)), y, weight)
+        except (ArithmeticError, ValueError):  # there is no mean of nothing
+            return 0.0
+        count = getattr(loss, "divisor", None)
+        return 0.0 if count is None or not self.averaged or not isfinite(value) else float(count)
 
     def _validated(self, held: Batch) -> dict[str, float]:
         """The loss and the metrics of the examples that are held out."""

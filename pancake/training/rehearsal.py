@@ -22,8 +22,8 @@ from pancake.training.not_finite import is_finite
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
 
 
-def check_numbers(owner: str, model: Function, data: Batch) -> None:
-    """Refuse inputs, targets and weights that are not finite, and weights of which none counts, and name the place.
+def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) -> None:
+    """Refuse inputs, targets and weights that are not finite, and of the `whole` data weights that are all 0; name the place.
 
     Targets without weight, and inputs past the end of their sequence, may be anything. So may the inputs of a model with a
     Function of the user's in it, which may know what to do with nan.
@@ -41,7 +41,7 @@ def check_numbers(owner: str, model: Function, data: Batch) -> None:
     if weight.dtype.kind in "if" and (weight < 0).any():
         row, *rest = (int(i) for i in np.argwhere(weight < 0)[0])
         raise ValueError(f"{owner}: expected weights of at least 0 in sample_weight, got {place(weight, (row, *rest))}")
-    if not weight.any():
+    if whole and not weight.any():
         raise ValueError(f"{owner}: every weight in sample_weight is 0, so nothing counts")
 
 

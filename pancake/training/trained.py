@@ -49,8 +49,10 @@ class Trained:
         self._generation = -1
         self._grads: list[Array] = []
         self._others: list[tuple[Array, Array]] = []
-        self._find()
-        self.leaves_out = bool(self._others) or not (whole or self._settled)
+        self.leaves_out = not whole
+        if not whole:
+            self._find()
+            self.leaves_out = bool(self._others) or not self._settled
 
     def gradients(self) -> list[Array]:
         """What the optimizer uses, each array once."""

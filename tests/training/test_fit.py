@@ -970,7 +970,7 @@ def test_a_training_that_explodes_gives_back_finite_weights(make):
     model = Sequential([Linear(2, 6, rng=0), BatchNorm(6), Linear(6, 1, rng=0)])
     optimizer = make(model, lr=1e4 if make is SGD else 1e150)
     after = [model.state_dict()]
-    with pytest.raises(NonFiniteError, match="Model and optimizer are as they were before that epoch"):
+    with pytest.raises(NonFiniteError, match="Model and optimizer are as before that epoch"):
         fit(
             model, MeanSquaredError(), optimizer, X, y, epochs=500, batch_size=8, rng=0,
             callbacks=[lambda state: after.append(model.state_dict()) or None],
