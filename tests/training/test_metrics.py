@@ -240,7 +240,7 @@ def test_r2_is_that_of_scikit_learn(n, outputs, seed):
 
 @pytest.mark.parametrize(("p", "t"), [([1.0], [1.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), (1.0, 1.0), (np.zeros((2, 2)), np.zeros(2))])
 def test_r2_refuses(p, t):
-    with pytest.raises(ValueError, match="r2_score: expected (predictions and targets of one shape|two or more)"):
+    with pytest.raises(ValueError, match=r"r2_score: expected (predictions and targets of one shape|two or more)"):
         r2_score(p, t)
 
 
