@@ -19,7 +19,7 @@ LEAST, MOST = 1e-12, 1e15
 def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> float:
     """Scale all gradients by one factor if their common length is more than `max_norm`; return the length before.
 
-    length = sqrt(sum of the squares of all entries of all gradients).
+    length = sqrt(sum of the squares of all entries of all gradients). Gradients with nan or inf in them stay as they are.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> N
 def scale_down(grads: Sequence[Array], max_norm: float) -> float:
     """What `clip_grad_norm` does, for gradients that have been found already."""
     norm = _length(grads)
-    if norm > max_norm:
+    if max_norm < norm < math.inf:
         for g in grads:
             g *= max_norm / (norm + 1e-6)
     return norm

@@ -106,8 +106,17 @@ def test_nothing_is_left_beside_it(tmp_path):
 
 
 def test_that_it_cannot_be_saved_is_found_before_the_first_step(tmp_path):
-    model = pk.Sequential([net(), pk.Identity()])
-    model[1].hook = object()
+    class Hooked(pk.Function):
+        def __init__(self):
+            self.hook = object()
+
+        def compute_forward(self, x):
+            return x.copy()
+
+        def compute_backward(self, dObj_dOut):
+            return dObj_dOut
+
+    model = pk.Sequential([net(), Hooked()])
     optimizer = pk.SGD(model)
     before = model.state_dict()
     with pytest.raises(TypeError):
