@@ -38,7 +38,7 @@ def read_classes(
     if not multilabel and p.ndim and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
         count = p.shape[-1]
     elif not multilabel and p.ndim > 1 and p.shape == t.shape and p.shape[-1] > 1:
-        counted = ... if weight is None else weight_of_entries(owner, weight, p.shape[:-1]) != 0
+        counted = ... if weight is None else (weight_of_entries(owner, weight, p.shape) != 0).any(axis=-1)
         count = _of_rows(owner, p[counted], t[counted], p.shape)
     if count and threshold is not None:
         raise ValueError(f"{owner}: a threshold is for one column, or with multilabel=True, got scores of {count} classes")
@@ -128,7 +128,7 @@ def _largest(scores: Array) -> Array:
 def weight_of_entries(owner: str, weight: ArrayLike, shape: tuple[int, ...]) -> Array:
     """The weight of each entry of an array of that shape, whose leading axes the weights have."""
     w = real_array(owner, "weight", weight).astype(np.float64)
-    if w.ndim == len(shape) + 1 and w.shape[-1] == 1:
+    if w.ndim > 1 and w.shape[-1] == 1 and w.shape != shape[: w.ndim]:
         w = w[..., 0]
     if w.ndim > len(shape) or w.shape != shape[: w.ndim] or (w.ndim == 0 and shape):
         raise ValueError(f"{owner}: expected a weight of the leading axes of the targets {shape}, got {w.shape}")

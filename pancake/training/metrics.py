@@ -213,11 +213,11 @@ def r2_score(pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
     if len(p) < 2:
         raise ValueError(f"r2_score: expected two or more examples, got {len(p)}")
     total_weight = w.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         rest = (w * np.square(t - p)).sum(axis=0)
         total = (w * np.square(t - (w * t).sum(axis=0) / total_weight)).sum(axis=0)
         constant = _constant(t, w)  # not total == 0: a mean of equal numbers may be rounded
-        scores = np.where(constant & np.isfinite(rest), rest == 0, 1 - rest / np.where(constant, 1, total))
+        scores = np.where(constant & ~np.isnan(rest), rest == 0, 1 - rest / np.where(constant, 1, total))
     return float(np.where(total_weight > 0, scores, np.nan).mean())
 
 

@@ -85,7 +85,9 @@ class Frame:
         return np.array(self.array, dtype=dtype)
 
 
-@pytest.mark.parametrize("make", [list, Frame, np.asfortranarray, lambda a: a.astype(a.dtype.newbyteorder()), lambda a: a.tolist()])
+@pytest.mark.parametrize(
+    "make", [list, Frame, np.asfortranarray, lambda a: a.astype(a.dtype.newbyteorder()), lambda a: a.tolist()]
+)
 def test_what_is_numbers_is_taken(make):
     net, other = model(), model()
     by_fit(make(X), make(Y), net)
