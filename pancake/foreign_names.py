@@ -129,7 +129,6 @@ ARGUMENTS: Mapping[str, str] = {
     "validation_data": "validation",
     "verbose": "progress",
     "class_weights": "class_weight",
-    "pos_weight": "weight",
 }
 
 # Attributes of models, losses and optimizers.

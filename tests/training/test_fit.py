@@ -769,6 +769,42 @@ def test_the_best_of_users_functions_comes_back(part):
     assert not np.array_equal(kept[1]["0.weight"], kept[3]["0.weight"])
 
 
+def test_the_best_loss_of_a_single_batch_is_that_of_the_weights_that_come_back():
+    """The loss of an epoch is taken before its step, so the weights after it may be the worst of all."""
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("loss", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    history = fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates)
+    )
+    assert stopping.best_epoch == 3
+    assert history.epochs == 5
+    assert evaluate(model, LOSS, X, y)["loss"] == stopping.best == min(history["loss"])
+
+
+def test_the_best_metric_of_a_single_batch_too():
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("accuracy", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates),
+        metrics={"accuracy": accuracy},
+    )  # fmt: skip
+    assert evaluate(model, LOSS, X, y, metrics={"accuracy": accuracy})["accuracy"] == stopping.best
+
+
+def test_what_is_validated_is_that_of_the_weights_at_the_end():
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("val_loss", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates),
+        validation=(X, y),
+    )  # fmt: skip
+    assert stopping.best_epoch == 2
+    assert evaluate(model, LOSS, X, y)["loss"] == stopping.best
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
