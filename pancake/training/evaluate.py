@@ -79,8 +79,29 @@ def evaluate(
     if batch_size is not None:
         size(evaluate, batch_size=batch_size)
     data = examples("evaluate", x, y, sample_weight, lengths)
-    pred = predictions(model, data, batch_size)
+    pred = predicted("evaluate", model, data, batch_size)
     return {"loss": value_of(copy.copy(loss), pred, data[1], data[2]), **measured(measures, loss, pred, data[1], data[2])}
+
+
+def predicted(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:
+    """What a model predicts for a data set; if it takes the targets and not the inputs, an error that says so."""
+    try:
+        return predictions(model, data, batch_size)
+    except (TypeError, ValueError) as error:
+        x, y = (str(("N", *part.shape[1:])).replace("'", "") for part in data[:2])
+        if x != y and _takes(model, data[1]):
+            raise ValueError(
+                f"{owner}: x {x} and y {y} look swapped, since the model takes y and not x; pass the inputs first ({error})"
+            ) from error
+        raise
+
+
+def _takes(model: Function, x: Array) -> bool:
+    try:
+        predictions(model, (x, None, None, None))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def predictions(model: Function, data: Batch, batch_size: int | None = None) -> Any:

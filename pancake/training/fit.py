@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import tempfile
 import warnings
@@ -17,14 +16,14 @@ from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.origin import is_own
 from pancake.training.arrays import place
-from pancake.training.batches import Batch, Cut, Given, examples, rows_of
+from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.evaluate import Metric, check_metrics
 from pancake.training.history import History
 from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
-from pancake.training.rehearsal import check_numbers, not_finite, rehearse
+from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
 from pancake.training.trained import check_trains
 
 
@@ -78,9 +77,10 @@ def fit(
         Made for this model or some parts of it; the others are as if frozen: their gradients stay as they are, and are no part
         of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
-        Inputs and targets, a row for each example. Or, without `y`, batches: any iterable of tuples (x, y), (x, y, weight) or
-        (x, y, weight, lengths), where None stands for no weight. A generator lasts one epoch; for more pass a list, or a
-        function that makes a new iterable for each epoch. `batch_size` and `shuffle` are then up to you.
+        Inputs and targets, a row for each example; data frames and series of numbers too. Or, without `y`, batches: any
+        iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
+        lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
+        `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
     epochs : int
         How often to go through all examples, at least 1.
     batch_size : int
@@ -147,17 +147,19 @@ def fit(
     _check(model, loss, optimizer, schedule, early_stopping, callbacks)
     data = _data(x, y, sample_weight, lengths, validation)
     batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-    if data.whole is not None:
+    pred = None
+    if isinstance(batches, Cut) and data.whole is not None:
         check_numbers("fit", model, data.whole)
-        rehearse("fit", model, loss, data.whole, batch_size, measures)
-    if isinstance(batches, Cut):
+        pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
         batches.joined = _needs_two(model, batches)
-    else:
-        for i, batch in enumerate(batches.known(), start=1):
-            check_numbers(f"fit: batch {i}", model, batch, whole=False)
-            if i == 1:
-                rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
-    finite = data.given is None or _check_held(model, loss, data.given, measures)
+    elif isinstance(batches, Given):
+        pred = _rehearse_batches(model, loss, batches.known(), measures)
+    finite = True
+    if data.given is not None:
+        held = rehearse("fit: validation", model, loss, data.given, 1, measures)
+        finite = _is_finite(model, data.given)
+        pred = held if pred is None else pred
+    check_end("fit", model, loss, pred)
     save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
     noted = getattr(optimizer, "history", None)
     history: History = History() if noted is None else noted
@@ -248,9 +250,20 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
     return _Data(whole, rows_of(whole, train), rows_of(whole, held), None)
 
 
-def _check_held(model: Function, loss: Any, held: Batch, measures: Any) -> bool:
-    """Refuse validation data that do not fit; return whether they are finite, and warn if they are not."""
-    rehearse("fit: validation", model, loss, held, 1, measures)
+def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures: Any) -> Any:
+    """Refuse a list of batches that do not fit; return what is predicted for the first."""
+    pred = None
+    for i, batch in enumerate(batches, start=1):
+        check_numbers(f"fit: batch {i}", model, batch, whole=False)
+        if i == 1:
+            pred = rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
+        if len(batch[0]) == 1 and (error := refusal(model, batch)) is not None:
+            raise ValueError(f"fit: batch {i} is a single example, with which the model cannot be trained: {error}")
+    return pred
+
+
+def _is_finite(model: Function, held: Batch) -> bool:
+    """Whether the validation data are finite; a warning if they are not."""
     for name, index, array in not_finite(held):
         if name != "x" or all(map(is_own, model.walk())):
             warnings.warn(f"fit: validation has {place(array, index)} of {name}, so val_loss is nan", UserWarning, stacklevel=3)
@@ -260,20 +273,12 @@ def _check_held(model: Function, loss: Any, held: Batch, measures: Any) -> bool:
 
 def _needs_two(model: Function, batches: Cut) -> bool:
     """Whether a last batch of a single example must join the one before, since the model cannot be trained with it."""
-    if batches.rest != 1 or not any(part.training for part in model.walk()):
+    if batches.rest != 1:
         return False
-    x, _, _, lengths = (None if part is None else part[:1] for part in batches.data)
-    alone = copy.deepcopy(model)
-    if not alone.training:
-        alone.train()
-    try:
-        with np.errstate(all="ignore"):
-            alone(x) if lengths is None else alone(x, lengths=lengths)
-    except ValueError as error:
-        if batches.batch_size == 1 or len(batches.data[0]) == 1:
-            raise ValueError(f"fit: the model cannot be trained with batches of one example: {error}") from None
-        return True
-    return False
+    error = refusal(model, taken(batches.data, [0]))
+    if error is not None and (batches.batch_size == 1 or len(batches.data[0]) == 1):
+        raise ValueError(f"fit: the model cannot be trained with batches of one example: {error}")
+    return error is not None
 
 
 def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Callable[[], None]:

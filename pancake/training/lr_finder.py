@@ -16,6 +16,7 @@ from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 from pancake.training.batches import Batch, Cut, examples
 from pancake.training.modes import Modes
+from pancake.training.rehearsal import check_numbers
 from pancake.training.trained import check_trains
 
 MINIMUM = 10  # points of a curve: with fewer it has no shape
@@ -113,6 +114,7 @@ def find_learning_rate(
     if size(find_learning_rate, steps=steps) < MINIMUM:
         raise ValueError(f"find_learning_rate: expected steps of at least {MINIMUM}, got {steps}")
     data = examples("find_learning_rate", x, y, sample_weight, lengths)
+    check_numbers("find_learning_rate", model, data)
     batches = Cut(data, size(find_learning_rate, batch_size=batch_size))
     batches.rng = np.random.default_rng(rng)
     batches.joined = True  # a last batch of one example, of which a BatchNorm can make nothing

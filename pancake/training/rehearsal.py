@@ -16,7 +16,7 @@ from pancake.memory import Array
 from pancake.origin import is_own
 from pancake.training.arrays import counting, first_not_finite, place
 from pancake.training.batches import Batch, taken
-from pancake.training.evaluate import Measure, measured, predictions, value_of
+from pancake.training.evaluate import Measure, measured, predicted, value_of
 from pancake.training.not_finite import is_finite
 
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
@@ -74,33 +74,42 @@ def rehearse(owner: str, model: Function, loss: Any, data: Batch, count: int, me
     count : int
         How many rows, if there are as many; or a few more.
 
+    Returns
+    -------
+    ndarray, or None if the model only takes batches of one size
+
     Raises
     ------
     TypeError, ValueError
         What model, loss or metric say to data that they cannot take.
     """
-    rows = telling_rows(data, count)
-    some = taken(data, rows)
-    loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
+    some = taken(data, telling_rows(data, count))
     with np.errstate(all="ignore"):
         try:
-            pred = predictions(model, some, max(count, len(rows)))
-        except (TypeError, ValueError) as error:
-            if _takes(model, some[1]) and some[0].shape[1:] != some[1].shape[1:]:
-                raise ValueError(
-                    f"{owner}: x {data[0].shape} and y {data[1].shape} look swapped, since the model takes y and not x; "
-                    f"pass the inputs first ({error})"
-                ) from error
-            raise
+            pred = predicted(owner, model, some, len(some[0]))
+        except (TypeError, ValueError):
+            if refusal(model, taken(data, np.arange(min(count, len(data[0]))))) is not None:
+                raise
+            return None
+        loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
         value_of(loss, pred, some[1], some[2])
-        if is_finite(pred):
-            _check_end(owner, model, loss, np.asarray(pred))
-            if len(rows) > 1:
-                own = {
-                    name: measure for name, measure in measures.items() if is_own(getattr(measure.metric, "func", measure.metric))
-                }
-                measured(own, loss, pred, some[1], some[2])
+        if is_finite(pred) and len(some[0]) > 1:
+            own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}
+            measured(own, loss, pred, some[1], some[2])
     return pred
+
+
+def refusal(model: Function, batch: Batch) -> ValueError | None:
+    """The error with which a model refuses to be trained with a batch, if it does; tried with a copy."""
+    alone = copy.deepcopy(model)
+    if not alone.training:
+        alone.train()
+    try:
+        with np.errstate(all="ignore"):
+            alone(batch[0]) if batch[3] is None else alone(batch[0], lengths=batch[3])
+    except ValueError as error:
+        return error
+    return None
 
 
 def telling_rows(data: Batch, count: int) -> NDArray[np.intp]:
@@ -120,34 +129,32 @@ def telling_rows(data: Batch, count: int) -> NDArray[np.intp]:
     return np.array(sorted(telling), np.intp)
 
 
-def _takes(model: Function, x: Array) -> bool:
-    try:
-        predictions(model, (x, None, None, None))
-    except Exception:
-        return False
-    return True
-
-
 # --- the end of a stack and its loss ---
 
 
-def _check_end(owner: str, model: Function, loss: Any, pred: Array) -> None:
-    """Refuse a stack whose end makes no sense with the loss, and warn of one that trains, but badly."""
+def check_end(owner: str, model: Function, loss: Any, predictions: Any) -> None:
+    """Refuse a stack whose end makes no sense with the loss, and warn of one that trains, but badly.
+
+    The predictions are of some rows; None if there are none.
+    """
+    pred = None if predictions is None or not is_finite(predictions) else np.asarray(predictions)
     kinds = {cls.__name__ for cls in type(loss).__mro__ if is_own(cls)}
     last = _last(model)
     end = type(last).__name__ if is_own(last) else ""
-    classes = pred.shape[-1] if pred.ndim else 1
-    if end in ("Softmax", "LogSoftmax") and pred.shape[last.axis] == 1:  # type: ignore[attr-defined]
+    classes = 0 if pred is None else pred.shape[-1] if pred.ndim else 1
+    if end in ("Softmax", "LogSoftmax") and pred is not None and pred.shape[last.axis] == 1:  # type: ignore[attr-defined]
         raise ValueError(
             f"{owner}: the model ends with {last!r} over one output, which is always {'1' if end == 'Softmax' else '0'}; "
             "end with Sigmoid(), or with two outputs"
         )
     if "CrossEntropy" in kinds and classes == 1:
         raise ValueError(
-            f"{owner}: {loss!r} of one output is always 0, got predictions {pred.shape}; for two classes take "
+            f"{owner}: {loss!r} of one output is always 0; for two classes take "
             "BinaryCrossEntropy(from_logits=True), or a model with two outputs"
         )
-    if kinds & {"NegativeLogLikelihood", "KLDivergence"} and (end in (*RAW, "Softmax") or not _log_probabilities(pred)):
+    if kinds & {"NegativeLogLikelihood", "KLDivergence"} and (
+        end in (*RAW, "Softmax") or not (pred is None or _log_probabilities(pred))
+    ):
         raise ValueError(
             f"{owner}: {loss!r} takes logarithms of probabilities, and got other numbers from {last!r}, of which it can be as "
             "low as it likes; end the model with LogSoftmax(), or take CrossEntropy() for logits"
@@ -162,7 +169,7 @@ def _check_end(owner: str, model: Function, loss: Any, pred: Array) -> None:
     elif "PoissonNLL" in kinds and end in ("Exp", "Softplus", "ReLU", "Sigmoid"):
         advice = "takes the logarithm of the rate and has the exponential in it; leave it out"
     if advice:
-        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=4)
+        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=3)
 
 
 def _last(model: Function) -> Function:

@@ -95,16 +95,6 @@ def test_what_is_numbers_is_taken(make):
     np.testing.assert_array_equal(net[0].weight, other[0].weight)
 
 
-def test_data_frames_of_numbers_are_taken_and_nullable_ones_refused():
-    pandas = pytest.importorskip("pandas")
-    frame, labels = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y)
-    assert by_fit(frame, labels).epochs == 1
-    with pytest.raises(TypeError, match=r"\.to_numpy\(float\)"):
-        by_fit(frame.convert_dtypes().astype(object), labels)
-    with pytest.raises(TypeError, match="return_inverse"):
-        by_fit(frame, labels.map({0: "no", 1: "yes"}))
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_first_that_is_not_finite_is_found(dtype, value):

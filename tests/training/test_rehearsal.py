@@ -36,7 +36,7 @@ REFUSED = {
     "one label of many": ({"y": np.where(np.arange(33) == 20, 5, Y)}, "labels from 0 to 1"),
     "labels as floats": ({"y": Y * 1.0}, "labels"),
     "targets of another shape": ({"y": np.ones((33, 5))}, "expected"),
-    "x and y swapped": ({"x": Y, "y": X}, r"x \(33,\) and y \(33, 3\) look swapped"),
+    "x and y swapped": ({"x": Y, "y": X}, r"x \(N,\) and y \(N, 3\) look swapped"),
     "nan in x": ({"x": spoilt(X, 7, 2)}, "nan in row 7, column 2"),
     "inf in x": ({"x": spoilt(X, 7, 2, value=-np.inf)}, "finite numbers in x, got -inf in row 7, column 2; keep = np.isfinite"),
     "nan in y": ({"y": spoilt(np.eye(2)[Y], 9, 1)}, "finite numbers in y, got nan in row 9, column 1"),
@@ -58,6 +58,10 @@ REFUSED = {
     "a checkpoint of no kind": ({"checkpoint": "model.txt"}, "model.txt"),
     "a nan in a list of batches": ({"x": [(X, Y), (spoilt(X, 3, 1), Y)], "y": None}, "batch 2: .* nan in row 3, column 1"),
     "a list of batches for another model": ({"x": [(X[:, :2], Y)], "y": None}, "expected"),
+    "a batch of one in a list": (
+        {"x": [(X, Y), (X[:1], Y[:1])], "y": None},
+        "batch 2 is a single example, with which .* BatchNorm",
+    ),
     "a last batch that is none": ({"x": [(X, Y), 3], "y": None}, "expected batch 2 to be"),
 }
 
@@ -310,6 +314,55 @@ class OwnLogs(pk.Function):
 )
 def test_ends_that_fit_are_no_news(end, outputs, loss, y):
     assert said(pk.Sequential([pk.Linear(3, outputs, rng=0), end]), loss, y) == ""
+
+
+@pytest.mark.parametrize("source", ["list", "function", "function and validation"])
+@pytest.mark.parametrize("end", [pk.Softmax(), pk.Identity()])
+def test_it_is_reported_of_batches_too(source, end):
+    model, loss = pk.Sequential([pk.Linear(3, 2, rng=0), end]), pk.NegativeLogLikelihood()
+    batches = [(X, Y)] if source == "list" else lambda: [(X, Y)]
+    validation = (X, Y) if "validation" in source else None
+    with pytest.raises(ValueError, match=r"NegativeLogLikelihood.*LogSoftmax"):
+        pk.fit(model, loss, pk.SGD(model), batches, validation=validation, progress=False)
+
+
+def test_it_is_said_once():
+    model = pk.mlp([3, 2], output=pk.Softmax, rng=0)
+    with pytest.warns(UserWarning, match="has the softmax in it") as caught:
+        pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, validation=(X, Y), progress=False)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_a_model_that_takes_batches_of_one_size():
+    class Fixed(pk.Function):
+        def compute_forward(self, x):
+            if len(x) != 11:
+                raise ValueError("eleven, please")
+            return x.copy()
+
+        def compute_backward(self, dObj_dOut):
+            return dObj_dOut
+
+    model = pk.Sequential([Fixed(), pk.Linear(3, 2, rng=0)])
+    history = pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, epochs=2, batch_size=11, progress=False)
+    assert history.epochs == 2
+    with pytest.raises(ValueError, match="eleven"):
+        pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, epochs=2, batch_size=10, progress=False)
+
+
+def test_evaluate_says_that_x_and_y_are_swapped():
+    with pytest.raises(ValueError, match=r"evaluate: x \(N,\) and y \(N, 3\) look swapped"):
+        pk.evaluate(net(), pk.CrossEntropy(), Y, X)
+
+
+@pytest.mark.parametrize("where", ["x", "y", "sample_weight"])
+def test_the_range_test_names_the_place_too(where):
+    data = {"x": X, "y": np.eye(2)[Y], "sample_weight": ONES}
+    data[where] = spoilt(data[where], 7)
+    model = net()
+    with pytest.raises(ValueError, match=f"find_learning_rate: expected finite numbers in {where}, got nan in row 7"):
+        pk.find_learning_rate(model, pk.CrossEntropy(), pk.SGD(model), **data)
 
 
 # --- metrics know what the loss knows ---
