@@ -55,6 +55,24 @@ def taken(data: Batch, rows: Any) -> Batch:
     return x, y, weight, lengths
 
 
+def without_absent(data: Batch) -> Batch:
+    """A data set with 0 for what is not finite in the inputs of examples without weight.
+
+    They are as if absent; but 0 times nan, in the gradient of a layer's weights, is nan.
+    """
+    x, y, weight, lengths = data
+    if weight is None or x.dtype.kind != "f":
+        return data
+    absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
+    rows = x[absent]
+    finite = np.isfinite(rows)
+    if finite.all():
+        return data
+    x = x.copy()
+    x[absent] = np.where(finite, rows, 0)
+    return x, y, weight, lengths
+
+
 def examples(owner: str, *parts: Any) -> Batch:
     """The parts of a data set (see `Batch`) as arrays with a row for each example.
 
@@ -171,7 +189,7 @@ class Given:
                 raise TypeError(
                     f"fit: expected batch {number} to be (x, y), (x, y, weight) or (x, y, weight, lengths), got {got}"
                 )
-            yield examples(f"fit: batch {number}", *batch)
+            yield without_absent(examples(f"fit: batch {number}", *batch))
         if not number:
             raise ValueError("fit: there are no batches in this epoch")
 

@@ -16,7 +16,7 @@ from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.origin import is_own
 from pancake.training.arrays import place
-from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken
+from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken, without_absent
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.evaluate import Metric, check_metrics
 from pancake.training.history import History
@@ -30,7 +30,7 @@ from pancake.training.trained import check_trains
 def fit(
     model: Function,
     loss: Any,
-    optimizer: Optimizer,
+    optimizer: Any,
     x: Any,
     y: Any = None,
     *,
@@ -91,7 +91,8 @@ def fit(
     rng : None, int or numpy.random.Generator
         Where the order comes from. Only the first call of a training looks at it; later ones go on with the same generator.
     sample_weight : array_like (N,) or (N, T), optional
-        How much each example counts, in the loss and in the metrics. A batch of which nothing counts is no step.
+        How much each example counts, in the loss and in the metrics. An example without weight is as if absent, whatever
+        stands in it; a batch of them is no step.
     lengths : array_like (N,), optional
         The lengths of the sequences, passed on as `model(x, lengths=...)`.
     validation : (x, y), (x, y, weight), (x, y, weight, lengths) or float, optional
@@ -243,7 +244,7 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
                 hint = "(x, y)" if name == "validation" else "in each batch, (x, y, weight, lengths)"
                 raise ValueError(f"fit: {name} needs arrays x and y; with batches, give it as {hint}")
         return _Data(None, None, given, given)
-    whole = examples("fit", x, y, sample_weight, lengths)
+    whole = without_absent(examples("fit", x, y, sample_weight, lengths))
     if validation is None or is_pair:
         return _Data(whole, whole, given, given)
     train, held = held_out(len(whole[0]), validation, whole[1])

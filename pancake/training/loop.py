@@ -158,6 +158,8 @@ class Training:
                 optimizer.lr = schedule(optimizer.steps)
             if weight is not None and not weight.any():
                 seen += self._count_of_nothing(x, y, weight, lengths)
+                if tick is not None:
+                    tick()
                 continue
             optimizer.zero_grad()
             if leaves_out:

@@ -25,10 +25,10 @@ RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
 def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) -> None:
     """Refuse inputs, targets and weights that are not finite, and of the `whole` data weights that are all 0; name the place.
 
-    Targets without weight, and inputs past the end of their sequence, may be anything. So may the inputs of a model with a
+    What has no weight, and inputs past the end of their sequence, may be anything. So may the inputs of a model with a
     Function of the user's in it, which may know what to do with nan.
     """
-    for name, index, array in not_finite(data, every=True):
+    for name, index, array in not_finite(data):
         if name == "x" and not all(map(is_own, model.walk())):
             continue
         finite = f"np.isfinite({name})" if array.ndim == 1 else f"np.isfinite({name}).reshape(len({name}), -1).all(axis=1)"
@@ -45,13 +45,11 @@ def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) 
         raise ValueError(f"{owner}: every weight in sample_weight is 0, so nothing counts")
 
 
-def not_finite(data: Batch, every: bool = False) -> list[tuple[str, tuple[int, ...], Array]]:
-    """Which of x, y and the weights have a nan or an infinite number that counts, and where the first one is.
-
-    `every` example's inputs count, also of those without weight: through a layer they reach the gradients of its parameters.
-    """
+def not_finite(data: Batch) -> list[tuple[str, tuple[int, ...], Array]]:
+    """Which of x, y and the weights have a nan or an infinite number that counts, and where the first one is."""
     x, y, weight, lengths = data
-    of_x = counting(None if every else weight, lengths, x.ndim, x.shape[1] if x.ndim > 1 else 0)
+    examples = None if weight is None else weight.reshape(len(weight), -1).any(axis=1)
+    of_x = counting(examples, lengths, x.ndim, x.shape[1] if x.ndim > 1 else 0)
     found = []
     for name, array, counted in (
         ("sample_weight", weight, None),

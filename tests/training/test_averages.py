@@ -211,6 +211,46 @@ def test_a_generator_of_nothing_that_counts():
     assert np.isnan(history["accuracy"]).all()
 
 
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_example_without_weight_may_hold_anything(form, value):
+    x, y = points(12)
+    weight = np.where(np.arange(12) % 5 == 1, 0.0, 1.0)
+    spoilt = x.copy()
+    spoilt[weight == 0, 1] = value
+    zeros = np.where(np.isfinite(spoilt), spoilt, 0)
+    models = [pk.mlp([2, 3, 2], rng=0) for _ in range(2)]
+    for model, inputs in zip(models, (spoilt, zeros), strict=True):
+        optimizer = pk.SGD(model, lr=0.1)
+        if form == "arrays":
+            arguments = {"x": inputs, "y": y, "sample_weight": weight, "batch_size": 4, "shuffle": False}
+        else:
+            arguments = {"x": [(inputs[i : i + 4], y[i : i + 4], weight[i : i + 4]) for i in range(0, 12, 4)]}
+        pk.fit(model, Entropy(), optimizer, epochs=2, progress=False, **arguments)
+    assert not np.array_equal(models[0][0].weight, pk.mlp([2, 3, 2], rng=0)[0].weight)
+    np.testing.assert_array_equal(models[0][0].weight, models[1][0].weight)
+    assert np.isnan(spoilt).any() or np.isinf(spoilt).any()  # which is nobody else's to change
+
+
+def test_validation_without_weight_may_hold_anything():
+    x, y = points(12)
+    weight = np.where(np.arange(12) == 3, 0.0, 1.0)
+    spoilt = x.copy()
+    spoilt[3, 0] = np.nan
+
+    class Absent(Entropy):  # a loss to which weight 0 means absent
+        def compute_forward(self, pred, target, weight=None):
+            return super().compute_forward(
+                np.where((np.ones(len(pred)) if weight is None else weight)[:, None] > 0, pred, 0), target, weight
+            )
+
+    model = pk.mlp([2, 3, 2], rng=0)
+    history = train(model, Absent(), x, y, validation=(spoilt, y, weight), metrics={"accuracy": pk.accuracy})
+    kept = weight > 0
+    assert history["val_loss"] == pytest.approx([evaluate(model, Entropy(), x[kept], y[kept])["loss"]])
+    assert history["val_accuracy"] == [pk.accuracy(pk.predict(model, x[kept]), y[kept])]
+
+
 # --- metrics are handed the weights ---
 
 
