@@ -157,7 +157,9 @@ def fit(
         pred = _rehearse_batches(model, loss, batches.known(), measures)
     finite = True
     if data.given is not None:
-        held = rehearse("fit: validation", model, loss, data.given, 1, measures)
+        if data.given[2] is not None and not data.given[2].any():
+            raise ValueError("fit: every weight in validation is 0, so nothing counts")
+        held = rehearse("fit: validation", model, loss, data.given, None, measures)
         finite = _is_finite(model, data.given)
         pred = held if pred is None else pred
     check_end("fit", model, loss, pred)

@@ -14,7 +14,7 @@ from pancake.arguments import Rng, number, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
-from pancake.training.batches import Batch, Cut, examples
+from pancake.training.batches import Batch, Cut, examples, without_absent
 from pancake.training.modes import Modes
 from pancake.training.rehearsal import check_numbers
 from pancake.training.trained import check_trains
@@ -113,7 +113,7 @@ def find_learning_rate(
         raise ValueError(f"find_learning_rate: expected 0 < lowest < highest, got {lowest} and {highest}")
     if size(find_learning_rate, steps=steps) < MINIMUM:
         raise ValueError(f"find_learning_rate: expected steps of at least {MINIMUM}, got {steps}")
-    data = examples("find_learning_rate", x, y, sample_weight, lengths)
+    data = without_absent(examples("find_learning_rate", x, y, sample_weight, lengths))
     check_numbers("find_learning_rate", model, data)
     batches = Cut(data, size(find_learning_rate, batch_size=batch_size))
     batches.rng = np.random.default_rng(rng)

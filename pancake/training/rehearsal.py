@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from typing import Any
 
@@ -20,6 +21,9 @@ from pancake.training.evaluate import Measure, measured, predicted, value_of
 from pancake.training.not_finite import is_finite
 
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
+
+MANY = 1 << 20  # numbers of which it takes too long to look for all values
+FEW = 64  # values, each of which is tried
 
 
 def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) -> None:
@@ -62,34 +66,25 @@ def not_finite(data: Batch) -> list[tuple[str, tuple[int, ...], Array]]:
     return found
 
 
-def rehearse(owner: str, model: Function, loss: Any, data: Batch, count: int, measures: dict[str, Measure]) -> Any:
+def rehearse(owner: str, model: Function, loss: Any, data: Batch, size: int | None, measures: dict[str, Measure]) -> Any:
     """Run some telling rows through model, loss and pancake's own metrics, in evaluation mode; return the predictions.
 
     Parameters
     ----------
     owner : str
         Begins the messages.
-    count : int
-        How many rows, if there are as many; or a few more.
-
-    Returns
-    -------
-    ndarray, or None if the model only takes batches of one size
+    size : int or None
+        Rows of a batch, for models that only take batches of one size.
 
     Raises
     ------
     TypeError, ValueError
         What model, loss or metric say to data that they cannot take.
     """
-    some = taken(data, telling_rows(data, count))
+    some = taken(data, telling_rows(data, size or 1))
+    loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
     with np.errstate(all="ignore"):
-        try:
-            pred = predicted(owner, model, some, len(some[0]))
-        except (TypeError, ValueError):
-            if refusal(model, taken(data, np.arange(min(count, len(data[0]))))) is not None:
-                raise
-            return None
-        loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
+        pred = predicted(owner, model, some, size)
         value_of(loss, pred, some[1], some[2])
         if is_finite(pred) and len(some[0]) > 1:
             own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}
@@ -110,20 +105,24 @@ def refusal(model: Function, batch: Batch) -> ValueError | None:
     return None
 
 
-def telling_rows(data: Batch, count: int) -> NDArray[np.intp]:
-    """The numbers of rows that show what there is: smallest and largest targets and weights, filled up with the first ones."""
-    x, y, weight, _ = data
+def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
+    """The numbers of rows that show what there is: extremes, and each value where there are few. Whole batches, if there are."""
+    x, *others = data
     telling = {0}
-    for array in (y, weight):
-        if array is not None and array.size:
-            width = array[0].size
-            telling |= {int(array.argmin()) // width, int(array.argmax()) // width}
-            if array.ndim > 1:
-                sums = array.reshape(len(array), -1).sum(axis=1, dtype=float)
-                telling |= {int(sums.argmin()), int(sums.argmax())}
-    others = (row for row in range(len(x)) if row not in telling)
-    while len(telling) < min(count, len(x)):
-        telling.add(next(others))
+    for array in others if x.dtype.kind == "f" else data:  # whole numbers may be indices
+        if array is None or not array.size:
+            continue
+        width = array[0].size
+        places = [array.argmin(), array.argmax()]
+        if array.ndim > 1:  # rows of probabilities, and weights of steps
+            sums = array.reshape(len(array), -1).sum(axis=1, dtype=float)
+            places += [sums.argmin() * width, sums.argmax() * width]
+        if array.size <= MANY:
+            values, first = np.unique(array, return_index=True)
+            places += list(first) if len(values) <= FEW else []
+        telling.update(int(place) // width for place in places)
+    rest = (row for row in range(len(x)) if row not in telling)
+    telling.update(itertools.islice(rest, -len(telling) % size))
     return np.array(sorted(telling), np.intp)
 
 

@@ -49,6 +49,7 @@ REFUSED = {
     "validation labels": ({"validation": (X, Y + 1)}, "labels from 0 to 1"),
     "one validation label": ({"validation": (X, np.where(np.arange(33) == 20, 5, Y))}, "labels from 0 to 1"),
     "validation swapped": ({"validation": (Y, X)}, "validation: x .* look swapped"),
+    "no weight in validation": ({"validation": (X, Y, 0 * ONES)}, "every weight in validation is 0"),
     "no rows": ({"x": X[:0], "y": Y[:0]}, "a row for each example, and one at least"),
     "no rows in validation": ({"validation": (X[:0], Y[:0])}, "a row for each example, and one at least"),
     "a metric for other things": ({"metrics": {"r2": pk.r2_score}}, "r2_score: expected predictions and targets of one shape"),
@@ -88,6 +89,38 @@ def test_nothing_has_changed_when_fit_refuses(kind):
     assert (optimizer.steps, optimizer.history, stopping.best_epoch) == (0, None, 0)
     with pytest.raises(RuntimeError):  # the loss has not been called
         loss.compute_backward()
+
+
+@pytest.mark.parametrize("row", [0, 17, 899])
+@pytest.mark.parametrize("kind", ["label", "index", "length", "side", "row of probabilities", "negative weight"])
+def test_one_bad_row_of_many_is_found(kind, row):
+    """What stands between the extremes too."""
+    rng = np.random.default_rng(0)
+    x, y, options, loss = rng.normal(size=(900, 3)), rng.integers(0, 2, 900), {}, pk.CrossEntropy()
+    model = pk.Sequential([pk.Linear(3, 2, rng=0)])
+    if kind == "label":
+        y[row] = 2
+    elif kind == "index":
+        model = pk.Sequential([pk.Embedding(5, 3, rng=0), pk.Flatten(), pk.Linear(6, 2, rng=0)])
+        x = rng.integers(0, 5, (900, 2))
+        x[row, 1] = 5
+    elif kind == "length":
+        model = pk.Unrolled(pk.RNNCell(3, 2, rng=0), return_sequences=False)
+        x, options = rng.normal(size=(900, 4, 3)), {"lengths": rng.integers(1, 5, 900)}
+        options["lengths"][row] = 0
+    elif kind == "side":
+        loss, y = pk.Hinge(), 2 * np.eye(2)[y] - 1
+        y[row, 0] = 0  # between -1 and 1
+    elif kind == "row of probabilities":
+        y = rng.dirichlet([1, 1], 900)
+        y[row] *= 1.1
+    else:
+        options = {"sample_weight": rng.random(900)}
+        options["sample_weight"][row] = -0.1
+    optimizer = pk.SGD(model)
+    with pytest.raises((ValueError, IndexError)):
+        pk.fit(model, loss, optimizer, x, y, progress=False, **options)
+    assert optimizer.steps == 0
 
 
 def test_the_rehearsal_leaves_no_trace_in_a_training():
