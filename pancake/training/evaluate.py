@@ -206,6 +206,8 @@ class Outputs:
 
     def joined(self) -> tuple[Any, Any, Any]:
         """Those of the whole epoch."""
+        if len(self._batches) == 1:
+            return self._batches[0]
         preds, targets, weights = zip(*self._batches, strict=True)
         return _joined(preds), _joined(targets), _joined_weights(weights, targets)
 

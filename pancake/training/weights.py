@@ -19,7 +19,7 @@ class Weights:
         self.model = model
         self._generation, self._settled = -1, False
         self._arrays: dict[str, Array] = {}
-        self._parameters: list[str] = []
+        self._parameters: list[tuple[str, Array]] = []  # each as a vector
 
     def copy(self) -> dict[str, Array]:
         """Copies of the arrays, for `load_state_dict`."""
@@ -29,9 +29,9 @@ class Weights:
     def not_finite(self) -> str | None:
         """The name of the first parameter with nan or an infinite number in it, if there is one."""
         self._find()
-        if math.isfinite(sum(np.add.reduce(self._arrays[name], axis=None) for name in self._parameters)):
-            return None  # which takes half as long as to look at each number
-        return next((name for name in self._parameters if not np.isfinite(self._arrays[name]).all()), None)
+        if math.isfinite(sum(vector.dot(vector) for _, vector in self._parameters)):
+            return None  # which takes a fifth of the time to look at each number
+        return next((name for name, vector in self._parameters if not np.isfinite(vector).all()), None)
 
     def _find(self) -> None:
         """Look for the arrays where they may have been exchanged; that takes as long as a step of a small net."""
@@ -40,6 +40,9 @@ class Weights:
         self._generation = memory.generation
         self._arrays = dict(self.model._named_arrays())
         parameters = {id(array) for array in self.model.get_params_and_grads()[0]}
-        self._parameters = [name for name, array in self._arrays.items() if id(array) in parameters]
-        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
-        self._settled = all(map(is_own, self.model.walk()))
+        self._parameters = [(name, array.ravel(order="K")) for name, array in self._arrays.items() if id(array) in parameters]
+        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time. Of an
+        # array with gaps in it the vector is a copy.
+        self._settled = all(map(is_own, self.model.walk())) and all(
+            np.may_share_memory(self._arrays[name], vector) for name, vector in self._parameters
+        )
