@@ -79,11 +79,11 @@ def evaluate(
     if batch_size is not None:
         size(evaluate, batch_size=batch_size)
     data = examples("evaluate", x, y, sample_weight, lengths)
-    pred = predicted("evaluate", model, data, batch_size)
+    pred = checked_predictions("evaluate", model, data, batch_size)
     return {"loss": value_of(copy.copy(loss), pred, data[1], data[2]), **measured(measures, loss, pred, data[1], data[2])}
 
 
-def predicted(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:
+def checked_predictions(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:
     """What a model predicts for a data set; if it takes the targets and not the inputs, an error that says so."""
     try:
         return predictions(model, data, batch_size)

@@ -64,7 +64,8 @@ def _shares(sizes: NDArray[np.intp], count: int) -> list[int]:
         c = int(most.argmax()) if np.isfinite(most).any() else int(np.where(shares > 0, sizes, sizes.max() + 1).argmin())
         shares[c] -= 1
     while shares.sum() < count:
-        c = int(np.where(shares < sizes - 1, fair - shares, -np.inf).argmax())
-        shares[c] += 1
+        room = shares < sizes - 1  # of each class something is left to train with, as long as that is possible
+        room = room if room.any() else shares < sizes
+        shares[np.where(room, fair - shares, -np.inf).argmax()] += 1
     result: list[int] = shares.tolist()
     return result

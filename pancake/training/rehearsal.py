@@ -17,7 +17,7 @@ from pancake.memory import Array
 from pancake.origin import is_own
 from pancake.training.arrays import counting, first_not_finite, place
 from pancake.training.batches import Batch, taken
-from pancake.training.evaluate import Measure, measured, predicted, value_of
+from pancake.training.evaluate import Measure, checked_predictions, measured, value_of
 from pancake.training.not_finite import is_finite
 
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
@@ -84,7 +84,7 @@ def rehearse(owner: str, model: Function, loss: Any, data: Batch, size: int | No
     some = taken(data, telling_rows(data, size or 1))
     loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
     with np.errstate(all="ignore"):
-        pred = predicted(owner, model, some, size)
+        pred = checked_predictions(owner, model, some, size)
         value_of(loss, pred, some[1], some[2])
         if is_finite(pred) and len(some[0]) > 1:
             own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}

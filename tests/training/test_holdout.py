@@ -46,6 +46,12 @@ def test_each_class_has_its_share(sizes, fraction, form, seed):
     np.testing.assert_array_equal(held, again)
 
 
+def test_more_to_hold_out_than_all_but_one_of_each_class():
+    y = np.repeat([0, 1, 2], [1, 1, 4])
+    train, held = held_out(6, 0.875, y)
+    assert (len(train), len(held)) == (1, 5)
+
+
 def test_a_rare_class_is_in_both_parts():
     y = np.repeat([0, 1], [100, 5])
     for fraction in (0.05, 0.1, 0.2, 0.5, 0.9):
