@@ -24,11 +24,15 @@ class Call(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The first output that is not finite, the calls that were running then, outermost first, and the step of each cell."""
+    """The first output that is not finite, and the calls that were running then, outermost first.
+
+    `before` and `calls` tell how often each Function was called before that, and in the end; a cell, since its Unrolled began.
+    """
 
     output: Any
     running: list[Call]
-    steps: dict[int, int]
+    before: dict[int, int]
+    calls: dict[int, int]
 
 
 def is_finite(value: Any) -> bool:
@@ -70,7 +74,7 @@ def _watched(model: Function) -> Iterator[list[Found]]:
                 calls[id(part.cell)] = 0
             output = forward(*arguments, **options)
             if not found and not is_finite(output):
-                found.append(Found(output, running.copy(), calls.copy()))
+                found.append(Found(output, running.copy(), calls.copy(), calls))
             running.pop()
             calls[id(part)] = calls.get(id(part), 0) + 1
             return output
@@ -93,9 +97,10 @@ def _time_step(found: Found) -> int | None:
     """The time step of the output, where there is time."""
     output, (*outer, last) = found.output, found.running
     for call in reversed(outer):
-        if isinstance(call.function, Unrolled):  # the cell is called once for each step
-            step = found.steps[id(call.function.cell)]
-            return _length(call) - 1 - step if call.function.reverse else step
+        if isinstance(call.function, Unrolled):  # the cell is called once for each step; some first make their parameters
+            cell, length = id(call.function.cell), _length(call)
+            step = max(0, found.before[cell] - (found.calls[cell] - length))
+            return length - 1 - step if call.function.reverse else step
     if isinstance(last.function, Unrolled):  # the cells of the library need no call for each step
         reverse, every = last.function.reverse, copy.copy(last.function)
         vars(every).update(return_sequences=True)
