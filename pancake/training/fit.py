@@ -148,18 +148,19 @@ def fit(
     _check(model, loss, optimizer, schedule, early_stopping, callbacks)
     data = _data(x, y, sample_weight, lengths, validation)
     batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-    pred = None
+    first, pred = data.whole, None
     if isinstance(batches, Cut) and data.whole is not None:
         check_numbers("fit", model, data.whole)
         pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
         batches.joined = _needs_two(model, batches)
     elif isinstance(batches, Given):
-        pred = _rehearse_batches(model, loss, batches.known(), measures)
+        first, pred = _rehearse_batches(model, loss, batches.known(), measures)
     finite = True
     if data.given is not None:
         if data.given[2] is not None and not data.given[2].any():
             raise ValueError("fit: every weight in validation is 0, so nothing counts")
-        held = rehearse("fit: validation", model, loss, data.given, None, measures)
+        like = None if first is None else (first, pred)
+        held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
         finite = _is_finite(model, data.given)
         pred = held if pred is None else pred
     check_end("fit", model, loss, pred)
@@ -253,8 +254,8 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
     return _Data(whole, rows_of(whole, train), rows_of(whole, held), None)
 
 
-def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures: Any) -> Any:
-    """Refuse a list of batches that do not fit; return what is predicted for the first."""
+def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures: Any) -> tuple[Batch | None, Any]:
+    """Refuse a list of batches that do not fit; return the first, and what is predicted for it."""
     pred = None
     for i, batch in enumerate(batches, start=1):
         check_numbers(f"fit: batch {i}", model, batch, whole=False)
@@ -262,7 +263,7 @@ def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures
             pred = rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
         if len(batch[0]) == 1 and (error := refusal(model, batch)) is not None:
             raise ValueError(f"fit: batch {i} is a single example, with which the model cannot be trained: {error}")
-    return pred
+    return (batches[0] if batches else None), pred
 
 
 def _is_finite(model: Function, held: Batch) -> bool:

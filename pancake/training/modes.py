@@ -19,9 +19,8 @@ class Modes:
 
     def begin(self) -> None:
         """Switch to training mode, if need be: a new attribute makes all others of a Function slower, by 3 % of a small step."""
-        if sum(not function.training for function in self.model.walk()) != len(self._evaluating) or any(
-            function.training for function in self._evaluating
-        ):
+        evaluating = [function for function, _ in self._before if not function.training]
+        if len(evaluating) != len(self._evaluating) or any(function.training for function in self._evaluating):
             self.renew()
 
     def renew(self) -> None:

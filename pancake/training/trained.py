@@ -44,8 +44,7 @@ class Trained:
         functions = functions_of(optimizer)
         whole = functions is None or any(function is model for function in functions)
         self._functions: Sequence[Function] = [model] if whole or functions is None else functions
-        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
-        self._settled = all(map(is_own, [part for function in (model, *self._functions) for part in function.walk()]))
+        self._settled = False
         self._generation = -1
         self._grads: list[Array] = []
         self._others: list[tuple[Array, Array]] = []
@@ -72,6 +71,8 @@ class Trained:
         if self._settled and self._generation == memory.generation:
             return
         self._generation = memory.generation
+        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
+        self._settled = all(map(is_own, [part for function in {self.model, *self._functions} for part in function.walk()]))
         grads = {_place(grad): grad for function in self._functions for grad in function.get_params_and_grads()[1]}
         others = [grad for grad in self.model.get_params_and_grads()[1] if _place(grad) not in grads]
         self._grads = list(grads.values())

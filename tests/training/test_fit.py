@@ -187,7 +187,7 @@ def test_modes_are_as_before():
     model.add(Watch())
     before = [vars(f).get("training") for f in model.walk()]
     fit(model, LOSS, SGD(model), X, y, epochs=1, batch_size=37, validation=(X, y))
-    assert modes == [(False, False), (False, False), (True, False), (False, False)]  # the first two are the rehearsal
+    assert modes == [(False, False), (True, False), (False, False)]  # the first is the rehearsal
     assert [vars(f).get("training") for f in model.walk()] == before
 
 
@@ -729,7 +729,7 @@ def test_ctrl_c_in_validation_gives_back_the_best():
         def compute_forward(self, x):
             if not self.training:
                 epochs.append(1)
-                if len(epochs) == 5:  # after two in the rehearsal
+                if len(epochs) == 4:  # after the rehearsal
                     raise KeyboardInterrupt
             return x
 
