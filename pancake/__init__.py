@@ -56,11 +56,13 @@ from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.early_stopping import EarlyStopping
-from pancake.training.fit import NonFiniteError, fit
+from pancake.training.errors import NonFiniteError
+from pancake.training.evaluate import evaluate
+from pancake.training.fit import fit
 from pancake.training.gradient_norms import gradient_norms
 from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
-from pancake.training.metrics import accuracy, confusion_matrix, evaluate, r2_score
+from pancake.training.metrics import accuracy, confusion_matrix, f1_score, mean_absolute_error, r2_score, top_k_accuracy
 from pancake.training.predict import predict
 
 if TYPE_CHECKING:
@@ -156,6 +158,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "exponential_decay",
+    "f1_score",
     "fast",
     "find_learning_rate",
     "fit",
@@ -163,6 +166,7 @@ __all__ = [
     "initializers",
     "load",
     "load_meta",
+    "mean_absolute_error",
     "mlp",
     "one_cycle",
     "plot_activations",
@@ -178,6 +182,7 @@ __all__ = [
     "show_pred",
     "step_decay",
     "testing",
+    "top_k_accuracy",
     "warmup",
 ]
 
@@ -203,7 +208,9 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'pancake' has no attribute {name!r}")
+        from pancake.foreign_names import advice  # which hardly any program needs
+
+        raise AttributeError(f"module 'pancake' has no attribute {name!r}{advice(name)}")
     module = _LATER[name]
     if module is None:
         return importlib.import_module(f"pancake.{name}")

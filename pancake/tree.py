@@ -316,11 +316,6 @@ def _blank(tree: Tree) -> Tree:
     return tree.__class__.__new__(tree.__class__)
 
 
-def is_ours(thing: object) -> bool:
-    """Whether something is an object of a class of this library, whose arrays stay where they are."""
-    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
-
-
 def named_parts(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
     """The object and all its parts, with their places in it, as in the keys of `state_dict`: "", "0", "2.cell"."""
     yield path, tree

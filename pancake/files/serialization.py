@@ -23,8 +23,8 @@ from pancake.files.description import Writer
 from pancake.files.reconstruction import Reader
 from pancake.files.replacing import replacing
 from pancake.function import Function
-from pancake.optimizers.checks import check_trains
 from pancake.optimizers.optimizer import Optimizer
+from pancake.training.trained import check_trains
 
 FORMAT = "pancake model"
 VERSION = 1

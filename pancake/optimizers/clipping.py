@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from pancake.arguments import number
 from pancake.function import Function
-from pancake.optimizers.optimizer import Optimizer
+from pancake.memory import Array
+
+# Squares of such numbers neither overflow nor vanish, in float32 as in float64.
+LEAST, MOST = 1e-12, 1e15
 
 
 def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> float:
     """Scale all gradients by one factor if their common length is more than `max_norm`; return the length before.
 
-    length = sqrt(sum of the squares of all entries of all gradients).
+    length = sqrt(sum of the squares of all entries of all gradients). Gradients with nan or inf in them stay as they are.
 
     Parameters
     ----------
     model : Function or list of Function
+        What the optimizer was made for; what is frozen does not count.
     max_norm : float
         At least 0.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a Function or a list of Functions.
 
     References
     ----------
@@ -29,24 +39,59 @@ def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> flo
     https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html, where the factor is
     max_norm / (length + 1e-6), as here.
     """
-    functions = [model] if isinstance(model, Function) else model
-    # by memory, since a parameter may be a view of another
-    grads = {(g.ctypes.data, g.size): g for function in functions for g in function.get_params_and_grads()[1]}.values()
-    # one sum for each parameter: sums over neighbours in memory would be others in a copy or after load
-    norm = math.sqrt(sum(float(np.vdot(v, v)) for v in (g.ravel(order="K") for g in grads)))
-    if norm > number(clip_grad_norm, "max_norm", max_norm):
-        for g in grads:
-            g *= max_norm / (norm + 1e-6)
-    return norm
+    number(clip_grad_norm, "max_norm", max_norm)
+    return scale_down(_gradients(clip_grad_norm, model), max_norm)
 
 
 def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> None:
     """Clip every entry of every gradient to [-max_value, max_value].
+
+    Parameters
+    ----------
+    model : Function or list of Function
+    max_value : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a Function or a list of Functions.
 
     References
     ----------
     https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
     """
     number(clip_grad_value, "max_value", max_value)
-    for g in Optimizer(model)._grads:
+    for g in _gradients(clip_grad_value, model):
         np.clip(g, -max_value, max_value, out=g)
+
+
+def scale_down(grads: Sequence[Array], max_norm: float) -> float:
+    """What `clip_grad_norm` does, for gradients that have been found already."""
+    norm = _length(grads)
+    if max_norm < norm < math.inf:
+        for g in grads:
+            g *= max_norm / (norm + 1e-6)
+    return norm
+
+
+def _gradients(function: Callable[..., Any], model: Function | Sequence[Function]) -> list[Array]:
+    """All gradients, each once."""
+    functions = [model] if isinstance(model, Function) else model
+    if not isinstance(functions, (list, tuple)) or not all(isinstance(f, Function) for f in functions):
+        raise TypeError(f"{function.__name__}: expected a Function or a list of Functions, got {model!r}"[:200])
+    # by memory, since a parameter may be a view of another
+    return list({(g.ctypes.data, g.size): g for f in functions for g in f.get_params_and_grads()[1]}.values())
+
+
+def _length(grads: Sequence[Array]) -> float:
+    # one sum for each parameter: sums over neighbours in memory would be others in a copy or after load
+    vectors = [g.ravel(order="K") for g in grads if g.size]
+    norm = math.sqrt(sum(float(np.vdot(v, v)) for v in vectors))
+    if LEAST < norm < MOST and all(v.itemsize > 2 for v in vectors):
+        return norm
+    # Squares of what is far from 1 may overflow or vanish; shares of the largest do not.
+    largest = max((float(np.abs(v).max()) for v in vectors), default=0.0)
+    if not largest or not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(sum(float(np.square(v.astype(np.float64) / largest).sum()) for v in vectors))

@@ -17,7 +17,7 @@ from pancake import memory
 from pancake.arguments import matching, number
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.tree import is_ours
+from pancake.origin import is_own
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15
@@ -168,7 +168,7 @@ class Optimizer:
         self._generation = memory.generation
         # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
         parts = {id(part): part for function in self._functions() for part in function.walk()}
-        users = [part for part in parts.values() if not is_ours(part)]
+        users = [part for part in parts.values() if not is_own(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):
             return

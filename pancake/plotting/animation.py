@@ -16,7 +16,6 @@ from pancake.arguments import number, size
 from pancake.plotting.boundary import boundary, draw, shades
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_panels
 from pancake.plotting.plane import Plane, View
-from pancake.training.fit import State
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,15 +39,15 @@ class TrainingAnimation(Drawing):
     losses: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
     frames: list[tuple[int, View]] = field(default_factory=list)
 
-    def __call__(self, state: State | float) -> None:
+    def __call__(self, state: Any) -> None:
         """Note the loss of an epoch that has ended, and take a picture if it is time for one.
 
         Parameters
         ----------
         state : State or float
-            What `fit` gives to its callbacks; or, in a loop, the loss.
+            What `fit` gives to its callbacks, with an epoch and a history; or, in a loop, the loss.
         """
-        if isinstance(state, State):
+        if hasattr(state, "history"):
             epoch = state.epoch
             new = {name: state.history[name][-1] for name in LOSSES if name in state.history}
         else:

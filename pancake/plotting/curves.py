@@ -9,10 +9,11 @@ import numpy as np
 
 from pancake.memory import Array
 from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes, stacked
-from pancake.training.lr_finder import LearningRates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from pancake.training.lr_finder import LearningRates
 
 
 def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Drawing:
@@ -151,7 +152,7 @@ def plot_learning_rates(found: LearningRates, *, ax: Axes | None = None) -> Draw
         If matplotlib is missing.
     """
     need_matplotlib()
-    if not isinstance(found, LearningRates):
+    if not all(hasattr(found, name) for name in ("lr", "loss", "smoothed", "suggestion")):
         raise TypeError(f"plot_learning_rates: expected what find_learning_rate returned, got {type(found).__name__}")
     ax = new_axes() if ax is None else ax
     artists: dict[str, Any] = {"suggestion": None}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from pancake.memory import Array
+from pancake.training.arrays import real_array
 
 # Input, target, weights of the examples or None, lengths of the sequences or None.
 Batch: TypeAlias = tuple[Any, Any, Any, Any]
@@ -17,6 +20,57 @@ NAMES = ("x", "y", "sample_weight", "lengths")
 # Numbers that are shuffled in one go. Rows are gathered many batches at a time, and batches are views of that: gathering
 # each batch by itself costs up to a tenth of a step, and a shuffled copy of all examples needs their memory twice.
 BLOCK = 1 << 17
+
+
+class Rows:
+    """Some rows of an array, which may lie on a disk: taken when they are needed."""
+
+    def __init__(self, array: Array, rows: NDArray[np.intp]) -> None:
+        self.array, self.rows = array, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice) -> Array:
+        return self.take(which)
+
+    def take(self, which: Any, axis: int = 0) -> Array:
+        """The rows of those places among the rows, as an array."""
+        rows: Array = self.array.take(self.rows[which], axis=axis)
+        return rows
+
+
+def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
+    """Some rows of a data set: as arrays if they are small, else as `Rows`."""
+    x, y, weight, lengths = (
+        part if part is None else part.take(rows, axis=0) if part[:1].size * len(rows) <= BLOCK else Rows(part, rows)
+        for part in data
+    )
+    return x, y, weight, lengths
+
+
+def taken(data: Batch, rows: Any) -> Batch:
+    """Some rows of a data set, as arrays."""
+    x, y, weight, lengths = (None if part is None else part.take(rows, axis=0) for part in data)
+    return x, y, weight, lengths
+
+
+def without_absent(data: Batch) -> Batch:
+    """A data set with 0 for what is not finite in the inputs of examples without weight.
+
+    They are as if absent; but 0 times nan, in the gradient of a layer's weights, is nan.
+    """
+    x, y, weight, lengths = data
+    if weight is None or x.dtype.kind != "f":
+        return data
+    absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
+    rows = x[absent]
+    finite = np.isfinite(rows)
+    if finite.all():
+        return data
+    x = x.copy()
+    x[absent] = np.where(finite, rows, 0)
+    return x, y, weight, lengths
 
 
 def examples(owner: str, *parts: Any) -> Batch:
@@ -32,15 +86,12 @@ def examples(owner: str, *parts: Any) -> Batch:
         if part is None and len(arrays) >= 2:
             arrays.append(None)
             continue
-        try:
-            array = np.asarray(part)
-        except ValueError:
-            raise ValueError(f"{owner}: expected {name} to be an array, got rows of different lengths") from None
-        if array.dtype.kind not in "biuf":
-            got = f"an array of dtype {array.dtype}" if array.ndim else f"{part!r}"[:80]
-            raise TypeError(f"{owner}: expected {name} to be an array of real numbers, got {got}")
+        array = real_array(owner, name, part)
         if array.ndim == 0 or not len(array):
-            raise ValueError(f"{owner}: expected {name} to have a row for each example, got shape {array.shape}")
+            raise ValueError(
+                f"{owner}: expected {name} to have a row for each example, and one at least, got shape {array.shape}"
+                + ("; if a mask has chosen the rows, print mask.sum()" if array.ndim else "")
+            )
         if arrays and len(array) != len(arrays[0]):
             raise ValueError(
                 f"{owner}: expected as many rows in {name} as in x, got {array.shape} for x of shape {arrays[0].shape}"
@@ -49,70 +100,62 @@ def examples(owner: str, *parts: Any) -> Batch:
     return arrays[0], arrays[1], arrays[2], arrays[3]
 
 
-def held_out(data: Batch, fraction: float) -> tuple[Batch, Batch]:
-    """Examples to train with, in their order, and `fraction` of them to validate with.
-
-    Which ones is random and yet always the same for the same number of examples: the first of
-    `np.random.default_rng(0).permutation(N)`.
-    """
-    if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
-        raise ValueError(f"fit: expected validation to be a fraction between 0 and 1, or (x, y), got {fraction!r}")
-    total = len(data[0])
-    count = round(fraction * total)
-    if not 0 < count < total:
-        raise ValueError(
-            f"fit: validation={fraction} of {total} examples leaves {total - count} to train with and {count} to validate with"
-        )
-    order = np.random.default_rng(0).permutation(total)
-    return _rows(data, np.sort(order[count:])), _rows(data, np.sort(order[:count]))
-
-
-def _rows(data: Sequence[Any], rows: Any) -> Batch:
-    x, y, weight, lengths = (None if part is None else part.take(rows, axis=0) for part in data)
-    return x, y, weight, lengths
-
-
 class Cut:
     """Arrays cut into batches, in the order of the examples, or if it has an `rng` in random order, anew each time.
 
-    The last batch may be smaller. A single batch is not shuffled: its examples count all at once.
+    The last batch may be smaller. A single batch is not shuffled: its examples count all at once. With `joined`, a last batch
+    of a single example becomes part of the one before.
     """
 
     rng: np.random.Generator | None = None
+    joined = False
 
     def __init__(self, data: Batch, batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
-        width = sum(part[0].size for part in data if part is not None)
+        width = sum(part[:1].size for part in data if part is not None)
         self.block = max(1, BLOCK // (batch_size * max(1, width))) * batch_size  # rows that are gathered in one go
 
     @property
     def count(self) -> int:
         """How many batches make an epoch."""
-        return -(-len(self.data[0]) // self.batch_size)
+        return len(self._bounds(len(self.data[0]), self.batch_size)) - 1
+
+    @property
+    def rest(self) -> int:
+        """How many examples are left for the last batch."""
+        return len(self.data[0]) % self.batch_size or self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
         return itertools.chain.from_iterable(self._blocks())
 
     def _blocks(self) -> Iterator[Iterator[Batch]]:
         total = len(self.data[0])
-        if self.rng is None or total <= self.batch_size:
+        in_pieces = self.rng is not None or any(isinstance(part, Rows) for part in self.data)
+        if not in_pieces or total <= self.batch_size:
             yield self._batches(self.data)
             return
-        order = self.rng.permutation(total)
-        for start in range(0, total, self.block):
-            yield self._batches(_rows(self.data, order[start : start + self.block]))
+        order = np.arange(total) if self.rng is None else self.rng.permutation(total)
+        for start, stop in itertools.pairwise(self._bounds(total, self.block)):
+            yield self._batches(taken(self.data, order[start:stop]))
 
     def _batches(self, rows: Batch) -> Iterator[Batch]:
         # iterators written in C: a loop in Python with the slices in it costs some per cent of a step of a small net
-        return zip(*(_slices(part, self.batch_size) for part in rows), strict=False)
+        bounds = self._bounds(len(rows[0]), self.batch_size)
+        return zip(*(_slices(part, bounds) for part in rows), strict=False)
+
+    def _bounds(self, total: int, size: int) -> list[int]:
+        """Where pieces of `size` begin and end."""
+        bounds = [*range(0, total, size), total]
+        if self.joined and size > 1 and len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+            del bounds[-2]
+        return bounds
 
 
-def _slices(part: Any, size: int) -> Iterator[Any]:
-    """Views of `size` rows each, without end if there is no array."""
+def _slices(part: Any, bounds: list[int]) -> Iterator[Any]:
+    """Views of the rows between neighbouring bounds, without end if there is no array."""
     if part is None:
         return itertools.repeat(None)
-    starts = range(0, len(part), size)
-    return map(part.__getitem__, map(slice, starts, range(size, len(part) + size, size)))
+    return map(part.__getitem__, map(slice, bounds, bounds[1:]))
 
 
 class Given:
@@ -131,6 +174,10 @@ class Given:
             )
         self.source = source
 
+    def known(self) -> list[Batch]:
+        """The batches, if there is a list of them."""
+        return [*self] if isinstance(self.source, Sequence) else []
+
     def __iter__(self) -> Iterator[Batch]:
         source = self.source if isinstance(self.source, Iterable) else self.source()
         if not isinstance(source, Iterable):
@@ -142,7 +189,7 @@ class Given:
                 raise TypeError(
                     f"fit: expected batch {number} to be (x, y), (x, y, weight) or (x, y, weight, lengths), got {got}"
                 )
-            yield examples(f"fit: batch {number}", *batch)
+            yield without_absent(examples(f"fit: batch {number}", *batch))
         if not number:
             raise ValueError("fit: there are no batches in this epoch")
 

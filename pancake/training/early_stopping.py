@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
-
-from pancake import memory
 from pancake.arguments import number, size
 from pancake.function import Function
 from pancake.memory import Array
@@ -23,6 +20,11 @@ class EarlyStopping:
     `patience` epochs in a row, the training ends. However it ends, the model then has the parameters and buffers
     of the epoch with the very best value: also when all epochs are over, after Ctrl-C, a loss that is not finite, or an error
     in a callback. Each `fit` begins to compare anew.
+
+    "val_" quantities are measured at the end of an epoch, with the weights that are kept. What is measured in training, as
+    "loss", is an average over the epoch, in which the weights change from batch to batch: kept are those from its end. If the
+    epoch is a single batch, its loss is that of the weights from before the step, and those are kept. The optimizer stays
+    where it is, some steps ahead of the best weights; make a new one to go on from them.
 
     Parameters
     ----------
@@ -71,14 +73,15 @@ class EarlyStopping:
         self.best, self.best_epoch = math.nan, 0
         self._least = self._reference = math.inf
         self._waited = 0
-        self._weights = Weights(model)
+        self._model = model
+        self._weights: dict[str, Array] = {}
 
-    def is_over(self, epoch: int, history: Mapping[str, Sequence[float]]) -> bool:
+    def is_over(self, epoch: int, history: Mapping[str, Sequence[float]], weights: Callable[[], dict[str, Array]]) -> bool:
         """Whether the training should end after this epoch. Keeps the weights if they are the best so far."""
         value = history[self.monitor][-1]
         cost = value if self.mode == "min" else -value
         if cost < self._least or (not self.best_epoch and not math.isnan(cost)):
-            self._weights.keep()  # first, so that Ctrl-C never finds a best epoch without its weights
+            self._weights = weights()  # first, so that Ctrl-C never finds a best epoch without its weights
             self.best, self.best_epoch, self._least = value, epoch, cost
         if cost < self._reference - self.min_delta:
             self._reference, self._waited = cost, 0
@@ -89,45 +92,7 @@ class EarlyStopping:
     def give_back(self) -> None:
         """Put the best weights back into the model, if there are any."""
         if self.best_epoch:
-            self._weights.give_back()
+            self._model.load_state_dict(self._weights)
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.monitor!r}, {self.patience}, {self.min_delta}, mode={self.mode!r})"
-
-
-class Weights:
-    """The parameters and buffers of a model, and a copy of them as they once were."""
-
-    def __init__(self, model: Function) -> None:
-        self.model = model
-        self._generation, self._settled = -1, False
-        self._arrays: dict[str, Array] = {}
-        self._parameters: list[str] = []
-
-    def keep(self) -> None:
-        """Copy the arrays as they are now."""
-        self._find()
-        self._kept = {name: array.copy() for name, array in self._arrays.items()}  # all at once: Ctrl-C may come at any time
-
-    def give_back(self) -> None:
-        """Copy the arrays back into the model."""
-        self.model.load_state_dict(self._kept)
-
-    def not_finite(self) -> str | None:
-        """The name of the first parameter with nan or an infinite number in it, if there is one."""
-        self._find()
-        if math.isfinite(sum(np.add.reduce(self._arrays[name], axis=None) for name in self._parameters)):
-            return None  # which takes half as long as to look at each number
-        return next((name for name in self._parameters if not np.isfinite(self._arrays[name]).all()), None)
-
-    def _find(self) -> None:
-        """Look for the arrays where they may have been exchanged; that takes as long as a step of a small net."""
-        if self._generation == memory.generation and self._settled:
-            return
-        self._generation = memory.generation
-        self._arrays = dict(self.model._named_arrays())
-        parameters = {id(array) for array in self.model.get_params_and_grads()[0]}
-        self._parameters = [name for name, array in self._arrays.items() if id(array) in parameters]
-        # Arrays of pancake's own Functions stay where they are; a user's Function may exchange its own at any time.
-        package = __name__.partition(".")[0]
-        self._settled = all(type(function).__module__.partition(".")[0] == package for function in self.model.walk())

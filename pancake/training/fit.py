@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from math import isfinite, nan
-from types import FrameType
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pancake.arguments import Rng, number, size
 from pancake.function import Function
-from pancake.optimizers.checks import check_trains
-from pancake.optimizers.clipping import clip_grad_norm
 from pancake.optimizers.optimizer import Optimizer
-from pancake.recurrent.unrolled import Unrolled
-from pancake.training.batches import Batch, Cut, Given, examples, held_out
-from pancake.training.early_stopping import EarlyStopping, Weights
+from pancake.origin import is_own
+from pancake.training.arrays import place
+from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken, without_absent
+from pancake.training.early_stopping import EarlyStopping
+from pancake.training.evaluate import Metric, check_metrics
 from pancake.training.history import History
-from pancake.training.metrics import Metric, check_metrics, evaluate, measured
+from pancake.training.holdout import held_out
+from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
-from pancake.tree import named_parts
-
-
-class NonFiniteError(FloatingPointError, ValueError):
-    """The loss, or a weight, has become nan or infinite in `fit`."""
-
-
-class State(NamedTuple):
-    """What a callback is called with, after each epoch.
-
-    Attributes
-    ----------
-    model, loss, optimizer
-        As they were given to `fit`.
-    history : History
-        With the figures of this epoch at the end of each list.
-    epoch : int
-        How many epochs this training has had, those of earlier calls included.
-    """
-
-    model: Function
-    loss: Any
-    optimizer: Optimizer
-    history: History
-    epoch: int
+from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
+from pancake.training.trained import check_trains
 
 
 def fit(
     model: Function,
     loss: Any,
-    optimizer: Optimizer,
+    optimizer: Any,
     x: Any,
     y: Any = None,
     *,
@@ -69,6 +46,7 @@ def fit(
     early_stopping: EarlyStopping | None = None,
     callbacks: Iterable[Callable[[State], object]] = (),
     clip_norm: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> History:
     """Train a model: the usual loop, and what people put around it.
@@ -81,7 +59,9 @@ def fit(
             model.accumulate_grads(loss.compute_backward())
             optimizer.step()
 
-    Once for each epoch, with the model in training mode. Where this function does not do what you need, write that loop.
+    Once for each epoch, with the model in training mode; but a part that you have put into evaluation mode by itself stays
+    there, and what the optimizer was not made for is not trained. Where this function does not do what you need, write that
+    loop.
 
     A training is what one optimizer does: its steps and its history are counted on by a second call with it, also after
     `save` and `load`. Two calls of 10 epochs give the same weights and figures, bit for bit, as one of 20.
@@ -91,32 +71,38 @@ def fit(
     model : Function
     loss : Loss
         Anything that is called with predictions and targets (and with weights, if there are any), returns a number, and then
-        has the gradient in `compute_backward()`.
+        has the gradient in `compute_backward()`. If that number is a mean, and not over the rows of the batch, an attribute
+        `divisor` tells after each call by what it was divided, 0 if nothing counts; the mean over an epoch needs that.
     optimizer : Optimizer
-        Made for this model.
+        Made for this model or some parts of it; the others are as if frozen: their gradients stay as they are, and are no part
+        of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
-        Inputs and targets, a row for each example. Or, without `y`, batches: any iterable of tuples (x, y), (x, y, weight) or
-        (x, y, weight, lengths), where None stands for no weight. A generator lasts one epoch; for more pass a list, or a
-        function that makes a new iterable for each epoch. `batch_size` and `shuffle` are then up to you.
+        Inputs and targets, a row for each example; data frames and series of numbers too. Or, without `y`, batches: any
+        iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
+        lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
+        `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
     epochs : int
         How often to go through all examples, at least 1.
     batch_size : int
-        Examples of a step; the last batch of an epoch may have fewer.
+        Examples of a step; the last batch of an epoch may have fewer. Where a single one is left, of which a `BatchNorm` can
+        make nothing, it joins the batch before.
     shuffle : bool
         Whether to go through the examples in random order, anew in each epoch.
     rng : None, int or numpy.random.Generator
         Where the order comes from. Only the first call of a training looks at it; later ones go on with the same generator.
     sample_weight : array_like (N,) or (N, T), optional
-        How much each example counts in the loss.
+        How much each example counts, in the loss and in the metrics. An example without weight is as if absent, whatever
+        stands in it; a batch of them is no step.
     lengths : array_like (N,), optional
         The lengths of the sequences, passed on as `model(x, lengths=...)`.
     validation : (x, y), (x, y, weight), (x, y, weight, lengths) or float, optional
         What to measure the model with, in evaluation mode, after each epoch. A fraction between 0 and 1 holds out that part
-        of the examples: always the same ones for the same N, scattered at random (for a series in time, pass the end of
-        it yourself).
+        of the examples: always the same ones for the same data, scattered at random (for a series in time, pass the end of
+        it yourself), and of classes their share each. Nothing is copied of large arrays, which may lie on a disk.
     metrics : dict of functions, optional
         As {"accuracy": accuracy}: each is called with predictions and targets once for each epoch, "accuracy" with the
-        predictions that were made in training, and "val_accuracy" with those for the validation examples.
+        predictions that were made in training, and "val_accuracy" with those for the validation examples. What else they are
+        given is described in `evaluate`.
     schedule : callable, optional
         The learning rate for each step, as a function of `optimizer.steps`, which counts from 0.
     early_stopping : EarlyStopping, optional
@@ -124,6 +110,9 @@ def fit(
         Each is called with a `State` after each epoch. If one returns True, the training ends.
     clip_norm : float, optional
         The longest that the gradient of a step may be, see `clip_grad_norm`.
+    checkpoint : str or path-like, optional
+        A file to which `save` writes model, optimizer and history after each epoch, or with early stopping after each that is
+        the best so far. It is always whole. `load` it to go on.
     progress : bool, optional
         False shows nothing. Otherwise a bar (if tqdm is installed) on a terminal or in a notebook, and elsewhere about ten
         lines of text.
@@ -131,117 +120,80 @@ def fit(
     Returns
     -------
     History
-        Also in `optimizer.history`. For each epoch: "loss", the mean over the examples as they were seen (the sum, for a
-        loss with another reduction than "mean"); the metrics; "val_loss" and the metrics with "val_"; "lr" of the last step;
-        "seconds". After Ctrl-C the training ends as if its epochs were over, and `interrupted` is True; the epoch that was
-        cut short is not noted.
+        Also in `optimizer.history`. For each epoch: "loss", the mean over what was seen (the sum, for a loss with another
+        reduction than "mean"); the metrics; "val_loss" and the metrics with "val_"; "lr" of the last step; "seconds". After
+        Ctrl-C the training ends as if its epochs were over, and `interrupted` is True; the steps of the epoch that was cut
+        short have been made, but it is not noted. A step is made whole or not at all.
 
     Raises
     ------
     NonFiniteError
         A ValueError and FloatingPointError: the loss of a batch is nan or infinite, or a weight after an epoch. The message
-        names epoch, batch, and the first Function whose output is not finite. The model has the weights from the start of
-        that epoch, or the best ones with early stopping.
+        names epoch, batch, and the first Function whose output is not finite. Model and optimizer are as they were at the
+        start of that epoch; with early stopping the model has the best weights.
     TypeError, ValueError
-        If arguments do not fit together. Nothing has changed then.
+        If arguments do not fit together. Nothing has changed then: a few rows have been through model, loss and metrics
+        before the first step. (Batches that come from a function or a generator are checked as they come.)
+
+    Warns
+    -----
+    UserWarning
+        If the end of the model does not fit the loss, such as `Softmax` before `CrossEntropy`; or there is nan or inf in the
+        validation data, of which "val_loss" is nan then.
     """
     epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
     clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
-    metrics = check_metrics(fit, metrics)
+    measures = check_metrics(fit, metrics)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     _check(model, loss, optimizer, schedule, early_stopping, callbacks)
-    data, held = _split(x, y, sample_weight, lengths, validation)
-    batches = Given(x, epochs) if data is None else Cut(data, batch_size)
-    names = ["loss", *metrics]
-    if held is not None:
+    data = _data(x, y, sample_weight, lengths, validation)
+    batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
+    first, pred = data.whole, None
+    if isinstance(batches, Cut) and data.whole is not None:
+        check_numbers("fit", model, data.whole)
+        pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
+        batches.joined = _needs_two(model, batches)
+    elif isinstance(batches, Given):
+        first, pred = _rehearse_batches(model, loss, batches.known(), measures)
+    finite = True
+    if data.given is not None:
+        if data.given[2] is not None and not data.given[2].any():
+            raise ValueError("fit: every weight in validation is 0, so nothing counts")
+        like = None if first is None else (first, pred)
+        held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
+        finite = _is_finite(model, data.given)
+        pred = held if pred is None else pred
+    check_end("fit", model, loss, pred)
+    save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
+    noted = getattr(optimizer, "history", None)
+    history: History = History() if noted is None else noted
+    generator = np.random.default_rng(rng) if history.rng is None else history.rng
+    names = ["loss", *measures]
+    if data.held is not None:
         names += ["val_" + name for name in names]
-    history: History = History() if optimizer.history is None else optimizer.history
-    if shuffle and isinstance(batches, Cut):
-        if history.rng is None:
-            history.rng = np.random.default_rng(rng)
-        batches.rng = history.rng
     if early_stopping is not None:
         early_stopping.begin(model, names)
 
+    # from here on something changes
+    if shuffle and isinstance(batches, Cut):
+        batches.rng = history.rng = generator
     optimizer.history = history
     history.interrupted = False
-    first, last = history.epochs + 1, history.epochs + epochs
-    bar = Progress(progress, first, last, batches.count)
-    tick = bar.batch
-    averaged = getattr(loss, "reduction", "mean") == "mean"
-    weights = Weights(model)
-    epoch = first
+    numbers = range(history.epochs + 1, history.epochs + epochs + 1)
+    bar = Progress(progress, numbers[0], numbers[-1], batches.count)
+    options = Options(measures, schedule, early_stopping, callbacks, clip_norm, save, finite)
+    training = Training(model, loss, optimizer, batches, data.held, options, bar)
     try:
-        with _training(model), _quiet():
-            for epoch in range(first, last + 1):
-                start = time.perf_counter()
-                weights.keep()
-                total, seen = 0.0, 0
-                outputs: list[tuple[Any, Any]] = []
-                for batch, (x, y, weight, lengths) in enumerate(batches, start=1):
-                    if schedule is not None:
-                        optimizer.lr = schedule(optimizer.steps)
-                    optimizer.zero_grad()
-                    pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
-                    try:
-                        objective = loss(pred, y) if weight is None else loss(pred, y, weight)
-                    except ValueError:
-                        if _is_finite((pred, y, weight)):
-                            raise
-                        objective = nan  # what a loss says to nan is not what the user needs to know
-                    if objective.__class__ is not float:
-                        objective = float(np.sum(objective))
-                    if not isfinite(objective):
-                        reason = _reason(model, x, y, weight, lengths)
-                        raise NonFiniteError(f"the loss is {objective} in epoch {epoch}, batch {batch}: {reason}")
-                    model.accumulate_grads(loss.compute_backward())
-                    if clip_norm is not None:
-                        clip_grad_norm(model, clip_norm)
-                    optimizer.step()
-
-                    seen += (n := len(x))
-                    total += objective * n if averaged else objective
-                    if metrics:
-                        outputs.append((pred, y))
-                    if tick is not None:
-                        tick()
-                spoilt = weights.not_finite()
-                if spoilt is not None:
-                    raise NonFiniteError(f"the parameter {spoilt} has nan or inf in it after epoch {epoch}")
-
-                figures = {"loss": total / seen if averaged else total, **measured(metrics, *_joined(outputs))}
-                if held is not None:
-                    x, y, weight, lengths = held
-                    measures = evaluate(model, loss, x, y, sample_weight=weight, lengths=lengths, metrics=metrics)
-                    figures.update(("val_" + name, value) for name, value in measures.items())
-                figures.update(lr=optimizer.lr, seconds=time.perf_counter() - start)
-                history.append(figures)
-                bar.epoch(epoch, figures)
-                over = early_stopping is not None and early_stopping.is_over(epoch, history)
-                if callbacks:
-                    state = State(model, loss, optimizer, history, epoch)
-                    answers = [callback(state) for callback in callbacks]
-                    # only True ends it, not just anything that a lambda happens to return
-                    over = over or any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
-                    _train(model)  # a callback that draws the model, say, may have called eval()
-                if over:
-                    bar.say(f"fit: stopped after epoch {epoch}")
-                    break
-    except KeyboardInterrupt:
-        history.interrupted = True
-        bar.say(f"fit: interrupted in epoch {epoch}")
-    except NonFiniteError as error:
-        weights.give_back()
-        kept = "from before that epoch" if early_stopping is None or not early_stopping.best_epoch else "of the best epoch"
-        raise NonFiniteError(
-            f"fit: {error}. The model has the weights {kept}. A smaller lr or clip_norm= may help; "
-            "make a new optimizer to go on, since the state of this one may be spoilt"
-        ) from None
+        try:
+            training.run(numbers)
+        finally:
+            training.close()
     finally:
-        if early_stopping is not None:
-            early_stopping.give_back()
-        bar.close()
+        training.close()  # again, for what an interrupt may have left of the first time
     return history
+
+
+# --- what is checked before anything changes ---
 
 
 def _check(
@@ -250,13 +202,18 @@ def _check(
     optimizer: object,
     schedule: object,
     early_stopping: object,
-    callbacks: Sequence[object],
+    callbacks: Iterable[object],
 ) -> None:
     if not isinstance(model, Function):
-        raise TypeError(f"fit: expected a Function as the model, got {model!r}")
+        hint = ""
+        if callable(getattr(model, "compute_forward", None)) and callable(getattr(model, "compute_backward", None)):
+            kind = model if isinstance(model, type) else type(model)
+            hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
+        raise TypeError(f"fit: expected a Function as the model, got {model!r}{hint}")
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
         raise TypeError(f"fit: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
-    if not isinstance(optimizer, Optimizer):
+    methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
+    if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
         raise TypeError(f"fit: expected an optimizer, such as Adam(model), as third argument, got {optimizer!r}")
     check_trains("fit", optimizer, model)
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
@@ -264,112 +221,77 @@ def _check(
     for name, function in [("schedule", schedule), *(("callbacks", callback) for callback in callbacks)]:
         if not (callable(function) or (name == "schedule" and function is None)):
             raise TypeError(f"fit: expected functions as {name}, got {function!r}")
+    if schedule is not None and not (hasattr(optimizer, "lr") and hasattr(optimizer, "steps")):
+        raise TypeError(f"fit: a schedule needs an optimizer with the attributes lr and steps, got {optimizer!r}")
 
 
-def _split(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> tuple[Batch | None, Batch | None]:
-    """The arrays to train with, if they are arrays, and to validate with, if there are any."""
+class _Data(NamedTuple):
+    """All examples and those to train with, if they are arrays; those to validate with, and those of them that were given."""
+
+    whole: Batch | None
+    train: Batch | None
+    held: Batch | None
+    given: Batch | None
+
+
+def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> _Data:
     is_pair = isinstance(validation, (tuple, list))
-    held = None
+    given = None
     if is_pair:
         if not 2 <= len(validation) <= 4:
             raise ValueError(f"fit: expected validation to be (x, y[, weight[, lengths]]), got {len(validation)} parts")
-        held = examples("fit: validation", *validation)
+        given = examples("fit: validation", *validation)
     if y is None:
         for name, value in (("sample_weight", sample_weight), ("lengths", lengths), ("validation", validation)):
             if value is not None and not (name == "validation" and is_pair):
                 hint = "(x, y)" if name == "validation" else "in each batch, (x, y, weight, lengths)"
                 raise ValueError(f"fit: {name} needs arrays x and y; with batches, give it as {hint}")
-        return None, held
-    data = examples("fit", x, y, sample_weight, lengths)
+        return _Data(None, None, given, given)
+    whole = without_absent(examples("fit", x, y, sample_weight, lengths))
     if validation is None or is_pair:
-        return data, held
-    return held_out(data, validation)
+        return _Data(whole, whole, given, given)
+    train, held = held_out(len(whole[0]), validation, whole[1])
+    return _Data(whole, rows_of(whole, train), rows_of(whole, held), None)
 
 
-def _joined(outputs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """The predictions of all batches, and the targets."""
-    if not outputs:
-        return None, None
-    try:
-        pred, target = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-    except ValueError as error:
-        raise ValueError(f"fit: metrics need batches that fit together in all axes but the first: {error}") from None
-    return pred, target
+def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures: Any) -> tuple[Batch | None, Any]:
+    """Refuse a list of batches that do not fit; return the first, and what is predicted for it."""
+    pred = None
+    for i, batch in enumerate(batches, start=1):
+        check_numbers(f"fit: batch {i}", model, batch, whole=False)
+        if i == 1:
+            pred = rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
+        if len(batch[0]) == 1 and (error := refusal(model, batch)) is not None:
+            raise ValueError(f"fit: batch {i} is a single example, with which the model cannot be trained: {error}")
+    return (batches[0] if batches else None), pred
 
 
-@contextmanager
-def _training(model: Function) -> Iterator[None]:
-    """The model in training mode, and afterwards as it was."""
-    before = [(vars(function), vars(function).get("training")) for function in model.walk()]
-    _train(model)
-    try:
-        yield
-    finally:
-        for attributes, mode in before:
-            if mode is None:
-                attributes.pop("training", None)
-            else:
-                attributes["training"] = mode
+def _is_finite(model: Function, held: Batch) -> bool:
+    """Whether the validation data are finite; a warning if they are not."""
+    for name, index, array in not_finite(held):
+        if name != "x" or all(map(is_own, model.walk())):
+            warnings.warn(f"fit: validation has {place(array, index)} of {name}, so val_loss is nan", UserWarning, stacklevel=3)
+            return False
+    return True
 
 
-def _train(model: Function) -> None:
-    """Switch to training mode, if need be: a new attribute makes all others of a Function slower, by 3 % of a small step."""
-    if not all(function.training for function in model.walk()):
-        model.train()
+def _needs_two(model: Function, batches: Cut) -> bool:
+    """Whether a last batch of a single example must join the one before, since the model cannot be trained with it."""
+    if batches.rest != 1:
+        return False
+    error = refusal(model, taken(batches.data, [0]))
+    if error is not None and (batches.batch_size == 1 or len(batches.data[0]) == 1):
+        raise ValueError(f"fit: the model cannot be trained with batches of one example: {error}")
+    return error is not None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings of NumPy about overflow and the like, since `fit` looks at the loss; what is set to raise still does."""
-    with np.errstate(**{kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}):  # type: ignore[arg-type]
-        yield
+def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Callable[[], None]:
+    """What saves the training; that it can be saved there is tried out beside the file."""
+    from pancake.files.serialization import save
 
-
-def _reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
-    """Where the loss of this batch stopped being finite."""
-    for name, array in (("inputs", x), ("targets", y), ("weights", weight)):
-        if not _is_finite(array):
-            return f"the {name} of that batch have nan or inf in them"
-    found: list[tuple[Any, Any, int | None]] = []
-
-    def watch(frame: FrameType, event: str, output: Any) -> None:
-        if event == "return" and frame.f_code.co_name == "compute_forward" and not found and not _is_finite(output):
-            owner = frame.f_locals.get(frame.f_code.co_varnames[0])
-            unrolled, time = _time_step(frame)
-            if isinstance(owner, Function) or unrolled is not None:  # a step of a library cell is no Function
-                found.append((owner if isinstance(owner, Function) else unrolled, output, time))
-
-    # Every Function, also one that a composite or a user's class calls in its own way, returns from a compute_forward, if it
-    # is not part of a stack that goes by a plan.
-    profiler = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        model(x) if lengths is None else model(x, lengths=lengths)
-    finally:
-        sys.setprofile(profiler)
-    if not found:
-        return "all outputs are finite, so it is the loss itself that overflows"
-    function, output, time = found[0]
-    path = {id(part): name for name, part in named_parts(model)}.get(id(function))
-    where = f"{function!r}, part {path} of the model" if path else repr(function)
-    if time is None and isinstance(output, np.ndarray) and output.ndim > 2:  # (B, T, ...)
-        time = int(np.argwhere(~np.isfinite(output))[:, 1].min())
-    if time is not None:
-        where += f", at time step {time}"
-    return f"the first Function whose output is not finite is {where}"
-
-
-def _time_step(frame: FrameType | None) -> tuple[Unrolled | None, int | None]:
-    """The innermost `Unrolled` that is being run below a frame, and its time step."""
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, Unrolled) and "t" in frame.f_locals:
-            return owner, frame.f_locals["t"]
-        frame = frame.f_back
-    return None, None
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(map(_is_finite, value))
-    return not isinstance(value, np.ndarray) or value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: checkpoint needs one of pancake's optimizers or one derived from Optimizer, got {optimizer!r}")
+    file = Path(path)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        save(Path(folder, file.name), model, optimizer)
+    return lambda: save(path, model, optimizer)

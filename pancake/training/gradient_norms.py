@@ -29,14 +29,14 @@ def gradient_norms(model: Function) -> dict[str, float]:
     -------
     dict of float
         By place and class of the layer, in the order of the model: {"0 Linear": 0.31, "2 Linear": 0.54}. Each Function with
-        parameters of its own is a layer; a parameter that two of them share counts in the first.
+        parameters of its own is a layer, if it is not frozen; a parameter that two of them share counts in the first.
 
     Raises
     ------
     TypeError
         If the model is not a Function.
     ValueError
-        If it has no parameters.
+        If it has no parameters to train.
 
     References
     ----------
@@ -48,12 +48,15 @@ def gradient_norms(model: Function) -> dict[str, float]:
     norms: dict[str, float] = {}
     counted: set[int] = set()
     for path, function in named_parts(model):
-        grads = [grad for _, value, grad in function._own_parameters() if id(value) not in counted]
-        counted.update(id(value) for _, value, _ in function._own_parameters())
-        if grads:
-            norms[f"{path} {type(function).__name__}".strip()] = _norm(grads)
+        if function.frozen:
+            continue
+        inside = {id(grad) for part in function.walk() if part is not function for grad in part.get_params_and_grads()[1]}
+        own = [grad for grad in function.get_params_and_grads()[1] if id(grad) not in inside | counted]
+        counted.update(map(id, own))
+        if own:
+            norms[f"{path} {type(function).__name__}".strip()] = _norm(own)
     if not norms:
-        raise ValueError(f"gradient_norms: {model!r} has no parameters")
+        raise ValueError(f"gradient_norms: {model!r} has no parameters to train")
     return norms
 
 

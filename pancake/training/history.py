@@ -41,6 +41,12 @@ class History(dict[str, list[float]]):
             column += [math.nan] * (before - len(column))
             column.append(float(values.get(name, math.nan)))
 
+    def cut(self, epochs: int) -> None:
+        """Keep that many epochs, in every column."""
+        for column in self.values():
+            column += [math.nan] * (epochs - len(column))
+            del column[epochs:]
+
     def plot(self, **options: Any) -> Any:
         """Draw the curves: `pancake.plotting.plot_history(self, **options)`, which needs matplotlib."""
         from pancake.plotting import plot_history

@@ -14,7 +14,10 @@ from pancake.arguments import Rng, number, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
-from pancake.training.batches import Batch, Cut, examples
+from pancake.training.batches import Batch, Cut, examples, without_absent
+from pancake.training.modes import Modes
+from pancake.training.rehearsal import check_numbers
+from pancake.training.trained import check_trains
 
 MINIMUM = 10  # points of a curve: with fewer it has no shape
 
@@ -104,22 +107,20 @@ def find_learning_rate(
     if not isinstance(model, Function) or not isinstance(optimizer, Optimizer):
         wrong = model if not isinstance(model, Function) else optimizer
         raise TypeError(f"find_learning_rate: expected a model, a loss and an optimizer of that model, got {wrong!r}")
-    functions = [optimizer.model] if isinstance(optimizer.model, Function) else optimizer.model
-    trained = {id(array) for function in functions for array in function.get_params_and_grads()[0]}
-    if not any(id(array) in trained for array in model.get_params_and_grads()[0]):
-        raise ValueError(
-            f"find_learning_rate: {optimizer!r} trains no parameter of {model!r}; make the optimizer from this model"
-        )
+    check_trains("find_learning_rate", optimizer, model)
     lowest, highest = number(find_learning_rate, "lowest", lowest), number(find_learning_rate, "highest", highest)
     if not 0 < lowest < highest:
         raise ValueError(f"find_learning_rate: expected 0 < lowest < highest, got {lowest} and {highest}")
     if size(find_learning_rate, steps=steps) < MINIMUM:
         raise ValueError(f"find_learning_rate: expected steps of at least {MINIMUM}, got {steps}")
-    batches = Cut(examples("find_learning_rate", x, y, sample_weight, lengths), size(find_learning_rate, batch_size=batch_size))
+    data = without_absent(examples("find_learning_rate", x, y, sample_weight, lengths))
+    check_numbers("find_learning_rate", model, data)
+    batches = Cut(data, size(find_learning_rate, batch_size=batch_size))
     batches.rng = np.random.default_rng(rng)
+    batches.joined = True  # a last batch of one example, of which a BatchNorm can make nothing
 
     model, loss, optimizer = copy.deepcopy((model, loss, optimizer))
-    model.train()
+    Modes(model).begin()
     rates = np.geomspace(lowest, highest, steps)
     width = max(3, steps // 20)
     losses: list[float] = []
@@ -134,6 +135,8 @@ def find_learning_rate(
             objective = float(np.sum(loss(pred, y) if weight is None else loss(pred, y, weight)))
             if not math.isfinite(objective):
                 break
+            if getattr(loss, "divisor", None) == 0:
+                continue  # nothing in the batch counts
             losses.append(objective)
             first, last = np.mean(losses[:width]), np.mean(losses[-width:])
             best = min(best, last)

@@ -39,10 +39,11 @@ from pancake import (
 from pancake.functions.dropout import Dropout
 from pancake.functions.normalization import BatchNorm
 from pancake.training.early_stopping import EarlyStopping
-from pancake.training.fit import NonFiniteError, State
+from pancake.training.errors import NonFiniteError
+from pancake.training.evaluate import evaluate
 from pancake.training.fit import fit as loud_fit
 from pancake.training.history import History
-from pancake.training.metrics import evaluate
+from pancake.training.loop import State
 
 OPTIMIZERS = [SGD, Adam, AdamW, RMSprop, Adagrad]
 
@@ -128,6 +129,7 @@ def test_every_example_is_seen_once_in_each_epoch_in_another_order(columns):
     seen = []
     model = Sequential([Linear(columns, 1, init="zeros", rng=0)])
     fit(model, Noted(), SGD(model, lr=0), X, y, epochs=3, batch_size=3, sample_weight=weight, rng=0)
+    del seen[0]  # the rehearsal
     assert [len(target) for target, _ in seen] == [3, 3, 3, 2] * 3
     orders = [tuple(-np.concatenate([t for t, _ in seen[i : i + 4]])) for i in (0, 4, 8)]
     for order in orders:
@@ -185,7 +187,7 @@ def test_modes_are_as_before():
     model.add(Watch())
     before = [vars(f).get("training") for f in model.walk()]
     fit(model, LOSS, SGD(model), X, y, epochs=1, batch_size=37, validation=(X, y))
-    assert modes == [(True, True), (False, False)]
+    assert modes == [(False, False), (True, False), (False, False)]  # the first is the rehearsal
     assert [vars(f).get("training") for f in model.walk()] == before
 
 
@@ -357,7 +359,7 @@ def test_metrics_of_training_are_of_the_predictions_made_there():
         model, LOSS, SGD(model, lr=0), X, y, batch_size=5, metrics={"n": lambda pred, y: len(pred) + len(y), "a": accuracy}
     )
     assert set(history["n"]) == {74.0}
-    assert set(history["a"]) == {accuracy(model(X), y)}
+    assert set(history["a"]) == {accuracy(model(X), y, threshold=0.0)}
 
 
 def test_a_fraction_is_held_out():
@@ -374,6 +376,7 @@ def test_a_fraction_is_held_out():
 
     target = np.arange(40.0)[:, None]
     fit(model, Noted(), SGD(model, lr=0), X, target, shuffle=False, **options)
+    del seen[0]  # the rehearsal
     trained, held = np.concatenate(seen[:-1])[:, 0], seen[-1][:, 0]
     assert (len(trained), len(held)) == (30, 10)
     assert trained.tolist() == sorted(set(range(40)) - set(held))
@@ -712,7 +715,7 @@ def test_ctrl_c_while_weights_are_kept_leaves_no_mixture(monkeypatch):
     def note(state):
         kept.append({name: np.array(array) for name, array in model._named_arrays()})
 
-    options = {"metrics": scripted([2, 1, 0]), "early_stopping": stopping, "callbacks": note, "batch_size": 37}
+    options = {"metrics": scripted([2, 1, 0]), "early_stopping": stopping, "callbacks": note, "batch_size": 20}
     assert fit(model, LOSS, SGD(model, lr=0.1), X, y, epochs=3, **options).interrupted
     assert stopping.best_epoch == 1
     assert_state(dict(model._named_arrays()), kept[0])
@@ -726,7 +729,7 @@ def test_ctrl_c_in_validation_gives_back_the_best():
         def compute_forward(self, x):
             if not self.training:
                 epochs.append(1)
-                if len(epochs) == 3:
+                if len(epochs) == 4:  # after the rehearsal
                     raise KeyboardInterrupt
             return x
 
@@ -764,6 +767,42 @@ def test_the_best_of_users_functions_comes_back(part):
     )  # fmt: skip
     assert_state(model.state_dict(), kept[1])
     assert not np.array_equal(kept[1]["0.weight"], kept[3]["0.weight"])
+
+
+def test_the_best_loss_of_a_single_batch_is_that_of_the_weights_that_come_back():
+    """The loss of an epoch is taken before its step, so the weights after it may be the worst of all."""
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("loss", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    history = fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates)
+    )
+    assert stopping.best_epoch == 3
+    assert history.epochs == 5
+    assert evaluate(model, LOSS, X, y)["loss"] == stopping.best == min(history["loss"])
+
+
+def test_the_best_metric_of_a_single_batch_too():
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("accuracy", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates),
+        metrics={"accuracy": accuracy},
+    )  # fmt: skip
+    assert evaluate(model, LOSS, X, y, metrics={"accuracy": accuracy})["accuracy"] == stopping.best
+
+
+def test_what_is_validated_is_that_of_the_weights_at_the_end():
+    X, y = data()
+    model, stopping = plain(), EarlyStopping("val_loss", patience=2)
+    rates = iter([0.1, 0.1, 1e3, 0.1, 0.1, 0.1])
+    fit(
+        model, LOSS, SGD(model), X, y, epochs=6, batch_size=37, early_stopping=stopping, schedule=lambda step: next(rates),
+        validation=(X, y),
+    )  # fmt: skip
+    assert stopping.best_epoch == 2
+    assert evaluate(model, LOSS, X, y)["loss"] == stopping.best
 
 
 @pytest.mark.parametrize(
@@ -843,7 +882,7 @@ def test_the_error_names_epoch_batch_and_function():
         def compute_forward(self, x):
             calls.append(1)
             y = super().compute_forward(x)
-            return y * np.inf if len(calls) >= 8 else y  # the third batch of the second epoch of five
+            return y * np.inf if len(calls) >= 9 else y  # after the rehearsal, the third batch of the second epoch of five
 
     model[1].functions[2] = Late(3, 3, rng=0)
     after = []
@@ -898,7 +937,7 @@ def test_the_time_step_of_a_recurrent_net_is_named(make, return_sequences, rever
     y = np.zeros((3, 6, 1) if return_sequences else (3, 1))
     message = failing(model, X, y, MeanSquaredError(), epochs=1, batch_size=3)
     assert "at time step 4" in message
-    assert ("Memory()" if make is Memory else "part 0 of the model") in message
+    assert ("Memory()" if make is Memory else "part 0") in message
 
 
 class Spike(Function):
@@ -944,8 +983,9 @@ def test_bad_data_is_named(name, loss):
     X, y = data()
     weight = np.ones(37)
     {"inputs": X, "targets": y, "weights": weight}[name][20] = np.nan
-    message = failing(plain(), X, y, loss, batch_size=8, shuffle=False, sample_weight=weight)
-    assert f"the loss is nan in epoch 1, batch 3: the {name} of that batch have nan or inf in them" in message
+    batches = [(X[i : i + 8], y[i : i + 8], weight[i : i + 8]) for i in range(0, 37, 8)]
+    message = failing(plain(), lambda: batches, None, loss)
+    assert f"the loss is nan in epoch 1, batch 3: the {name} of that batch have nan or inf in them: nan in row 4" in message
 
 
 def test_an_overflowing_loss_is_named():
@@ -966,7 +1006,7 @@ def test_a_training_that_explodes_gives_back_finite_weights(make):
     model = Sequential([Linear(2, 6, rng=0), BatchNorm(6), Linear(6, 1, rng=0)])
     optimizer = make(model, lr=1e4 if make is SGD else 1e150)
     after = [model.state_dict()]
-    with pytest.raises(NonFiniteError, match="The model has the weights from before that epoch"):
+    with pytest.raises(NonFiniteError, match="Model and optimizer are as before that epoch"):
         fit(
             model, MeanSquaredError(), optimizer, X, y, epochs=500, batch_size=8, rng=0,
             callbacks=[lambda state: after.append(model.state_dict()) or None],

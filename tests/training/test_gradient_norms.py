@@ -82,3 +82,25 @@ def test_zero_and_not_finite() -> None:
 def test_refuses(model: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"gradient_norms: .*{message}"):
         pk.gradient_norms(model)
+
+
+class Frozen(pk.Linear):
+    """A layer that is there, and not trained."""
+
+    def get_params_and_grads(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return [], []
+
+    def compute_backward(self, dObj_dOut: np.ndarray) -> np.ndarray:
+        return dObj_dOut @ self.weight
+
+
+def test_what_is_not_trained_has_no_norm_and_no_part_in_clipping() -> None:
+    model = pk.Sequential([Frozen(3, 2, rng=0), pk.Linear(2, 1, rng=0)])
+    trained_once(model, np.ones((3, 3)), np.zeros((3, 1)))
+    assert list(pk.gradient_norms(model)) == ["1 Linear"]
+    assert pk.clip_grad_norm(model, 1e9) == pytest.approx(pk.gradient_norms(model)["1 Linear"])
+    with pytest.raises(ValueError, match="has no parameters to train"):
+        pk.gradient_norms(model[0])
+    before = model[0].weight.copy()
+    pk.fit(model, pk.MeanSquaredError(), pk.Adam(model), np.ones((3, 3)), np.zeros((3, 1)), clip_norm=1.0, progress=False)
+    assert (model[0].weight == before).all()

@@ -71,3 +71,13 @@ def test_plot_draws_one_line_for_each_quantity():
     pytest.importorskip("matplotlib")
     drawing = noted().plot()
     assert set(drawing.artists) == {"loss", "lr"}
+
+
+def test_columns_that_are_half_written_are_made_equal():
+    history = History(loss=[3.0, 2.0, 1.0], lr=[0.1, 0.1], new=[])
+    history.cut(2)
+    assert history["loss"] == [3.0, 2.0]
+    assert history["lr"] == [0.1, 0.1]
+    assert np.isnan(history["new"]).tolist() == [True, True]
+    history.cut(0)
+    assert history == {"loss": [], "lr": [], "new": []}

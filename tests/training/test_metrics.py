@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pancake import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Sequential, Tanh, accuracy, mlp, predict
 from pancake.functions.dropout import Dropout
 from pancake.functions.normalization import BatchNorm
-from pancake.training.metrics import confusion_matrix, evaluate, r2_score
+from pancake.training.evaluate import evaluate
+from pancake.training.metrics import confusion_matrix, r2_score
 
 
 def data(n=50):
@@ -112,9 +113,9 @@ def test_accuracy(pred, target, expected):
 @pytest.mark.parametrize(
     ("pred", "error", "words"),
     [
-        (["a", "b"], TypeError, "expected pred to be real numbers, got dtype <U1"),
-        ([None, None], TypeError, "expected pred to be real numbers, got dtype object"),
-        ([1j, 2], TypeError, "expected pred to be real numbers, got dtype complex128"),
+        (["a", "b"], TypeError, "expected pred to be an array of real numbers, got an array of dtype <U1"),
+        ([None, None], TypeError, "expected pred to be an array of real numbers, got an array of dtype object"),
+        ([1j, 2], TypeError, "expected pred to be an array of real numbers, got an array of dtype complex128"),
         ([[1, 2], [3]], ValueError, "expected pred to be an array, got rows of different lengths"),
     ],
 )
@@ -128,7 +129,7 @@ def test_metrics_refuse_what_is_no_number(function, pred, error, words):
 @pytest.mark.parametrize("pred", [[np.nan, 0.1], [[np.nan, -1.0], [2.0, 1.0]], [[-1.0, np.nan], [2.0, 1.0]]])
 def test_nan_is_no_class(pred):
     assert accuracy(pred, [0, 0]) == 0.5
-    with pytest.raises(ValueError, match=r"expected pred to be classes 0, 1, 2, ..., got \[ 0\. nan\]"):
+    with pytest.raises(ValueError, match="confusion_matrix: expected pred to be finite, got nan, which is no class"):
         confusion_matrix(pred, [0, 0])
 
 
@@ -199,7 +200,7 @@ def test_more_classes_than_occur():
         ([0, -1], [0, 1], {}, "expected pred to be classes 0, 1, 2"),
         ([0, 1], [0, 0.5], {}, "expected target to be classes 0, 1, 2"),
         ([0, 1], [0, 3], {"num_classes": 3}, "classes from 0 to 2, got 3"),
-        (np.zeros((2, 3)), [0, 3], {"num_classes": 3}, "classes from 0 to 2, got 3"),
+        (np.zeros((2, 3)), [0, 3], {"num_classes": 3}, r"target to be classes from 0 to 2, got \[0 3\]"),
     ],
 )
 def test_confusion_matrix_refuses(pred, target, options, words):
@@ -239,7 +240,7 @@ def test_r2_is_that_of_scikit_learn(n, outputs, seed):
 
 @pytest.mark.parametrize(("p", "t"), [([1.0], [1.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), (1.0, 1.0), (np.zeros((2, 2)), np.zeros(2))])
 def test_r2_refuses(p, t):
-    with pytest.raises(ValueError, match="r2_score: expected predictions and targets of one shape"):
+    with pytest.raises(ValueError, match=r"r2_score: expected (predictions and targets of one shape|two or more)"):
         r2_score(p, t)
 
 

@@ -1,0 +1,232 @@
+"""How good a model is: its loss, and whatever metrics are wanted."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pancake.arguments import name_of, size
+from pancake.function import Function
+from pancake.memory import Array
+from pancake.training.batches import Batch, Rows, examples
+from pancake.training.not_finite import is_finite
+from pancake.training.predict import predict
+
+Metric: TypeAlias = Callable[..., float]
+
+BLOCK = 1024  # rows that are taken at once from an array on a disk
+
+
+class Measure(NamedTuple):
+    """A metric, and what it takes beside predictions and targets."""
+
+    metric: Metric
+    takes_weight: bool
+    takes_threshold: bool
+    multilabel: bool
+
+
+def evaluate(
+    model: Function,
+    loss: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int | None = None,
+) -> dict[str, float]:
+    """The loss and the metrics of a model in evaluation mode; mode, caches and gradients stay as they were.
+
+    Parameters
+    ----------
+    model : Function
+    loss : Loss
+        It is called once, with the predictions for all examples.
+    x, y : array_like (N, ...)
+    sample_weight : array_like (N,) or (N, T), optional
+        How much each example counts, in the loss and in the metrics.
+    lengths : array_like (N,), optional
+        The lengths of the sequences.
+    metrics : dict of functions, optional
+        As {"accuracy": accuracy}: each is called with predictions and targets; with `weight=` too if there are weights (labels
+        that the loss ignores have weight 0) and it takes them; with `threshold=0.0` if the loss takes logits of two classes,
+        the predictions are one column, and it has an argument of that name that is None.
+    batch_size : int, optional
+        As in `predict`.
+
+    Returns
+    -------
+    dict
+        "loss" (the sum for a loss with reduction "none"; nan if predictions, targets or weights are not finite and it
+        refuses that), and each metric by its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x, y, weights or lengths are not arrays with as many rows, or do not fit the model, the loss or a metric.
+    """
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"evaluate: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
+    measures = check_metrics(evaluate, metrics)
+    if batch_size is not None:
+        size(evaluate, batch_size=batch_size)
+    data = examples("evaluate", x, y, sample_weight, lengths)
+    pred = checked_predictions("evaluate", model, data, batch_size)
+    return {"loss": value_of(copy.copy(loss), pred, data[1], data[2]), **measured(measures, loss, pred, data[1], data[2])}
+
+
+def checked_predictions(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:
+    """What a model predicts for a data set; if it takes the targets and not the inputs, an error that says so."""
+    try:
+        return predictions(model, data, batch_size)
+    except (TypeError, ValueError) as error:
+        x, y = (str(("N", *part.shape[1:])).replace("'", "") for part in data[:2])
+        if x != y and _takes(model, data[1]):
+            raise ValueError(
+                f"{owner}: x {x} and y {y} look swapped, since the model takes y and not x; pass the inputs first ({error})"
+            ) from error
+        raise
+
+
+def _takes(model: Function, x: Array) -> bool:
+    try:
+        predictions(model, (x, None, None, None))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def predictions(model: Function, data: Batch, batch_size: int | None = None) -> Any:
+    """What a model predicts for a data set, of which the inputs may be `Rows`."""
+    x, _, _, lengths = data
+    if not isinstance(x, Rows):
+        return _predict(model, x, lengths, batch_size)
+    starts = range(0, len(x), BLOCK)
+    blocks = [
+        _predict(model, x[start : start + BLOCK], None if lengths is None else lengths[start : start + BLOCK], batch_size)
+        for start in starts
+    ]
+    return np.concatenate(blocks)
+
+
+def _predict(model: Function, x: Array, lengths: Array | None, batch_size: int | None) -> Any:
+    return predict(model, x, batch_size) if lengths is None else predict(model, x, batch_size, lengths=lengths)
+
+
+def value_of(loss: Any, pred: Any, target: Any, weight: Any) -> float:
+    """What a loss says, as a float; nan if it refuses what is not finite."""
+    target, weight = whole(target), whole(weight)
+    try:
+        objective = loss(pred, target) if weight is None else loss(pred, target, weight)
+    except ValueError:
+        if is_finite((pred, target, weight)):
+            raise
+        return nan  # what a loss says to nan is not what the user needs to know
+    value = np.asarray(objective)
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"expected the loss {loss!r} to return a number, got {objective!r}"[:200])
+    return float(np.sum(value))
+
+
+def whole(part: Any) -> Any:
+    """All rows of a part of a data set as an array."""
+    return part[:] if isinstance(part, Rows) else part
+
+
+# --- metrics, as they are passed to `fit` and `evaluate` ---
+
+
+def check_metrics(owner: object, metrics: Mapping[str, Metric] | None) -> dict[str, Measure]:
+    """The metrics by their names, refused if they are not functions with names of their own."""
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping) or not all(isinstance(k, str) and callable(f) for k, f in metrics.items()):
+        raise TypeError(f"{name_of(owner)}: expected metrics as a dict of functions, {{'accuracy': accuracy}}, got {metrics!r}")
+    for name in metrics:
+        if name in ("epoch", "loss", "lr", "seconds") or name.startswith("val_"):
+            raise ValueError(f"{name_of(owner)}: the name {name!r} is taken; give this metric another")
+    return {name: _measure(metric) for name, metric in metrics.items()}
+
+
+def _measure(metric: Metric) -> Measure:
+    try:
+        parameters = inspect.signature(metric).parameters
+    except (TypeError, ValueError):  # as of functions written in C
+        return Measure(metric, False, False, False)
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return Measure(metric, "weight" in defaults, defaults.get("threshold", ...) is None, defaults.get("multilabel") is True)
+
+
+def measured(measures: Mapping[str, Measure], loss: Any, pred: Any, target: Any, weight: Any) -> dict[str, float]:
+    """The value of each metric."""
+    if not measures:
+        return {}
+    target, weight = whole(target), whole(weight)
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is not None and target.dtype.kind in "biu":
+        counted = target != ignored
+        weight = counted.astype(float) if weight is None else _aligned(weight, counted) * counted
+    # the loss knows that these are logits of two classes each, which a metric can only guess
+    logits = bool(getattr(loss, "from_logits", False))
+    column = np.ndim(pred) < 2 or np.shape(pred)[-1] == 1
+    values = {}
+    for name, (metric, takes_weight, takes_threshold, multilabel) in measures.items():
+        options = {"weight": weight} if takes_weight and weight is not None else {}
+        if takes_threshold and logits and (column or multilabel):
+            options["threshold"] = 0.0
+        value = np.asarray(metric(pred, target, **options))
+        if value.size != 1 or value.dtype.kind not in "biuf":
+            raise TypeError(f"the metric {name!r}: expected it to return a number, got {value!r}"[:200])
+        values[name] = float(value.item())
+    return values
+
+
+def _aligned(weight: Array, target: Array) -> Array:
+    """A weight of the leading axes with as many axes as the target."""
+    return weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim))
+
+
+class Outputs:
+    """Predictions, targets and weights of the batches of an epoch, copied, since nobody promises to leave them as they are."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Array, Array, Any]] = []
+
+    def add(self, pred: Any, target: Any, weight: Any) -> None:
+        """Note a batch."""
+        self._batches.append((np.array(pred), np.array(target), None if weight is None else np.array(weight)))
+
+    def joined(self) -> tuple[Any, Any, Any]:
+        """Those of the whole epoch."""
+        if len(self._batches) == 1:
+            return self._batches[0]
+        preds, targets, weights = zip(*self._batches, strict=True)
+        return _joined(preds), _joined(targets), _joined_weights(weights, targets)
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    try:
+        return np.concatenate(parts)
+    except ValueError as error:
+        raise ValueError(f"fit: metrics need batches that fit together in all axes but the first: {error}") from None
+
+
+def _joined_weights(weights: Sequence[Any], targets: Sequence[Array]) -> Array | None:
+    """The weights of all batches, 1 for those that have none; None if none has any."""
+    ndim = max((weight.ndim for weight in weights if weight is not None), default=0)
+    if not ndim:
+        return None
+    shapes = [target.shape[:ndim] for target in targets]
+    filled = [
+        np.ones(shape) if weight is None else np.broadcast_to(weight.reshape(weight.shape + (1,) * (ndim - weight.ndim)), shape)
+        for weight, shape in zip(weights, shapes, strict=True)
+    ]
+    return _joined(filled)

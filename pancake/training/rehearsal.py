@@ -1,0 +1,202 @@
+"""What is found out before the first step: nothing has changed then."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pancake.function import Function
+from pancake.functions.containers import Identity, Sequential
+from pancake.functions.shapes import Flatten, Reshape
+from pancake.memory import Array
+from pancake.origin import is_own
+from pancake.training.arrays import counting, first_not_finite, place
+from pancake.training.batches import Batch, taken
+from pancake.training.evaluate import Measure, checked_predictions, measured, value_of
+from pancake.training.not_finite import is_finite
+
+RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
+
+MANY = 1 << 20  # numbers of which it takes too long to look for all values
+FEW = 64  # values, each of which is tried
+
+
+def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) -> None:
+    """Refuse inputs, targets and weights that are not finite, and of the `whole` data weights that are all 0; name the place.
+
+    What has no weight, and inputs past the end of their sequence, may be anything. So may the inputs of a model with a
+    Function of the user's in it, which may know what to do with nan.
+    """
+    for name, index, array in not_finite(data):
+        if name == "x" and not all(map(is_own, model.walk())):
+            continue
+        finite = f"np.isfinite({name})" if array.ndim == 1 else f"np.isfinite({name}).reshape(len({name}), -1).all(axis=1)"
+        raise ValueError(
+            f"{owner}: expected finite numbers in {name}, got {place(array, index)}; keep = {finite} tells which rows to keep"
+        )
+    weight = data[2]
+    if weight is None:
+        return
+    if weight.dtype.kind in "if" and (weight < 0).any():
+        row, *rest = (int(i) for i in np.argwhere(weight < 0)[0])
+        raise ValueError(f"{owner}: expected weights of at least 0 in sample_weight, got {place(weight, (row, *rest))}")
+    if whole and not weight.any():
+        raise ValueError(f"{owner}: every weight in sample_weight is 0, so nothing counts")
+
+
+def not_finite(data: Batch) -> list[tuple[str, tuple[int, ...], Array]]:
+    """Which of x, y and the weights have a nan or an infinite number that counts, and where the first one is."""
+    x, y, weight, lengths = data
+    examples = None if weight is None else weight.reshape(len(weight), -1).any(axis=1)
+    of_x = counting(examples, lengths, x.ndim, x.shape[1] if x.ndim > 1 else 0)
+    found = []
+    for name, array, counted in (
+        ("sample_weight", weight, None),
+        ("x", x, of_x),
+        ("y", y, counting(weight, None, y.ndim, 0)),
+    ):
+        index = None if array is None else first_not_finite(array, counted)
+        if index is not None:
+            found.append((name, index, array))
+    return found
+
+
+def rehearse(
+    owner: str,
+    model: Function,
+    loss: Any,
+    data: Batch,
+    size: int,
+    measures: dict[str, Measure],
+    like: tuple[Batch, Any] | None = None,
+) -> Any:
+    """Run some telling rows through model, loss and pancake's own metrics, in evaluation mode; return the predictions.
+
+    Parameters
+    ----------
+    owner : str
+        Begins the messages.
+    size : int
+        Rows of a batch; some models only take batches of one size.
+    like : (data, predictions), optional
+        What has been rehearsed before. If the inputs are of the same kind, these predictions do for the loss too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What model, loss or metric say to data that they cannot take.
+    """
+    some = taken(data, telling_rows(data, size))
+    loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
+    with np.errstate(all="ignore"):
+        if like is not None and np.ndim(like[1]) and _alike(like[0], data):
+            pred = np.repeat(like[1][:1], len(some[0]), axis=0)
+        else:
+            pred = checked_predictions(owner, model, some, size)
+        value_of(loss, pred, some[1], some[2])
+        if is_finite(pred) and len(some[0]) > 1:
+            own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}
+            measured(own, loss, pred, some[1], some[2])
+    return pred
+
+
+def _alike(a: Batch, b: Batch) -> bool:
+    """Whether a model that takes the inputs of the one data set takes those of the other."""
+    same = a[0].shape[1:] == b[0].shape[1:] and a[0].dtype.kind == b[0].dtype.kind == "f"
+    return same and a[3] is b[3] is None
+
+
+def refusal(model: Function, batch: Batch) -> ValueError | None:
+    """The error with which a model refuses to be trained with a batch, if it does; tried with a copy."""
+    alone = copy.deepcopy(model)
+    if not alone.training:
+        alone.train()
+    try:
+        with np.errstate(all="ignore"):
+            alone(batch[0]) if batch[3] is None else alone(batch[0], lengths=batch[3])
+    except ValueError as error:
+        return error
+    return None
+
+
+def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
+    """The numbers of rows that show what there is: extremes, and each value where there are few. Whole batches, if there are."""
+    x, *others = data
+    telling = {0}
+    for array in others if x.dtype.kind == "f" else data:  # whole numbers may be indices
+        if array is None or not array.size:
+            continue
+        width = array[0].size
+        places = [array.argmin(), array.argmax()]
+        if array.ndim > 1:  # rows of probabilities, and weights of steps
+            sums = array.reshape(len(array), -1).sum(axis=1, dtype=float)
+            places += [sums.argmin() * width, sums.argmax() * width]
+        if array.size <= MANY:
+            values, first = np.unique(array, return_index=True)
+            places += list(first) if len(values) <= FEW else []
+        telling.update(int(place) // width for place in places)
+    rest = (row for row in range(len(x)) if row not in telling)
+    telling.update(itertools.islice(rest, -len(telling) % size))
+    return np.array(sorted(telling), np.intp)
+
+
+# --- the end of a stack and its loss ---
+
+
+def check_end(owner: str, model: Function, loss: Any, predictions: Any) -> None:
+    """Refuse a stack whose end makes no sense with the loss, and warn of one that trains, but badly.
+
+    The predictions are of some rows; None if there are none.
+    """
+    pred = None if predictions is None or not is_finite(predictions) else np.asarray(predictions)
+    kinds = {cls.__name__ for cls in type(loss).__mro__ if is_own(cls)}
+    last = _last(model)
+    end = type(last).__name__ if is_own(last) else ""
+    classes = 0 if pred is None else pred.shape[-1] if pred.ndim else 1
+    if end in ("Softmax", "LogSoftmax") and pred is not None and pred.shape[last.axis] == 1:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{owner}: the model ends with {last!r} over one output, which is always {'1' if end == 'Softmax' else '0'}; "
+            "end with Sigmoid(), or with two outputs"
+        )
+    if "CrossEntropy" in kinds and classes == 1:
+        raise ValueError(
+            f"{owner}: {loss!r} of one output is always 0; for two classes take "
+            "BinaryCrossEntropy(from_logits=True), or a model with two outputs"
+        )
+    if kinds & {"NegativeLogLikelihood", "KLDivergence"} and (
+        end in (*RAW, "Softmax") or not (pred is None or _log_probabilities(pred))
+    ):
+        raise ValueError(
+            f"{owner}: {loss!r} takes logarithms of probabilities, and got other numbers from {last!r}, of which it can be as "
+            "low as it likes; end the model with LogSoftmax(), or take CrossEntropy() for logits"
+        )
+    advice = ""
+    if "CrossEntropy" in kinds and end in ("Softmax", "Sigmoid"):
+        advice = "takes logits and has the softmax in it; leave it out, or take LogSoftmax() and NegativeLogLikelihood()"
+    elif "BinaryCrossEntropy" in kinds and loss.from_logits and end in ("Sigmoid", "Softmax"):
+        advice = "takes logits and has the sigmoid in it; leave it out, or take BinaryCrossEntropy()"
+    elif "BinaryCrossEntropy" in kinds and not loss.from_logits and end in (*RAW, "Tanh", "HardTanh", "Softsign", "LogSoftmax"):
+        advice = "takes probabilities, from 0 to 1; end with Sigmoid(), or take BinaryCrossEntropy(from_logits=True)"
+    elif "PoissonNLL" in kinds and end in ("Exp", "Softplus", "ReLU", "Sigmoid"):
+        advice = "takes the logarithm of the rate and has the exponential in it; leave it out"
+    if advice:
+        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=3)
+
+
+def _last(model: Function) -> Function:
+    """The last part of a stack that changes numbers."""
+    if isinstance(model, Sequential) and is_own(model):
+        for part in reversed(model.functions):
+            if not isinstance(part, (Identity, Flatten, Reshape)):
+                return _last(part)
+    return model
+
+
+def _log_probabilities(pred: Array) -> bool:
+    """Whether exp(p) sums to 1 at most over the last axis."""
+    return bool((np.exp(pred.astype(np.float64)).sum(axis=-1) < 1.01).all())
