@@ -95,15 +95,16 @@ def as_array(owner: object, value: Any, what: str) -> NDArray[Any]:
     TypeError, ValueError
         If its rows have different lengths, or if some of it is masked; the message names `owner` and `what` it is.
     """
+    name = getattr(owner, "__name__", None) or repr(owner)
     if type(value).__name__ == "MaskedArray":
         raise TypeError(
-            f"{owner!r}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), say, or "
+            f"{name}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), say, or "
             "only the rows that are whole"
         )
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
+        raise ValueError(f"{name}: expected {what} to be an array, got rows of different lengths") from None
 
 
 def numeric(owner: object, value: Any, what: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 # Names that are looked for in pancake itself, from torch (also its functional and optim), Keras and scikit-learn.
@@ -167,3 +168,10 @@ ATTRIBUTES: Mapping[str, str] = {
 def advice(name: str, table: Mapping[str, str] = TOP_LEVEL) -> str:
     """The end of an error message: pancake's word for a name of another library, if it is known."""
     return f"; pancake's word for it is {table[name]}" if name in table else ""
+
+
+def refuse_foreign_arguments(cls: type, given: Mapping[str, object]) -> None:
+    """Refuse arguments of a constructor that have another library's name, with the name that they have here."""
+    for name in given:
+        if name in ARGUMENTS and name not in inspect.signature(cls.__init__).parameters:  # type: ignore[misc]
+            raise TypeError(f"{cls.__name__}: got an unexpected argument {name!r}{advice(name, ARGUMENTS)}")

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from pancake import memory
 from pancake.arguments import Rng, floating_dtype, matching, numeric
+from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
 from pancake.memory import Array, Pair
 
 
@@ -63,6 +64,8 @@ class Tree:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # which subclasses call, though they may not call `__init__`
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError(f"{cls.__name__} takes no arguments, got {', '.join(map(repr, (*args, *kwargs.values())))}")
+        if kwargs:
+            refuse_foreign_arguments(cls, kwargs)
         self = super().__new__(cls)
         self._cache = None
         return self
@@ -71,6 +74,11 @@ class Tree:
         super().__init_subclass__(**kwargs)
         if vars(cls).get("_cache", ...) is None:  # a default that there is already, and that would hide the place for it
             delattr(cls, "_cache")
+
+    def __getattr__(self, name: str) -> Any:  # of attributes that are not there
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
+        )
 
     # --- walking ---
 

@@ -7,6 +7,8 @@ the plain layer would remember; so a layer's own backward can take over at any t
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,9 +62,7 @@ class Notes:
         # arguments with defaults are local names, which are found faster than global ones
         head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])
         source = f"def run({head}):\n    " + "\n    ".join([*self.lines, f"return {result}"])
-        exec(source, values)
-        function: Callable[..., Any] = values["run"]
-        return function
+        return _function("run", source, values)
 
 
 class Run:
@@ -149,6 +149,19 @@ def same(places: Iterable[tuple[Any, str, Any]]) -> Callable[[], bool]:
 def _test(conditions: list[str], names: dict[str, Any]) -> Callable[[], bool]:
     head = ", ".join(f"{name}={name}" for name in names)
     test = " and ".join(conditions)
-    exec(f"def test({head}):\n    try:\n        return {test}\n    except KeyError:\n        return False", names)
-    function: Callable[[], bool] = names["test"]
+    return _function(
+        "test", f"def test({head}):\n    try:\n        return {test}\n    except KeyError:\n        return False", names
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str) -> types.CodeType:
+    """The code of a source, which is often that of a program before."""
+    return compile(source, "<a program of pancake.fast>", "exec")
+
+
+def _function(name: str, source: str, values: dict[str, Any]) -> Callable[..., Any]:
+    """The function of that name that the source defines, with these values for its names."""
+    exec(_compiled(source), values)
+    function: Callable[..., Any] = values[name]
     return function

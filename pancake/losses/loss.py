@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import literal, numeric
+from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
 from pancake.function import Remembers
 from pancake.memory import Array
 
@@ -42,9 +43,15 @@ class Loss(Remembers):
     divisor = math.nan
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_foreign_arguments(cls, kwargs)
         self = super().__new__(cls)
         self._cache = None  # for those that call no base `__init__`
         return self
+
+    def __getattr__(self, name: str) -> Any:  # of attributes that are not there
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
+        )
 
     def __init__(self, *, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:

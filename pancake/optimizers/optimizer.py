@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from pancake import memory
 from pancake.arguments import matching, number
+from pancake.foreign_names import refuse_foreign_arguments
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.origin import is_own
@@ -50,10 +51,15 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_foreign_arguments(cls, kwargs)
+        return super().__new__(cls)
+
     def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:
         functions = model if isinstance(model, (list, tuple)) else [model]
         if not functions or not all(isinstance(function, Function) for function in functions):
-            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}")
+            hint = "; pass the model itself, whose parameters it finds" if _holds_arrays(functions) else ""
+            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}"[:300] + hint)
         self.model = model if isinstance(model, Function) else list(model)
         self.lr = lr
         self.steps = 0
@@ -212,6 +218,10 @@ class Optimizer:
         vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _generation=-1)
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
+
+
+def _holds_arrays(items: Sequence[object]) -> bool:
+    return any(isinstance(item, np.ndarray) or (isinstance(item, (list, tuple)) and _holds_arrays(item)) for item in items)
 
 
 def _changed(before: Sequence[object], now: Sequence[object]) -> bool:

@@ -158,7 +158,7 @@ def check_end(owner: str, model: Function, loss: Any, predictions: Any) -> None:
     last = _last(model)
     end = type(last).__name__ if is_own(last) else ""
     classes = 0 if pred is None else pred.shape[-1] if pred.ndim else 1
-    if end in ("Softmax", "LogSoftmax") and pred is not None and pred.shape[last.axis] == 1:  # type: ignore[attr-defined]
+    if end in ("Softmax", "LogSoftmax") and pred is not None and pred.shape[last.axis] == 1:
         raise ValueError(
             f"{owner}: the model ends with {last!r} over one output, which is always {'1' if end == 'Softmax' else '0'}; "
             "end with Sigmoid(), or with two outputs"
