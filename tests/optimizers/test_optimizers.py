@@ -767,7 +767,7 @@ def test_a_state_dict_carries_on(make_model, make_optimizer):
         (lambda s: s.update(lr="0.1"), "lr has dtype <U3"),
         (lambda s: s.update(steps=None), "steps has dtype object"),
         (lambda s: s.update(steps=-1), "expected steps at least 0"),
-        (lambda s: s.update(lr=0.5, steps=float("nan")), "expected steps at least 0"),
+        (lambda s: s.update(lr=0.5, steps=float("nan")), "steps has nan in it, expected whole numbers"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
