@@ -46,7 +46,7 @@ def page() -> str:
         lines += ["", f"## {kind}", "", "| name | formula | derivative, shapes, remarks | source |", "|---|---|---|---|"]
         for name in sorted(pk.__all__, key=str.lower):
             cls = vars(pk).get(name)
-            if inspect.isclass(cls) and issubclass(cls, base) and cls is not pk.Function:
+            if inspect.isclass(cls) and issubclass(cls, base) and cls not in (pk.Function, pk.Loss):
                 lines.append(f"| `{name}` | " + " | ".join(parts(cls)) + " |")
     return "\n".join(lines) + "\n"
 
