@@ -514,3 +514,84 @@ def test_the_same_branch_twice_is_refused_with_the_remedy(container):
     layer = Linear(2, 2)
     with pytest.raises(ValueError, match=r"use shared_copy\(\)"):
         container([layer, layer])
+
+
+# --- whose backward: a subclass, or an object, that has one of its own ---
+
+
+class HalvedStack(Sequential):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(0.5 * dObj_dOut)
+
+
+class HalvedSum(Add):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(0.5 * dObj_dOut)
+
+
+class HalvedResidual(Residual):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(0.5 * dObj_dOut)
+
+
+class HalvedDirections(Bidirectional):
+    def compute_backward(self, dObj_dOut, dObj_dState=None):
+        return super().compute_backward(0.5 * dObj_dOut, dObj_dState)
+
+
+class HalvedLinear(Linear):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(0.5 * dObj_dOut)
+
+
+HALVED = {
+    "Sequential": lambda: HalvedStack([Linear(3, 3, rng=0), Tanh(), Linear(3, 2, rng=1)]),
+    "Add": lambda: HalvedSum([Linear(3, 2, rng=0), Linear(3, 2, rng=1)]),
+    "Residual": lambda: HalvedResidual(Linear(3, 3, rng=0)),
+    "Bidirectional": lambda: HalvedDirections(RNNCell(3, 2, rng=0), GRUCell(3, 2, rng=1)),
+    "Linear": lambda: HalvedLinear(3, 2, rng=0),
+}
+
+
+def wrapped_backward(function):
+    """The same with the wrapper on the object, as people do to look at gradients."""
+    method = function.compute_backward
+    function.compute_backward = lambda d: method(0.5 * d)
+    return function
+
+
+PLAIN = {
+    "Sequential": lambda: Sequential([Linear(3, 3, rng=0), Tanh(), Linear(3, 2, rng=1)]),
+    "Add": lambda: Add([Linear(3, 2, rng=0), Linear(3, 2, rng=1)]),
+    "Residual": lambda: Residual(Linear(3, 3, rng=0)),
+    "Bidirectional": lambda: Bidirectional(RNNCell(3, 2, rng=0), GRUCell(3, 2, rng=1)),
+    "Linear": lambda: Linear(3, 2, rng=0),
+}
+
+
+@pytest.mark.parametrize("name", HALVED)
+@pytest.mark.parametrize("how", ["subclass", "object"])
+def test_a_backward_of_ones_own_counts_in_accumulate_grads(name, how):
+    """Where the gradient of the input is not needed, it is called all the same, inside and outside of a stack."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 3))
+    for wrap in (lambda f: f, lambda f: Sequential([f]), lambda f: Sequential([Tanh(), Residual(Sequential([f, Last()]))])):
+        grads = []
+        for method in ("compute_backward", "accumulate_grads"):
+            function = HALVED[name]() if how == "subclass" else wrapped_backward(PLAIN[name]())
+            model = wrap(function)
+            y = model(x)
+            getattr(model, method)(np.cos(y))
+            grads.append([g.copy() for g in function.get_params_and_grads()[1]])
+        for a, b in zip(*grads, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-14)
+
+
+class Last(Function):
+    """From any number of features to three."""
+
+    def compute_forward(self, x):
+        self.shape = x.shape
+        return np.repeat(x.sum(-1, keepdims=True), 3, -1)
+
+    def compute_backward(self, dObj_dOut):
+        return np.broadcast_to(dObj_dOut.sum(-1, keepdims=True), self.shape).copy()
