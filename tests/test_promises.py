@@ -595,3 +595,41 @@ class Last(Function):
 
     def compute_backward(self, dObj_dOut):
         return np.broadcast_to(dObj_dOut.sum(-1, keepdims=True), self.shape).copy()
+
+
+# --- Functions of users between the containers ---
+
+
+class HandsOn(Function):
+    """Returns the very array that it was given, as a layer that does nothing in evaluation does."""
+
+    def compute_forward(self, x):
+        return x
+
+    def compute_backward(self, dObj_dOut):
+        return dObj_dOut
+
+
+@pytest.mark.parametrize("container", [Multiply, Add, Concatenate, Sequential])
+def test_a_branch_that_hands_its_input_on_may_have_it_overwritten(container):
+    results = []
+    for write in (False, True):
+        model = container([HandsOn(), Linear(3, 3, rng=0)])
+        x = np.random.default_rng(0).normal(size=(4, 3))
+        y = model(x)
+        d = np.cos(y)
+        if write:
+            x[...] = 1e6
+            y[...] = 1e6
+        results.append([model.compute_backward(d), *(g.copy() for g in model.get_params_and_grads()[1])])
+    same(*results)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: Sequential([f]), lambda f: Residual(f), lambda f: Add([f, HandsOn()])])
+def test_a_layer_inside_a_users_function_called_alone_is_refused(wrap):
+    layer = Linear(3, 3, rng=0)
+    model = wrap(Composite(layer))
+    y = model(np.ones((4, 3)))
+    layer(np.full((4, 3), 7.0))
+    with pytest.raises(RuntimeError, match="was called by itself since its forward"):
+        model.compute_backward(np.ones_like(y))
