@@ -327,6 +327,36 @@ def test_backward_after_a_forward_that_failed_in_the_middle_is_refused(text, x):
         same(backward(function, forward(function, x)), expected(text, x))
 
 
+class FailsAbove(Scale):
+    """A user's Function that refuses some inputs, after the one before it has remembered them."""
+
+    def compute_forward(self, x):
+        if (x > 100).any():
+            raise FloatingPointError
+        return super().compute_forward(x)
+
+
+def test_backward_after_a_stack_of_users_functions_failed_in_the_middle_is_refused():
+    model, x = Sequential([Scale(), FailsAbove()]), np.ones((2, 3))
+    y = model(x)
+    with pytest.raises(FloatingPointError):
+        model(1000 * x)
+    with pytest.raises(RuntimeError, match="needs a compute_forward before it"):
+        model.compute_backward(y)
+    with pytest.raises(RuntimeError, match="needs a compute_forward before it"):
+        model.accumulate_grads(y)
+
+
+@pytest.mark.parametrize("container", [Add, Multiply, Concatenate])
+def test_backward_after_a_branch_of_a_user_failed_is_refused(container):
+    model, x = container([Scale(), FailsAbove()]), np.ones((2, 3))
+    y = model(x)
+    with pytest.raises(FloatingPointError):
+        model(1000 * x)
+    with pytest.raises(RuntimeError, match="before"):
+        model.compute_backward(np.ones_like(y))
+
+
 class FailsAtStep(RNNCell):
     """Fails at the step whose input is more than 100."""
 
