@@ -64,10 +64,10 @@ def check_manners(expression: str, x: Any) -> None:
     copied = pickle.loads(pickle.dumps(function))
     with pytest.raises(RuntimeError, match="compute_forward before"):
         copied.compute_backward(np.ones_like(y))
-    with pytest.raises(ValueError, match="empty"):
-        function.compute_forward(x[:0])
     with pytest.raises(ValueError, match="dObj_dOut"):
         function.compute_backward(np.zeros((7, 7, 7, 7)))
+    with pytest.raises(ValueError, match="empty"):
+        function.compute_forward(x[:0])
 
 
 def check_stability(expression: str, dtype: Any, shape: tuple[int, ...] = (4, 4), edges: Any = EDGES) -> tuple[Any, Any, Any]:

@@ -586,7 +586,7 @@ HALVED = {
 def wrapped_backward(function):
     """The same with the wrapper on the object, as people do to look at gradients."""
     method = function.compute_backward
-    function.compute_backward = lambda d: method(0.5 * d)
+    function.compute_backward = lambda d, *state: method(0.5 * d, *state)
     return function
 
 
