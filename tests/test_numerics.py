@@ -452,3 +452,81 @@ def test_means_along_axes_of_many_numbers(dtype):
     x = np.full((100_000, 2), 3, dtype)
     for axis in (None, 0):
         assert (ulps(np.asarray(pk.Mean(axis)(x)), np.asarray(LONG(3)), dtype) <= 2).all()
+
+
+# --- sums over many rows ---
+
+MANY = 10_000
+
+
+def many(make_layer, x, d):
+    """The gradients of the parameters, or else of the input, from so many rows."""
+    layer = make_layer()
+    layer(*x) if isinstance(x, tuple) else layer(x)
+    result = layer.compute_backward(*d) if isinstance(d, tuple) else layer.compute_backward(d)
+    grads = layer.get_params_and_grads()[1]
+    return grads or [result]
+
+
+HALF = np.float16
+ROWS = np.full((MANY, 2), 0.5, HALF)
+SUMS = {
+    "Linear": (lambda: pk.Linear(2, 2, dtype=HALF, rng=0), ROWS, ROWS, 1),
+    "AddBias": (lambda: pk.AddBias(2, dtype=HALF), ROWS, ROWS, 0),
+    "PReLU": (lambda: pk.PReLU(2, dtype=HALF), -2 * ROWS, ROWS, 0),
+    "Embedding": (lambda: pk.Embedding(1, 2, dtype=HALF), np.zeros(MANY, int), ROWS, 0),
+    "Mul": (lambda: pk.Mul(dtype=HALF), 2 * ROWS[:, :1], ROWS[:, :1], 0),
+    "BatchNorm": (lambda: pk.BatchNorm(2, dtype=HALF), np.resize(np.arange(7, dtype=HALF), (MANY, 2)), ROWS, 1),
+    "LayerNorm": (lambda: pk.LayerNorm(2, dtype=HALF), np.resize(np.arange(7, dtype=HALF), (MANY, 2)), ROWS, 1),
+    "Expand": (lambda: pk.Expand(0, MANY), np.ones(2, HALF), ROWS, 0),
+    "RNNCell": (lambda: pk.RNNCell(2, 2, "relu", dtype=HALF, rng=0), (ROWS, ROWS), (ROWS, 0 * ROWS), 2),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_over_many_rows_in_float16(name):
+    """Adding 1/2 to 1024 is 1024 in float16: a sum has to be made in a wider dtype. The exact ones are all 5000."""
+    make_layer, x, d, which = SUMS[name]
+    if name == "RNNCell":
+        inner = make_layer
+
+        def make_layer():
+            cell = inner()
+            for p in cell.get_params_and_grads()[0]:
+                p[...] = 1
+            return cell
+
+    grad = many(make_layer, x, d)[which]
+    assert grad.dtype == HALF
+    np.testing.assert_allclose(grad.astype(float), np.full(grad.shape, -5000.0 if name == "PReLU" else 5000.0), rtol=2e-3)
+
+
+def test_sums_of_functions_in_float16():
+    """Also along the first axis."""
+    np.testing.assert_allclose(pk.Sum(0)(ROWS), [5000, 5000], rtol=2e-3)
+    np.testing.assert_allclose(pk.Sum()(ROWS[:, 0]), 5000, rtol=2e-3)
+    np.testing.assert_allclose(pk.Softmax(axis=0)(0 * ROWS).astype(float).sum(axis=0), [1, 1], rtol=2e-2)
+    np.testing.assert_allclose(pk.LogSoftmax(axis=0)(0 * ROWS)[0], -math.log(MANY), rtol=2e-3)
+    softmax = pk.Softmax(axis=0)
+    softmax(0 * ROWS)
+    np.testing.assert_allclose(softmax.compute_backward(ROWS), 0 * ROWS, atol=1e-6)
+
+
+def test_bias_gradients_of_many_rows_in_float32():
+    """Rounding must not add up over the rows: 0.1 added 200,000 times, one after the other, is 0.2 % off."""
+    n = 200_000
+    d = np.full((n, 3), 0.1, np.float32)
+    for layer in (pk.Linear(1, 3, dtype=np.float32, rng=0), pk.AddBias(3, dtype=np.float32)):
+        layer(np.zeros((n, layer.weight.shape[1] if isinstance(layer, pk.Linear) else 3), np.float32))
+        layer.accumulate_grads(d)
+        np.testing.assert_allclose(layer.grad_bias, n * float(np.float32(0.1)), rtol=1e-3)
+
+
+def test_binary_cross_entropy_in_float16_at_the_ends():
+    """1e-12, the least denominator, is 0 in float16."""
+    loss = pk.BinaryCrossEntropy(reduction="sum")
+    assert loss(np.array([0, 1], np.float16), [1, 0]) == 200
+    d = loss.compute_backward()
+    assert np.isfinite(d).all()
+    assert d[0] < -1000
+    assert d[1] > 1000
