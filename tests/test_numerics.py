@@ -523,10 +523,8 @@ def test_bias_gradients_of_many_rows_in_float32():
 
 
 def test_binary_cross_entropy_in_float16_at_the_ends():
-    """1e-12, the least denominator, is 0 in float16."""
+    """1e-12, the least denominator, is 0 in float16, and 0 / 0 must not come of it."""
     loss = pk.BinaryCrossEntropy(reduction="sum")
+    assert loss(np.array([0, 1], np.float16), [0, 1]) == 0
+    assert_array_equal(loss.compute_backward(), [0, 0])
     assert loss(np.array([0, 1], np.float16), [1, 0]) == 200
-    d = loss.compute_backward()
-    assert np.isfinite(d).all()
-    assert d[0] < -1000
-    assert d[1] > 1000
