@@ -13,12 +13,13 @@ KINDS = {"Functions": pk.Function, "Losses": Loss, "Optimizers": Optimizer}
 
 
 def parts(cls: type) -> tuple[str, str, str]:
-    """The formula, the derivative and what else is said of it, and the sources."""
-    text, _, references = (inspect.getdoc(cls) or "").partition("\nReferences\n----------\n")
-    body = re.split(r"\n\w+\n-{3,}\n", text)[0]
-    formula, _, rest = body.partition("\n\n")
-    rest, _, source = rest.partition("Source: ")
-    return one_line(formula), one_line(rest), one_line(references or source)
+    """The formula; the derivative, what else is said of it, and the shapes; and the sources."""
+    body, *rest = re.split(r"\n(\w+)\n-{3,}\n", inspect.getdoc(cls) or "")
+    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    formula, _, derivative = body.partition("\n\n")
+    derivative, _, source = derivative.partition("Source: ")
+    said = [one_line(text) for text in (derivative, sections.get("Shape", "")) if text.strip()]
+    return one_line(formula), "<br>".join(said), one_line(sections.get("References", source))
 
 
 def one_line(text: str) -> str:
@@ -45,7 +46,7 @@ def page() -> str:
         lines += ["", f"## {kind}", "", "| name | formula | derivative, shapes, remarks | source |", "|---|---|---|---|"]
         for name in sorted(pk.__all__, key=str.lower):
             cls = vars(pk).get(name)
-            if inspect.isclass(cls) and issubclass(cls, base) and cls not in (pk.Function, Loss):
+            if inspect.isclass(cls) and issubclass(cls, base) and cls not in (pk.Function, pk.Loss):
                 lines.append(f"| `{name}` | " + " | ".join(parts(cls)) + " |")
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import pancake as pk
 from pancake.function import Function
 from pancake.testing import check_function, check_gradients
+from pancake.testing.report import GradientReport
 
 NAMES: dict[str, Any] = {"np": np} | {name: getattr(pk, name) for name in pk.__all__}
 
@@ -36,10 +37,16 @@ def inputs(*last: int, positive: bool = False, leading: int = 2) -> st.SearchStr
 
 
 def check_derivatives(function: Function, x: Any) -> None:
-    """Gradients against numbers; a kink or two may be hit, but most entries must have been judged."""
+    """Gradients against numbers, which must have judged as many as `judged` asks for."""
     report = check_gradients(function, x)
     assert report.ok
-    assert any(array.checked for array in report.arrays)
+    assert judged(report)
+
+
+def judged(report: GradientReport) -> bool:
+    """Whether at least half of all entries were found right; skipped and inconclusive ones are not judged at all."""
+    right, size = (sum(getattr(array, name) for array in report.arrays) for name in ("right", "size"))
+    return 2 * right >= size > 0
 
 
 def check_manners(expression: str, x: Any) -> None:
@@ -54,14 +61,13 @@ def check_manners(expression: str, x: Any) -> None:
     y = function.compute_forward(x)
     assert y.dtype == np.float64
     assert not np.shares_memory(y, x)
-    assert function._cache is not None or isinstance(function, pk.Sequential)
     copied = pickle.loads(pickle.dumps(function))
     with pytest.raises(RuntimeError, match="compute_forward before"):
         copied.compute_backward(np.ones_like(y))
-    with pytest.raises(ValueError, match="empty"):
-        function.compute_forward(x[:0])
     with pytest.raises(ValueError, match="dObj_dOut"):
         function.compute_backward(np.zeros((7, 7, 7, 7)))
+    with pytest.raises(ValueError, match="empty"):
+        function.compute_forward(x[:0])
 
 
 def check_stability(expression: str, dtype: Any, shape: tuple[int, ...] = (4, 4), edges: Any = EDGES) -> tuple[Any, Any, Any]:
@@ -87,7 +93,7 @@ def check_casts(expression: str, x: Any) -> None:
     assert function.compute_forward(whole.tolist()).dtype == np.float64
     assert function.compute_forward(whole > 0).dtype == np.float64
     narrow = make(expression).astype(np.float32)
-    if narrow._has_parameters():
+    if narrow.get_params_and_grads()[0]:
         for dtype in (np.float16, np.float32, np.float64, np.int64):
             y = narrow.compute_forward(whole.astype(dtype))
             assert y.dtype == narrow.compute_backward(np.ones(y.shape)).dtype == np.float32

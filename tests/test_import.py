@@ -93,6 +93,6 @@ def test_every_public_class_names_its_source():
     without = [
         cls.__name__
         for cls in classes
-        if cls is not Function and not ("References\n" in inspect.getdoc(cls) or "Source: " in inspect.getdoc(cls))
+        if cls not in (Function, Loss) and not ("References\n" in inspect.getdoc(cls) or "Source: " in inspect.getdoc(cls))
     ]
     assert not without

@@ -7,7 +7,6 @@ import gc
 import itertools
 import pickle
 import sys
-import threading
 import tracemalloc
 import weakref
 
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from participant import Dense, Scale
+from threads import in_threads
 
 from pancake import Linear, Sequential, memory, mlp
 
@@ -169,27 +169,6 @@ def test_thousands_of_models_leave_nothing_behind(make):
     assert not memory._successors
 
 
-def in_threads(work):
-    """What work(seed) returns in each of 8 threads, which take turns as often as Python can."""
-    results, start, interval = {}, threading.Barrier(8), sys.getswitchinterval()
-
-    def run(seed):
-        start.wait()
-        results[seed] = work(seed)
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(8)]
-    sys.setswitchinterval(1e-7)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert len(results) == 8
-    return results
-
-
 def test_blocks_are_only_touched_under_the_lock(monkeypatch):
     """With a global interpreter lock a race is too rare to be seen; without one it is not."""
 
@@ -261,3 +240,48 @@ def test_a_forgotten_array_is_not_mistaken_for_a_new_one_at_its_address():
         fresh = np.zeros(2)
         assert memory.current(fresh) is fresh
     assert not memory._successors
+
+
+# --- what is kept of a large model, and what it costs to make one ---
+
+
+def test_a_small_layer_holds_no_large_block():
+    """A layer that is kept after a large model was made and dropped holds its own numbers, not the memory of the model."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept, before = [], tracemalloc.get_traced_memory()[0]
+        for _ in range(20):
+            large = mlp([100, 700, 200], rng=0)  # 211,000 numbers: nearly a block
+            kept.append(Linear(4, 4, rng=0))
+        numbers = 2 * 8 * large.num_parameters
+        del large
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 20
+    assert held < 4 * numbers
+
+
+@pytest.mark.parametrize("build", [lambda n: mlp([4] * (n + 1), rng=0), lambda n: Sequential([Linear(4, 4) for _ in range(n)])])
+def test_a_deep_stack_is_built_in_linear_time(build, monkeypatch):
+    """The parts that are visited in the search for parts, and all calls of the library, are counted; there is no clock."""
+
+    def calls(n):
+        count = 0
+
+        def tick(frame, event, argument):
+            nonlocal count
+            count += event == "call" and "pancake" in frame.f_code.co_filename
+
+        before = sys.getprofile()
+        sys.setprofile(tick)
+        try:
+            build(n)
+        finally:
+            sys.setprofile(before)
+        return count
+
+    few, many = calls(100), calls(1000)
+    assert many < 11 * few

@@ -37,7 +37,7 @@ def test_the_twenty_lines_learn_the_moons_and_draw_them(here: Path, capsys: pyte
     assert (here / "moons.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_function_of_ones_own_is_proved_and_its_fault_is_reported_as_quoted(
+def test_the_function_of_ones_own_is_checked_and_its_fault_is_reported_as_quoted(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (code,) = (block for block in blocks("python") if "class Scale" in block)
@@ -50,7 +50,7 @@ def test_the_function_of_ones_own_is_proved_and_its_fault_is_reported_as_quoted(
     assert quoted.strip() in str(caught.value)
 
 
-def test_the_three_lines_prove_the_function(here: Path) -> None:
+def test_the_three_lines_check_the_function(here: Path) -> None:
     (scale,) = (block for block in blocks("python") if "class Scale" in block)
     (three_lines,) = (block for block in blocks("python") if "test_scale" in block)
     assert len([line for line in three_lines.splitlines() if line]) == 3

@@ -33,7 +33,11 @@ def sigmoid(x: Array) -> Array:
 class Sigmoid(Function):
     """y = 1 / (1 + exp(-x)), computed as e / (1 + e) with e = exp(x), which keeps all digits where y is small.
 
-    dy/dx = y (1 - y) = y / (1 + e). Input and output have the same shape, any.
+    dy/dx = y (1 - y) = y / (1 + e).
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -56,7 +60,11 @@ class Sigmoid(Function):
 class Tanh(Function):
     """y = tanh(x).
 
-    dy/dx = 1 - y^2. Input and output have the same shape, any.
+    dy/dx = 1 - y^2.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -77,8 +85,11 @@ class Tanh(Function):
 class ReLU(Function):
     """y = max(x, 0).
 
-    dy/dx = 1 where x > 0, else 0; at x = 0, where there is no derivative, 0 as in torch. Input and output have the same
-    shape, any.
+    dy/dx = 1 where x > 0, else 0; at x = 0, where there is no derivative, 0 as in torch.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -100,8 +111,11 @@ class ReLU(Function):
 class HardTanh(Function):
     """y = max(-1, min(x, 1)).
 
-    dy/dx = 1 where -1 < x < 1, else 0; at -1 and 1, where there is no derivative, 0 as in torch. Input and output have the
-    same shape, any.
+    dy/dx = 1 where -1 < x < 1, else 0; at -1 and 1, where there is no derivative, 0 as in torch.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -122,8 +136,11 @@ class HardTanh(Function):
 class LeakyReLU(Function):
     """y = x where x > 0, else s x: a ReLU that never stops learning.
 
-    dy/dx = 1 where x > 0, else s, the negative slope; at x = 0, where there is no derivative, s as in torch. Input and output
-    have the same shape, any.
+    dy/dx = 1 where x > 0, else s, the negative slope; at x = 0, where there is no derivative, s as in torch.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------
@@ -154,7 +171,10 @@ class PReLU(Function):
     """y = x where x > 0, else s x, with slopes s that are trained.
 
     dy/dx = 1 where x > 0, else s; grad_weight is the sum of x dObj_dOut over all entries with x <= 0 that share a slope.
-    Input and output have the same shape, (..., C) for C slopes and any for one.
+
+    Shape
+    -----
+    x, y : (..., C);  s : (C,);  or x, y : (...), any shape;  s : (1,)
 
     Parameters
     ----------
@@ -218,7 +238,11 @@ class PReLU(Function):
 class ELU(Function):
     """y = x where x > 0, else a (exp(x) - 1).
 
-    dy/dx = 1 where x > 0, else a exp(x). Input and output have the same shape, any.
+    dy/dx = 1 where x > 0, else a exp(x).
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------
@@ -249,8 +273,12 @@ class ELU(Function):
 class SELU(Function):
     """y = s x where x > 0, else s a (exp(x) - 1): the ELU that keeps mean 0 and variance 1 from layer to layer.
 
-    dy/dx = s where x > 0, else s a exp(x), with s = 1.0507009873554805 and a = 1.6732632423543772. Input and output have the
-    same shape, any. It belongs with `Linear(..., init="lecun_normal")`.
+    dy/dx = s where x > 0, else s a exp(x), with s = 1.0507009873554805 and a = 1.6732632423543772. It belongs with
+    `Linear(..., init="lecun_normal")`.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -279,7 +307,9 @@ class GELU(Function):
         y = x P,  P = (1 + tanh u) / 2 = sigmoid(2 u),  u = c (x + 0.044715 x^3),
         dy/dx = P + x 2 P (1 - P) c (1 + 0.134145 x^2).
 
-    Input and output have the same shape, any.
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------
@@ -362,7 +392,11 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 class SiLU(Function):
     """y = x s(x) with the sigmoid s(x) = 1 / (1 + exp(-x)); also called swish.
 
-    dy/dx = s(x) + y (1 - s(x)). Input and output have the same shape, any.
+    dy/dx = s(x) + y (1 - s(x)).
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -385,7 +419,11 @@ class SiLU(Function):
 class Mish(Function):
     """y = x t, with t = tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) and e = exp(x).
 
-    dy/dx = t + x (1 - t^2) e / (1 + e). Input and output have the same shape, any.
+    dy/dx = t + x (1 - t^2) e / (1 + e).
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------
@@ -409,8 +447,11 @@ class Mish(Function):
 class Softplus(Function):
     """y = log(1 + exp(b x)) / b: a ReLU without a kink, computed as (max(b x, 0) + log(1 + exp(-|b x|))) / b.
 
-    dy/dx = 1 / (1 + exp(-b x)) = 1 - exp(-b y). Input and output have the same shape, any. torch returns x itself for
-    b x > 20, where the two differ by up to 2e-9.
+    dy/dx = 1 / (1 + exp(-b x)) = 1 - exp(-b y). torch returns x itself for b x > 20, where the two differ by up to 2e-9.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------
@@ -448,7 +489,11 @@ def softplus(x: Array) -> Array:
 class Softsign(Function):
     """y = x / (1 + |x|).
 
-    dy/dx = 1 / (1 + |x|)^2. Input and output have the same shape, any.
+    dy/dx = 1 / (1 + |x|)^2.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     References
     ----------

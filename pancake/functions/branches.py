@@ -81,8 +81,11 @@ class Branches(Listed):
 class Add(Branches):
     """y = f_1(x) + f_2(x) + ...
 
-    Each branch receives dObj_dOut, and dObj_dIn is the sum of what they return. x is what the branches take; their outputs
-    have one shape, and so has y. Source: the sum rule.
+    Each branch receives dObj_dOut, and dObj_dIn is the sum of what they return. Source: the sum rule.
+
+    Shape
+    -----
+    x : what the branches take;  y : (...), the shape of the output of every branch
 
     Parameters
     ----------
@@ -111,8 +114,12 @@ class Add(Branches):
 class Multiply(Branches):
     """y = f_1(x) f_2(x) ..., entry by entry. One branch that ends with a `Sigmoid` is a gate for the other.
 
-    Each branch receives dObj_dOut times the outputs of all others, and dObj_dIn is the sum of what they return. x is what
-    the branches take; their outputs have one shape, and so has y. Source: the product rule.
+    Each branch receives dObj_dOut times the outputs of all others, and dObj_dIn is the sum of what they return. Source: the
+    product rule.
+
+    Shape
+    -----
+    x : what the branches take;  y : (...), the shape of the output of every branch
 
     Parameters
     ----------
@@ -142,8 +149,11 @@ class Multiply(Branches):
 class Concatenate(Branches):
     """y = [f_1(x), f_2(x), ...], one after another along an axis.
 
-    Each branch receives its piece of dObj_dOut, and dObj_dIn is the sum of what they return. x is what the branches take;
-    outputs (..., O_1), (..., O_2) give y (..., O_1 + O_2). Source: the definition.
+    Each branch receives its piece of dObj_dOut, and dObj_dIn is the sum of what they return. Source: the definition.
+
+    Shape
+    -----
+    x : what the branches take;  outputs : (..., O_1), (..., O_2), ...;  y : (..., O_1 + O_2 + ...), or on another axis
 
     Parameters
     ----------
@@ -184,7 +194,11 @@ class Concatenate(Branches):
 class Residual(Container):
     """y = x + f(x): what f does is a change to x.
 
-    dObj_dIn = dObj_dOut + the dObj_dIn of f. x, f(x) and y have the same shape, any that f takes.
+    dObj_dIn = dObj_dOut + the dObj_dIn of f.
+
+    Shape
+    -----
+    x, f(x), y : (...), any shape that f takes and keeps
 
     Parameters
     ----------

@@ -17,7 +17,11 @@ from pancake.memory import Array
 class Identity(Function):
     """y = x.
 
-    The derivative is 1: dObj_dIn = dObj_dOut. Input and output have the same shape, any. Source: the definition.
+    The derivative is 1: dObj_dIn = dObj_dOut. Source: the definition.
+
+    Shape
+    -----
+    x, y : (...), any shape
     """
 
     def compute_forward(self, x: Any) -> Array:
@@ -90,8 +94,12 @@ class Listed(Container):
 class Sequential(Listed):
     """Functions one after another: y = f_n(... f_2(f_1(x))).
 
-    Backward is the chain rule: each Function turns the gradient of its output into the gradient of its input and hands
-    that to the one before it.
+    Backward is the chain rule: each Function turns the gradient of its output into the gradient of its input and hands that
+    to the one before it.
+
+    Shape
+    -----
+    x : what the first Function takes;  y : what the last one puts out
 
     Parameters
     ----------

@@ -15,8 +15,11 @@ class Dropout(Function):
     """In training y = x m / (1 - p), each entry of the mask m being 0 with probability p, else 1; in evaluation y = x.
 
     dy/dx = m / (1 - p), with the mask of the latest forward; in evaluation 1. Each forward in training draws a fresh mask.
-    The factor makes the mean of y that of x ("inverted dropout"). With p = 1 all is 0. Input and output have the same shape,
-    any.
+    The factor makes the mean of y that of x ("inverted dropout"). With p = 1 all is 0.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------

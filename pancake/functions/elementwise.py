@@ -17,7 +17,11 @@ from pancake.tree import parameter
 class Square(Function):
     """y = x^2, for each entry.
 
-    dy/dx = 2 x, so dObj_dIn = 2 x dObj_dOut. Input and output have the same shape, any. Source: the power rule.
+    dy/dx = 2 x, so dObj_dIn = 2 x dObj_dOut. Source: the power rule.
+
+    Shape
+    -----
+    x, y : (...), any shape
     """
 
     def compute_forward(self, x: Any) -> Array:
@@ -33,8 +37,12 @@ class Square(Function):
 class Mul(Function):
     """y = k x, for each entry, with one trainable number k.
 
-    dy/dx = k and dy/dk = x, so dObj_dIn = k dObj_dOut and grad_k = sum of x dObj_dOut over all entries. x has any shape;
-    y has the same, but (1,) where x is a single number, since k is an array of shape (1,). Source: the product rule.
+    dy/dx = k and dy/dk = x, so dObj_dIn = k dObj_dOut and grad_k = sum of x dObj_dOut over all entries. Source: the product
+    rule.
+
+    Shape
+    -----
+    x, y : (...), any shape;  k : (1,);  y : (1,) where x is a single number
 
     Parameters
     ----------
@@ -79,7 +87,11 @@ class Mul(Function):
 class Negate(Function):
     """y = -x, for each entry.
 
-    dy/dx = -1, so dObj_dIn = -dObj_dOut. Input and output have the same shape, any. Source: the definition.
+    dy/dx = -1, so dObj_dIn = -dObj_dOut. Source: the definition.
+
+    Shape
+    -----
+    x, y : (...), any shape
     """
 
     def compute_forward(self, x: Any) -> Array:
@@ -95,8 +107,11 @@ class Negate(Function):
 class Subtract(Function):
     """y = x - t, with a constant target t.
 
-    dy/dx = 1, so dObj_dIn = dObj_dOut. Input and output have the same shape, any to which t broadcasts. The target is
-    not trained, and is no part of `state_dict`. Source: the sum rule.
+    dy/dx = 1, so dObj_dIn = dObj_dOut. The target is not trained, and is no part of `state_dict`. Source: the sum rule.
+
+    Shape
+    -----
+    x, y : (...), any shape to which that of t broadcasts
 
     Parameters
     ----------
@@ -131,8 +146,11 @@ class Subtract(Function):
 class Sum(Function):
     """y = sum of x over the given axes.
 
-    dy/dx = 1 for every entry that is summed, so each receives the dObj_dOut of its sum. The axes vanish from the shape:
-    x (B, T, I) gives y (B, I) for axis=1 and a single number for axis=None. Source: the sum rule.
+    dy/dx = 1 for every entry that is summed, so each receives the dObj_dOut of its sum. Source: the sum rule.
+
+    Shape
+    -----
+    x : (...), any shape;  y : that of x without the axes. (B, T, I) becomes (B, I) with axis=1, a single number with None
 
     Parameters
     ----------
@@ -164,8 +182,12 @@ class Sum(Function):
 class Mean(Function):
     """y = mean of x over the given axes.
 
-    dy/dx = 1 / n for each of the n entries of a mean, so each receives the dObj_dOut of its mean, divided by n. Shapes are
-    those of `Sum`. Source: the sum rule.
+    dy/dx = 1 / n for each of the n entries of a mean, so each receives the dObj_dOut of its mean, divided by n. Source: the
+    sum rule.
+
+    Shape
+    -----
+    x : (...), any shape;  y : that of x without the axes, as in `Sum`
 
     Parameters
     ----------
@@ -208,7 +230,11 @@ def _axes(owner: Sum | Mean, x: Array) -> tuple[int, ...]:
 class Exp(Function):
     """y = exp(x), for each entry; inf where that is more than the dtype holds, as in torch.
 
-    dy/dx = y, so dObj_dIn = y dObj_dOut. Input and output have the same shape, any. Source: the definition of e.
+    dy/dx = y, so dObj_dIn = y dObj_dOut. Source: the definition of e.
+
+    Shape
+    -----
+    x, y : (...), any shape
     """
 
     def compute_forward(self, x: Any) -> Array:
@@ -226,7 +252,11 @@ class Exp(Function):
 class Log(Function):
     """y = log(x), the natural logarithm, for each entry; -inf at 0, as in torch.
 
-    dy/dx = 1 / x, so dObj_dIn = dObj_dOut / x. Input and output have the same shape, any. Source: the inverse rule.
+    dy/dx = 1 / x, so dObj_dIn = dObj_dOut / x. Source: the inverse rule.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Raises
     ------
@@ -251,8 +281,11 @@ class Log(Function):
 class Abs(Function):
     """y = |x|, for each entry.
 
-    dy/dx = sign(x); at x = 0, where there is no derivative, 0 as in torch. Input and output have the same shape, any.
-    Source: the definition.
+    dy/dx = sign(x); at x = 0, where there is no derivative, 0 as in torch. Source: the definition.
+
+    Shape
+    -----
+    x, y : (...), any shape
     """
 
     def compute_forward(self, x: Any) -> Array:
@@ -268,8 +301,12 @@ class Abs(Function):
 class Power(Function):
     """y = x^p, for each entry, with a constant exponent p.
 
-    dy/dx = p x^(p - 1). Where the one or the other is more than the dtype holds it is inf, as in torch: 0^-1, say. Input
-    and output have the same shape, any. Source: the power rule.
+    dy/dx = p x^(p - 1). Where the one or the other is more than the dtype holds it is inf, as in torch: 0^-1, say.
+    Source: the power rule.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------
@@ -308,8 +345,12 @@ class Power(Function):
 class Clip(Function):
     """y = x, for each entry, but at least `low` and at most `high`.
 
-    dy/dx = 1 where low <= x <= high, else 0; at the bounds themselves, where there is no derivative, 1 as in torch. Input
-    and output have the same shape, any. Source: the definition.
+    dy/dx = 1 where low <= x <= high, else 0; at the bounds themselves, where there is no derivative, 1 as in torch.
+    Source: the definition.
+
+    Shape
+    -----
+    x, y : (...), any shape
 
     Parameters
     ----------

@@ -16,8 +16,12 @@ from pancake.tree import parameter
 class Embedding(Function):
     """y = row x of W: a trainable vector for every index, as of a word.
 
-    With indices x of any shape (...), W (V, D) and y (..., D): the row i of grad_weight is the sum of dObj_dOut over all
-    places where x is i. An index has no derivative, so dObj_dIn is zeros shaped like x.
+    The row i of grad_weight is the sum of dObj_dOut over all places where x is i. An index has no derivative, so dObj_dIn is
+    zeros shaped like x.
+
+    Shape
+    -----
+    x : (...), indices in any shape;  W : (V, D);  y : (..., D)
 
     Parameters
     ----------

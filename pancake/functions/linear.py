@@ -17,8 +17,13 @@ from pancake.tree import parameter
 class Linear(Function):
     """y = x W^T + b on the last axis: a weighted sum of the inputs for every output.
 
-    With x of shape (..., I), W (O, I), b (O,), y (..., O), and n running over all leading axes:
-    dObj_dIn = dObj_dOut W, grad_weight = sum_n dObj_dOut_n^T x_n, grad_bias = sum_n dObj_dOut_n.
+    With n running over all leading axes,
+
+        dObj_dIn = dObj_dOut W,  grad_weight = sum_n dObj_dOut_n^T x_n,  grad_bias = sum_n dObj_dOut_n.
+
+    Shape
+    -----
+    x : (..., I);  W : (O, I);  b : (O,);  y : (..., O)
 
     Parameters
     ----------
@@ -99,8 +104,12 @@ class Linear(Function):
 class MatMul(Function):
     """y = x W^T on the last axis.
 
-    With x (..., I), W (O, I), y (..., O), and n running over all leading axes: dObj_dIn = dObj_dOut W and
-    grad_weight = sum_n dObj_dOut_n^T x_n. `AddBias` after it makes a `Linear`.
+    With n running over all leading axes, dObj_dIn = dObj_dOut W and grad_weight = sum_n dObj_dOut_n^T x_n. `AddBias` after it
+    makes a `Linear`.
+
+    Shape
+    -----
+    x : (..., I);  W : (O, I);  y : (..., O)
 
     Parameters
     ----------
@@ -160,8 +169,11 @@ class MatMul(Function):
 class AddBias(Function):
     """y = x + b on the last axis.
 
-    With x and y (..., O) and b (O,): dObj_dIn = dObj_dOut, and grad_bias is the sum of dObj_dOut over all leading axes.
-    Source: the sum rule.
+    dObj_dIn = dObj_dOut, and grad_bias is the sum of dObj_dOut over all leading axes. Source: the sum rule.
+
+    Shape
+    -----
+    x, y : (..., O);  b : (O,)
 
     Parameters
     ----------

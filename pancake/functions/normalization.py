@@ -16,15 +16,22 @@ from pancake.tree import parameter
 class BatchNorm(Function):
     """y = w (x - m) / sqrt(v + eps) + b for each feature, with the mean m and the variance v of that feature.
 
-    x and y have shape (..., C), and all leading axes together count as the N examples. In training m and v are those of the
-    batch, v = sum_n (x_n - m)^2 / N. In evaluation they are the running ones, which every forward in training moves:
-    running <- (1 - momentum) running + momentum batch, where the batch's variance is the unbiased one, v N / (N - 1).
-    With the normalised input h = (x - m) / sqrt(v + eps), and d for dObj_dOut,
+    All leading axes together count as the N examples. In training m and v are those of the batch, v = sum_n (x_n - m)^2 / N.
+    In evaluation they are the running ones, which every forward in training moves,
+
+        running <- (1 - momentum) running + momentum batch,
+
+    where the batch's variance is the unbiased one, v N / (N - 1). With the normalised input h = (x - m) / sqrt(v + eps), and
+    d for dObj_dOut,
 
         dObj_dIn = w / sqrt(v + eps) (d - mean_n d - h mean_n (d h))  in training,
         dObj_dIn = w / sqrt(v + eps) d                                in evaluation,
 
     grad_weight = sum_n d h, grad_bias = sum_n d.
+
+    Shape
+    -----
+    x, y : (..., C);  w, b, m, v : (C,)
 
     Parameters
     ----------
@@ -123,12 +130,16 @@ class BatchNorm(Function):
 class LayerNorm(Function):
     """y = w (x - m) / sqrt(v + eps) + b, with the mean m and the variance v of the features of each example.
 
-    x and y have shape (..., C); m and v are taken over the last axis, v = sum_c (x_c - m)^2 / C. With the normalised input
-    h = (x - m) / sqrt(v + eps), and g = w dObj_dOut,
+    m and v are taken over the last axis, v = sum_c (x_c - m)^2 / C. With the normalised input h = (x - m) / sqrt(v + eps),
+    and g = w dObj_dOut,
 
         dObj_dIn = (g - mean_c g - h mean_c (g h)) / sqrt(v + eps),
 
     grad_weight = sum over all leading axes of dObj_dOut h, grad_bias = sum of dObj_dOut.
+
+    Shape
+    -----
+    x, y : (..., C);  w, b : (C,);  m, v : (..., 1)
 
     Parameters
     ----------

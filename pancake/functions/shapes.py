@@ -16,8 +16,11 @@ from pancake.memory import Array
 class Transpose(Function):
     """y is x with its axes in another order: axis k of y is axis `axes[k]` of x.
 
-    dObj_dIn is dObj_dOut with its axes back in place. x has as many axes as `axes` names; (B, T, I) becomes (B, I, T) with
-    axes (0, 2, 1). Source: the definition.
+    dObj_dIn is dObj_dOut with its axes back in place. Source: the definition.
+
+    Shape
+    -----
+    x : as many axes as `axes` names;  y : its axes in that order. (B, T, I) becomes (B, I, T) with axes (0, 2, 1)
 
     Parameters
     ----------
@@ -55,7 +58,11 @@ class Transpose(Function):
 class Reshape(Function):
     """y has the numbers of x, in the same order, in another shape.
 
-    dObj_dIn is dObj_dOut in the shape of x. x has any shape with as many entries as the new one. Source: the definition.
+    dObj_dIn is dObj_dOut in the shape of x. Source: the definition.
+
+    Shape
+    -----
+    x : any shape with as many entries as the new one;  y : the new one
 
     Parameters
     ----------
@@ -100,9 +107,13 @@ def _entries(shape: tuple[int, ...]) -> str:
 
 
 class Flatten(Function):
-    """y has one axis for each example: (B, ...) becomes (B, I), I the number of entries of an example.
+    """y has one axis for all entries of an example: the batch becomes a table.
 
     dObj_dIn is dObj_dOut in the shape of x. Source: the definition.
+
+    Shape
+    -----
+    x : (B, ...);  y : (B, I), I the number of entries of an example
 
     Raises
     ------
@@ -130,8 +141,12 @@ class Flatten(Function):
 class Expand(Function):
     """y repeats x along a new axis.
 
-    dObj_dIn = sum of dObj_dOut over that axis, since every copy counts. With axis=1, (B, I) becomes (B, copies, I).
-    `Sum(axis)` is the way back, as `Expand` is its derivative. Source: the sum rule.
+    dObj_dIn = sum of dObj_dOut over that axis, since every copy counts. `Sum(axis)` is the way back, as `Expand` is its
+    derivative. Source: the sum rule.
+
+    Shape
+    -----
+    x : (...), any shape;  y : that of x with one more axis. (B, I) becomes (B, copies, I) with axis=1
 
     Parameters
     ----------

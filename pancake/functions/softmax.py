@@ -15,8 +15,11 @@ class Softmax(Function):
     """y_c = exp(x_c) / sum_j exp(x_j): numbers as probabilities, of which all along one axis sum to 1.
 
     dObj_dIn = y (dObj_dOut - sum_c y_c dObj_dOut_c). The largest x along the axis is subtracted first, so exp cannot
-    overflow. Input and output have the same shape, (..., C) for the last axis. With `CrossEntropy` leave it out: that loss
-    takes logits.
+    overflow. With `CrossEntropy` leave it out: that loss takes logits.
+
+    Shape
+    -----
+    x, y : (..., C), or C on another axis
 
     Parameters
     ----------
@@ -52,8 +55,11 @@ class Softmax(Function):
 class LogSoftmax(Function):
     """y_c = x_c - log sum_j exp(x_j): the logarithm of `Softmax`, exact also where that is 0.
 
-    dObj_dIn_c = dObj_dOut_c - exp(y_c) sum_j dObj_dOut_j. Input and output have the same shape, (..., C) for the last axis.
-    `NegativeLogLikelihood` takes what comes out.
+    dObj_dIn_c = dObj_dOut_c - exp(y_c) sum_j dObj_dOut_j. `NegativeLogLikelihood` takes what comes out.
+
+    Shape
+    -----
+    x, y : (..., C), or C on another axis
 
     Parameters
     ----------

@@ -97,14 +97,18 @@ class ClassLoss(Loss):
 
 
 class CrossEntropy(ClassLoss):
-    """-log softmax(z)_t for each example: how surprising the right class t is to logits z of shape (..., C).
+    """-log softmax(z)_t for each example: how surprising the right class t is to logits z.
 
-    The target is integer labels of shape (...), or rows of probabilities q of shape (..., C), for which the loss is
-    -sum_c q_c log softmax(z)_c. Labels are rows with a single 1. With a_c for q_c times everything that weighs it,
+    The target is integer labels t, or rows of probabilities q, for which the loss is -sum_c q_c log softmax(z)_c. Labels are
+    rows with a single 1. With a_c for q_c times everything that weighs it,
 
         loss = sum_c a_c (log sum_j exp(z_j) - z_c),   dObj_dPred = (sum_c a_c) softmax(z) - a.
 
     "mean" divides by the sum of class_weight[t] weight for labels, by that of weight for probabilities.
+
+    Shape
+    -----
+    z : (..., C);  t : (...), integers from 0 to C - 1, or q : (..., C)
 
     Parameters
     ----------
@@ -140,14 +144,18 @@ class CrossEntropy(ClassLoss):
 
 
 class NegativeLogLikelihood(ClassLoss):
-    """-p_t for each example, p of shape (..., C) being logarithms of probabilities, as `LogSoftmax` puts them out.
+    """-p_t for each example, p being logarithms of probabilities, as `LogSoftmax` puts them out.
 
-    The target t is integer labels of shape (...), or rows of probabilities q of shape (..., C), for which the loss is
-    -sum_c q_c p_c. With a_c for q_c times everything that weighs it, the loss is -sum_c a_c p_c, and dObj_dPred = -a.
-    "mean" divides by the sum of class_weight[t] weight for labels, by that of weight for probabilities.
+    The target is integer labels t, or rows of probabilities q, for which the loss is -sum_c q_c p_c. With a_c for q_c times
+    everything that weighs it, the loss is -sum_c a_c p_c, and dObj_dPred = -a. "mean" divides by the sum of class_weight[t]
+    weight for labels, by that of weight for probabilities.
 
     The log of 0 counts in full: the loss is inf if the right class has p = -inf, and others may. For logits use
     `CrossEntropy`, which is this after a `LogSoftmax`.
+
+    Shape
+    -----
+    p : (..., C);  t : (...), integers from 0 to C - 1, or q : (..., C)
 
     Parameters
     ----------

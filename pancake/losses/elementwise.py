@@ -36,7 +36,11 @@ class ElementwiseLoss(Loss):
 class MeanSquaredError(ElementwiseLoss):
     """(p - t)^2 for each entry.
 
-    dObj_dPred = 2 (p - t), divided by the number of entries for "mean". p and t have the same shape, any.
+    dObj_dPred = 2 (p - t), divided by the number of entries for "mean".
+
+    Shape
+    -----
+    p, t : (...), any shape
 
     References
     ----------
@@ -56,8 +60,11 @@ class MeanSquaredError(ElementwiseLoss):
 class MeanAbsoluteError(ElementwiseLoss):
     """|p - t| for each entry.
 
-    dObj_dPred = sign(p - t), divided by the number of entries for "mean"; 0 where p = t, where there is no derivative. p and t
-    have the same shape, any.
+    dObj_dPred = sign(p - t), divided by the number of entries for "mean"; 0 where p = t, where there is no derivative.
+
+    Shape
+    -----
+    p, t : (...), any shape
 
     References
     ----------
@@ -77,8 +84,11 @@ class MeanAbsoluteError(ElementwiseLoss):
 class Huber(ElementwiseLoss):
     """(p - t)^2 / 2 for each entry where |p - t| <= delta, else delta (|p - t| - delta / 2): a square that outliers cannot pull.
 
-    dObj_dPred = p - t, but at least -delta and at most delta; divided by the number of entries for "mean". p and t have the
-    same shape, any.
+    dObj_dPred = p - t, but at least -delta and at most delta; divided by the number of entries for "mean".
+
+    Shape
+    -----
+    p, t : (...), any shape
 
     Parameters
     ----------
@@ -115,7 +125,11 @@ class Hinge(ElementwiseLoss):
 
     dObj_dPred = -t where t p < 1, else 0; divided by the number of entries for "mean". The targets are -1 and 1, the
     prediction is any number, whose sign is the class. scikit-learn's `hinge_loss` is the same for two classes, and takes the
-    larger of any two labels as 1; torch's `HingeEmbeddingLoss` is another loss, of a distance. p and t have the same shape, any.
+    larger of any two labels as 1; torch's `HingeEmbeddingLoss` is another loss, of a distance.
+
+    Shape
+    -----
+    p, t : (...), any shape;  t : -1 or 1
 
     References
     ----------
@@ -143,8 +157,12 @@ class BinaryCrossEntropy(ElementwiseLoss):
     """-(t log p + (1 - t) log(1 - p)) for each entry, p the predicted probability of 1.
 
     dObj_dPred = (p - t) / (p (1 - p)). Logarithms below -100 count as -100, and the denominator is at least 1e-12, as in
-    torch. With `from_logits` the prediction is z, and p = sigmoid(z): the loss is softplus(z) - t z and its derivative
-    p - t, which are exact for every z. p (or z) and t have the same shape, any; 0 <= t <= 1.
+    torch. With `from_logits` the prediction is z, and p = sigmoid(z): the loss is softplus(z) - t z and its derivative p - t,
+    which are exact for every z.
+
+    Shape
+    -----
+    p (or z), t : (...), any shape;  0 <= t <= 1
 
     Parameters
     ----------

@@ -17,8 +17,11 @@ from pancake.recurrent.unrolled import Unrolled
 class Bidirectional(Container):
     """Two cells over the same sequences, one from start to end and one from end to start; y is their outputs side by side.
 
-    x is (B, T, I) and y (B, T, H1 + H2); or (B, H1 + H2), the last output of each direction. dObj_dIn is the sum of the
-    gradients that come back from the two.
+    dObj_dIn is the sum of the gradients that come back from the two.
+
+    Shape
+    -----
+    x : (B, T, I);  y : (B, T, H1 + H2), or (B, H1 + H2), the last output of each direction
 
     Parameters
     ----------

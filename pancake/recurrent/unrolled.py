@@ -24,11 +24,14 @@ from pancake.recurrent.step_copies import StepCopies
 class Unrolled(Function):
     """A cell over time: out_t, state = cell(x_t, state), for t = 0, 1, ..., T - 1.
 
-    x is (B, T, I) and y (B, T, H), or (B, H) if only the last output is wanted. Backward, for t = T - 1, ..., 0:
-    dObj_dX_t, dObj_dState = cell.compute_backward(dObj_dOut_t, dObj_dState), each step on the cache that it has left, and
-    all steps adding to the same gradients.
+    Backward, for t = T - 1, ..., 0: dObj_dX_t, dObj_dState = cell.compute_backward(dObj_dOut_t, dObj_dState), each step on
+    the cache that it has left, and all steps adding to the same gradients.
 
     The copies of the cell are kept for the next sequence, and made anew when the cell has been changed.
+
+    Shape
+    -----
+    x : (B, T, I);  y : (B, T, H), or (B, H) if only the last output is wanted
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bricks import NAMES, make
+from bricks import NAMES, judged, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -40,7 +40,7 @@ OPTIONS: dict[type[Loss], dict[str, st.SearchStrategy[Any]]] = {
 def all_losses(base: type[Loss] = Loss) -> set[type[Loss]]:
     """Every loss of the library that can be used, found among the subclasses."""
     found = {loss for cls in base.__subclasses__() for loss in all_losses(cls)} | {base}
-    return {loss for loss in found if loss.__module__ == Loss.__module__ and loss not in (Loss, ElementwiseLoss, ClassLoss)}
+    return {loss for loss in found if loss.__module__.startswith("pancake.losses.")} - {Loss, ElementwiseLoss, ClassLoss}
 
 
 def test_every_loss_is_tested() -> None:
@@ -91,7 +91,7 @@ class TestEveryLoss:
     def test_gradient_is_the_derivative_of_the_value(self, kind: type[Loss], data: st.DataObject) -> None:
         loss, pred, target, weight = data.draw(tasks(kind))
         report = check_gradients(Weighted(loss, weight), pred, target=target)
-        assert any(array.checked for array in report.arrays)
+        assert judged(report)
 
     @given(data=st.data())
     def test_reductions_agree(self, kind: type[Loss], data: st.DataObject) -> None:
@@ -328,7 +328,6 @@ class TestByHand:
         (CrossEntropy(), np.ones((2, 3)), np.ones((2, 3)), "rows of probabilities"),
         (NegativeLogLikelihood(), np.ones((2, 3)), [[0.5, 0.5, 0.5], [1, 0, 0]], "rows of probabilities"),
         (CrossEntropy(class_weight=[1.0, 2.0]), np.ones((2, 3)), [0, 1], r"class_weight of shape \(3,\), got \(2,\)"),
-        (NegativeLogLikelihood([1.0, 0.0]), -np.ones((2, 2)), [1, 1], "sum to 0.0; there is no mean"),
     ],
 )
 def test_refuses_data(loss: Loss, pred: Any, target: Any, message: str) -> None:
@@ -357,14 +356,3 @@ def test_infinite_logits_do_not_warn_where_they_are_finite_losses() -> None:
         warnings.simplefilter("error")
         for options in ({}, {"class_weight": [1.0, 1.0]}):
             assert CrossEntropy(**options)([[-np.inf, 0.0]], [1]) == 0  # type: ignore[arg-type]
-
-
-def test_a_loss_of_the_user_returns_what_its_slopes_need():
-    class Forgetful(ElementwiseLoss):
-        def values(self, pred, target):
-            return (pred - target) ** 2
-
-    with pytest.raises(
-        TypeError, match=r"Forgetful\(\): expected values\(\) to return \(values, what slopes\(\) needs\), got ndarray"
-    ):
-        Forgetful()(np.ones((2, 3)), np.ones((2, 3)))

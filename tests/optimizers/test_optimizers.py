@@ -17,6 +17,7 @@ from pancake import (
     Adagrad,
     Adam,
     AdamW,
+    AddBias,
     Linear,
     MeanSquaredError,
     Mul,
@@ -31,6 +32,7 @@ from pancake import (
     memory,
     mlp,
 )
+from pancake.optimizers.optimizer import CHUNK
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
@@ -767,7 +769,7 @@ def test_a_state_dict_carries_on(make_model, make_optimizer):
         (lambda s: s.update(lr="0.1"), "lr has dtype <U3"),
         (lambda s: s.update(steps=None), "steps has dtype object"),
         (lambda s: s.update(steps=-1), "expected steps at least 0"),
-        (lambda s: s.update(lr=0.5, steps=float("nan")), "expected steps at least 0"),
+        (lambda s: s.update(lr=0.5, steps=float("nan")), "steps has nan in it, expected whole numbers"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
@@ -917,3 +919,61 @@ def test_clipping_at_a_bad_value_changes_nothing(value):
         with pytest.raises((ValueError, TypeError), match=f"^{clip.__name__}: expected {name} "):
             clip(model, value)
     assert model.grad_k == 3
+
+
+# --- what only some mutation would have shown ---
+
+
+@each_optimizer
+def test_a_loaded_state_brings_its_learning_rate(make_optimizer):
+    model = mlp([3, 2], rng=0)
+    optimizer = make_optimizer(model)
+    optimizer.lr = 0.375
+    train(model, optimizer, 2)
+    other = make_optimizer(mlp([3, 2], rng=0))
+    assert other.lr != 0.375
+    other.load_state_dict(optimizer.state_dict())
+    assert (other.lr, other.steps) == (0.375, 2)
+
+
+@each_optimizer
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_every_number_is_stepped_at_the_edge_of_a_chunk(make_optimizer, more, monkeypatch):
+    """The last piece of a vector of one more than CHUNK has one number."""
+    monkeypatch.setattr("pancake.optimizers.optimizer.CHUNK", 8)
+    model = AddBias(8 + more)
+    optimizer = make_optimizer(model)
+    for steps in (1, 2):
+        model.grad_bias.fill(1)
+        before = model.bias.copy()
+        optimizer.step()
+        assert (model.bias < before).all()
+        np.testing.assert_array_equal(model.bias, np.full(8 + more, model.bias[0]))
+        assert optimizer.steps == steps
+    optimizer.zero_grad()
+    assert not model.grad_bias.any()
+
+
+def test_the_real_chunk_has_an_edge_too():
+    model = AddBias(CHUNK + 1)
+    optimizer = SGD(model, lr=0.5)
+    model.grad_bias.fill(1)
+    optimizer.step()
+    np.testing.assert_array_equal(model.bias, np.full(CHUNK + 1, -0.5))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_adam_in_float16(scale):
+    """eps = 1e-8 is 0 in float16, and 0 / 0 must not come of it; the steps are those of float64, to the digits that float16 has.
+
+    Gradients below 0.01 have squares, times 1 - beta2, that float16 does not hold: they want a model in float32.
+    """
+    narrow, wide = AddBias(4, dtype=np.float16), AddBias(4)
+    narrow_optimizer, wide_optimizer = Adam(narrow, lr=0.01), Adam(wide, lr=0.01)
+    for t in range(10):
+        g = scale * np.array([1.0, -1.0, 0.5, 0.0]) * (1 + 0.1 * t)
+        narrow.grad_bias[...], wide.grad_bias[...] = g, g
+        narrow_optimizer.step(), wide_optimizer.step()
+        assert np.isfinite(narrow.bias).all()
+    assert narrow.bias.dtype == np.float16
+    np.testing.assert_allclose(narrow.bias, wide.bias, rtol=0.1, atol=0.01)

@@ -31,7 +31,7 @@ def test_exponential_decay() -> None:
 def test_cosine(lr: float, n: int, low: float) -> None:
     schedule = cosine(lr, n, low)
     assert schedule(0) == pytest.approx(lr)
-    assert schedule(2 * n // 2) == pytest.approx(low)
+    assert cosine(lr, 2 * n, low)(n) == pytest.approx((lr + low) / 2)
     assert schedule(n) == schedule(10 * n) == pytest.approx(low)
     for step in range(n):
         assert schedule(step) + schedule(n - step) == pytest.approx(lr + low)

@@ -221,6 +221,19 @@ def test_further_features_stay_at_their_mean_or_where_they_are_fixed() -> None:
     assert ax.get_title() == "accuracy 100.0%"  # on the points as they are, not on the plane
 
 
+def test_the_mean_is_that_of_the_training_points_alone() -> None:
+    X = np.array([[0.0, 0.0, 1.0], [1.0, 1.0, 2.0], [2.0, 0.5, 6.0]])
+    seen = []
+
+    def model(x: np.ndarray) -> np.ndarray:
+        seen.append(x)
+        return (x[:, 0] > 0.5).astype(int)
+
+    plot_decision_boundary(model, X, [0, 1, 1], resolution=4, X_test=X + 1000.0, y_test=[1, 1, 1])
+    grid = next(x for x in seen if len(x) >= 16)[:16]
+    np.testing.assert_allclose(grid[:, 2], 3.0)
+
+
 def test_draws_into_given_axes() -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
@@ -465,6 +478,8 @@ def test_history_gives_each_quantity_a_panel() -> None:
         ("loss", [0.5, 0.1, 1e-5], "log"),
         ("loss", [0.5, 1e-5, 0.0], "log"),
         ("loss", [0.0, 0.0], "linear"),
+        ("loss", [1.0, 0.01], "log"),
+        ("loss", [1.0, 0.01001], "linear"),
         ("loss", [5.0, 0.01, -1.0], "linear"),
         ("loss", [np.inf, np.nan], "linear"),
         ("lr", [0.1, 1e-3, 1e-5], "log"),
@@ -547,7 +562,7 @@ def test_without_matplotlib() -> None:
     code = """
 import sys
 import pancake as pk
-from pancake.learning_rates import LearningRates
+from pancake.training.lr_finder import LearningRates
 pk.plotting
 assert "matplotlib" not in sys.modules
 sys.modules["matplotlib"] = None  # as if it were not installed

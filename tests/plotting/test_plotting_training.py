@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,40 @@ def gif_frames(path: Path) -> list[np.ndarray]:
     with Image.open(path) as film:
         assert film.format == "GIF"
         return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
+
+
+def test_the_file_has_every_picture_in_order_and_the_last_one_stays(tmp_path: Path) -> None:
+    from PIL import Image, ImageSequence
+
+    model = Line()
+    film = animate_training(model, SQUARE, [0, 0, 1, 1], resolution=20)
+    for loss in (4.0, 3.0, 2.0):
+        model.place += 0.2
+        film(loss)
+    film.save(tmp_path / "film.gif", fps=4, dpi=40)
+    pictures = []
+    for index in range(4):
+        film.show_frame(index)
+        buffer = io.BytesIO()
+        film.figure.savefig(buffer, format="png", dpi=40)
+        pictures.append(np.asarray(Image.open(buffer).convert("RGB")).astype(int))
+    frames = [frame.astype(int) for frame in gif_frames(tmp_path / "film.gif")]
+    nearest = [int(np.argmin([np.abs(frame - picture).mean() for picture in pictures])) for frame in frames]
+    assert sorted(set(nearest)) == [0, 1, 2, 3]
+    assert nearest == sorted(nearest)
+    with Image.open(tmp_path / "film.gif") as file:
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(file)]
+    shown = [sum(d for d, index in zip(durations, nearest, strict=True) if index == i) for i in range(4)]
+    assert shown == [250, 250, 250, 750]
+
+
+@pytest.mark.parametrize(("losses", "scale"), [((1.0, 0.01), "log"), ((1.0, 0.01001), "linear"), ((1.0, 0.0), "linear")])
+def test_the_loss_of_a_film_is_logarithmic_from_two_decades_on(losses: tuple[float, ...], scale: str) -> None:
+    film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=4)
+    for loss in losses:
+        film(loss)
+    film.show_frame(-1)
+    assert film.axes[1].get_yscale() == scale
 
 
 def test_only_what_changes_moves(tmp_path: Path) -> None:
@@ -304,6 +339,14 @@ def test_dead_units_are_found(dead: set[int], activation: Callable[[], pk.Functi
     assert panels[0].get_title() == f"1 {activation.__name__}\n{len(dead)} of 8 dead\n"
     marks = panels[0].lines[0].get_xdata().tolist() if panels[0].lines else []
     assert marks == sorted(dead)
+
+
+@pytest.mark.parametrize(("spread", "dead"), [(0.0, True), (0.9e-6, True), (1.1e-6, False), (1e-3, False)])
+def test_a_unit_is_dead_if_it_varies_by_less_than_a_millionth_of_the_largest_output(spread: float, dead: bool) -> None:
+    layer = pk.Linear(1, 2, rng=0)
+    layer.weight, layer.bias = [[1.0], [spread]], [0.0, 3.0]
+    drawn = plot_activations(pk.Sequential([layer]), np.array([[0.0], [1.0], [10.0]]) / 10 * 4, axes=[Figure().subplots()])
+    assert drawn.artists["dead"][0].tolist() == ([1] if dead else [])
 
 
 def test_layers_end_where_the_next_parameters_begin() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,6 @@ from hypothesis import strategies as st
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import check_function
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from reference import recurrent as reference
 
 KINDS = {
     "tanh": RNNCell,
@@ -270,9 +265,3 @@ def test_backward_before_forward(make: Any) -> None:
     cell = make(3, 4)
     with pytest.raises(RuntimeError, match="compute_backward needs a compute_forward before it"):
         cell.compute_backward(np.ones((2, 4)), cell.init_state(2))
-
-
-def test_reference_problem_has_all_gates() -> None:
-    """The gates of the reference are as many as those of the cells that are compared with it."""
-    assert reference.KINDS["lstm"] == LSTMCell.gates
-    assert reference.KINDS["gru"] == GRUCell.gates
