@@ -111,6 +111,9 @@ class Function(Remembers, Tree):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "compute_backward" in vars(cls) and "accumulate_grads" not in vars(cls):
+            # or else that of a base would go past the new backward
+            setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
         for name in ("compute_backward", "accumulate_grads"):
             if name in vars(cls):
                 setattr(cls, name, _unless_frozen(vars(cls)[name]))
@@ -126,9 +129,9 @@ class Function(Remembers, Tree):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
 
-    def accumulate_grads(self, dObj_dOut: Any) -> None:
+    def accumulate_grads(self, *dObj_dOut: Any) -> None:
         """Do what `compute_backward` does, without the gradient of the input where that saves work."""
-        self.compute_backward(dObj_dOut)
+        self.compute_backward(*dObj_dOut)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs:  # the same, without putting the arguments together again
@@ -225,6 +228,18 @@ def _unless_frozen(backward: Any) -> Any:
                 grad[...] = before
 
     return compute
+
+
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which numbers are added up: in float16, 1024 + 1/2 is 1024."""
+    return np.promote_types(dtype, np.float32)
+
+
+def total(a: Array) -> Array:
+    """The sum over all leading axes, as a product with ones: it adds up in a wider dtype than float16, and is the quickest."""
+    flat = rows(a)
+    sums: Array = np.ones(len(flat), flat.dtype) @ flat
+    return sums
 
 
 def rows(a: Array) -> Array:

@@ -246,7 +246,7 @@ class Tree:
                     vars(tree)[name] = moved[id(value)]
                 elif name in tree.buffers and value.dtype.kind == "f":
                     vars(tree)[name] = value.astype(dtype)
-            tree._cache = None
+            tree._cache = _emptied(tree._cache)
         memory.arrays_changed()
         return self
 
@@ -289,6 +289,7 @@ class Tree:
                 (name, value if value.__class__ in _PLAIN else _exchanged(value, doubles.__getitem__))
                 for name, value in vars(tree).items()
             )
+            doubles[id(tree)]._cache = _emptied(tree._cache)
         own: Self = doubles[id(self)]
         return own
 
@@ -302,21 +303,31 @@ class Tree:
                 memo.setdefault(id(memo), []).append(old_pair)  # as deepcopy does: an id is only good while its array lives
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        vars(result).update((name, copy.deepcopy(value, memo)) for name, value in self.__getstate__().items())
+        vars(result).update((name, copy.deepcopy(value, memo)) for name, value in self.__getstate__().items() if name != "_cache")
+        result._cache = _emptied(self._cache)
         return result
 
     def __copy__(self) -> Self:
         result = type(self).__new__(type(self))
-        vars(result).update(self.__getstate__())
+        vars(result).update((name, value) for name, value in self.__getstate__().items() if name != "_cache")
+        result._cache = _emptied(self._cache)
         return result
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self).copy()
+        kept = _emptied(self._cache)
+        return vars(self).copy() if kept is None else {**vars(self), "_cache": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = state.copy()
+        self._cache = state.pop("_cache", None)
         vars(self).update(state)
         memory.adopt([(value, grad) for _, value, grad in self._own_parameters()])
         vars(self).update((name, _current(value)) for name, value in state.items())
+
+
+def _emptied(cache: Any) -> Any:
+    """What a copy has in the place of a cache: nothing, or an empty dict or list where a user's class has made one."""
+    return type(cache)() if isinstance(cache, (dict, list)) else None
 
 
 def _blank(tree: Tree) -> Tree:

@@ -488,7 +488,7 @@ def install() -> None:
 
     @wraps(plain_accumulate)
     def accumulate_grads(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> None:
-        kernel = latest(self)
+        kernel = None if "compute_backward" in vars(self) else latest(self)
         if kernel is None:
             return plain_accumulate(self, dObj_dOut, dObj_dState)
         return through_time(self, kernel, dObj_dOut, dObj_dState, False)

@@ -343,7 +343,7 @@ def install() -> None:
 
     @wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
-        kept = self._cache
+        kept = None if "compute_backward" in vars(self) else self._cache
         if kept.__class__ is StackLeft and switch.on:
             program: Any = STATES[id(self)][1].latest
             if _may_answer(self, program, kept) and program.back(dObj_dOut, False) is None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, real, size
-from pancake.function import Function, rows
+from pancake.function import Function, total
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -231,7 +231,7 @@ class PReLU(Function):
         s, x = self.weight, self._remembered()
         d = self._upstream(dObj_dOut, x.shape, x.dtype)
         below = np.where(x > 0, 0, x * d)
-        self.grad_weight += below.sum() if s.size == 1 else rows(below).sum(axis=0)
+        self.grad_weight += below.sum() if s.size == 1 else total(below)
         return np.where(x > 0, d, s * d).reshape(x.shape)
 
 

@@ -32,7 +32,11 @@ class Branches(Listed):
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
         self._check_lengths(lengths)
-        outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
+        try:
+            outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
+        except BaseException:
+            self._cache = None  # some have remembered this call and some the one before it
+            raise
         if not self._fit([output.shape for output in outputs]):
             shapes = ", ".join(f"{f!r} put out {y.shape}" for f, y in zip(self.functions, outputs, strict=True))
             raise ValueError(f"{type(self).__name__}: expected branches whose outputs fit together, but {shapes}")
@@ -40,7 +44,7 @@ class Branches(Listed):
         typical = [y for f, y in zip(self.functions, outputs, strict=True) if f._pairs()] or outputs
         outputs = [output.astype(np.result_type(*typical), copy=False) for output in outputs]
         y = self.combine(outputs)
-        self._remember(outputs, y.shape, y.dtype)
+        self._remember([output.copy() for output in outputs], y.shape, y.dtype)  # a user's branch may hand on x itself
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
@@ -56,6 +60,8 @@ class Branches(Listed):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through the branches that have parameters."""
+        if "compute_backward" in vars(self):  # a wrapper, on this object alone
+            return super().accumulate_grads(dObj_dOut)
         outputs, shape, dtype = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
         for function, d in zip(self.functions, gradients, strict=True):
@@ -238,6 +244,8 @@ class Residual(Container):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through f if it has parameters."""
+        if "compute_backward" in vars(self):  # a wrapper, on this object alone
+            return super().accumulate_grads(dObj_dOut)
         d = self._upstream(dObj_dOut, *self._remembered())
         if has_parameters(self.f):
             self.f.accumulate_grads(d)

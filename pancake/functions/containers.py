@@ -12,6 +12,7 @@ from pancake import memory
 from pancake.function import Function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
+from pancake.tree import Tree
 
 
 class Identity(Function):
@@ -42,12 +43,12 @@ class Container(Function):
 
     def _remember(self, *what: Any) -> None:
         """Keep what backward needs, and what each part remembers now."""
-        super()._remember(*what, [(part, part._cache) for part in self._parts()])
+        super()._remember(*what, [(part, part._cache) for part in _remembering(self)])
 
     def _answer(self) -> tuple[Any, ...]:
         """What the latest forward has kept, if all parts are as it has left them."""
         *what, left = super()._answer()
-        if list(map(id, self._parts())) != [id(part) for part, _ in left]:
+        if list(map(id, _remembering(self))) != [id(part) for part, _ in left]:
             raise RuntimeError(f"{self!r}: its parts have been exchanged since its forward; call it again before backward")
         for part, cache in left:
             if part._cache is not cache:
@@ -59,6 +60,14 @@ class Container(Function):
 
     def _takes_lengths(self) -> bool:
         return any(part._takes_lengths() for part in self._parts())
+
+
+def _remembering(tree: Tree) -> Iterator[Function]:
+    """The parts of a tree, and those inside of parts that remember nothing themselves, as Functions of users do."""
+    for part in tree._parts():
+        yield part
+        if part._cache is None:
+            yield from _remembering(part)
 
 
 class Listed(Container):
@@ -139,6 +148,8 @@ class Sequential(Listed):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
+        if "compute_backward" in vars(self):  # a wrapper, on this object alone
+            return super().accumulate_grads(dObj_dOut)
         self._remembered()
         trained = [i for i, function in enumerate(self.functions) if has_parameters(function)]
         if trained:

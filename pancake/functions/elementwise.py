@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
-from pancake.function import Function
+from pancake.function import Function, wide
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -169,7 +169,7 @@ class Sum(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
         axes = _axes(self, x)
-        y = x.sum(axis=axes)
+        y = x.sum(axis=axes, dtype=wide(x.dtype)).astype(x.dtype)
         self._remember(x, axes, y)
         return y
 

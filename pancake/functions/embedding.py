@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pancake.arguments import Rng, as_array, size
-from pancake.function import Function
+from pancake.function import Function, wide
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -70,7 +70,12 @@ class Embedding(Function):
     def compute_backward(self, dObj_dOut: Any) -> Array:
         x = self._remembered()
         d = self._upstream(dObj_dOut, (*x.shape, self.dim), self.weight.dtype)
-        np.add.at(self.grad_weight, x, d)
+        if d.dtype == wide(d.dtype):
+            np.add.at(self.grad_weight, x, d)
+        else:
+            sums = np.zeros(self.weight.shape, wide(d.dtype))
+            np.add.at(sums, x, d)
+            self.grad_weight += sums
         return np.zeros(x.shape, d.dtype)
 
     def _indices(self, x: Any) -> NDArray[np.intp]:

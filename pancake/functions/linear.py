@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, size
-from pancake.function import Function, rows
+from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
@@ -97,7 +97,7 @@ class Linear(Function):
         d = self._upstream(dObj_dOut, (*x.shape[:-1], self.n_out), x.dtype)
         self.grad_weight += rows(d).T @ rows(x)
         if self.bias is not None:
-            self.grad_bias += rows(d).sum(axis=0)
+            self.grad_bias += total(d)
         return d @ self.weight
 
 
@@ -211,5 +211,5 @@ class AddBias(Function):
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         d = self._upstream(dObj_dOut, *self._remembered())
-        self.grad_bias += rows(d).sum(axis=0)
+        self.grad_bias += total(d)
         return d.copy()

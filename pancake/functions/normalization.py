@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, number, share, size
-from pancake.function import Function, rows
+from pancake.function import Function, rows, total
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -114,8 +114,8 @@ class BatchNorm(Function):
     def compute_backward(self, dObj_dOut: Any) -> Array:
         h, s, shape, training = self._remembered()
         d = rows(self._upstream(dObj_dOut, shape, h.dtype))
-        self.grad_weight += (d * h).sum(axis=0)
-        self.grad_bias += d.sum(axis=0)
+        self.grad_weight += total(d * h)
+        self.grad_bias += total(d)
         if training:
             d = d - d.mean(axis=0) - h * (d * h).mean(axis=0)
         return (self.weight / s * d).reshape(shape)
@@ -194,8 +194,8 @@ class LayerNorm(Function):
     def compute_backward(self, dObj_dOut: Any) -> Array:
         h, s = self._remembered()
         d = self._upstream(dObj_dOut, h.shape, h.dtype)
-        self.grad_weight += rows(d * h).sum(axis=0)
-        self.grad_bias += rows(d).sum(axis=0)
+        self.grad_weight += total(d * h)
+        self.grad_bias += total(d)
         g = self.weight * d
         return (g - _mean(g, axis=-1) - h * _mean(g * h, axis=-1)) / s
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import axes_argument, axes_of, size, whole
-from pancake.function import Function
+from pancake.function import Function, wide
 from pancake.memory import Array
 
 
@@ -172,4 +172,5 @@ class Expand(Function):
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        return self._upstream(dObj_dOut, *self._remembered()).sum(axis=self.axis)
+        d = self._upstream(dObj_dOut, *self._remembered())
+        return d.sum(axis=self.axis, dtype=wide(d.dtype)).astype(d.dtype)

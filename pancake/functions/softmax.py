@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import whole
-from pancake.function import Function
+from pancake.function import Function, wide
 from pancake.memory import Array
 
 
@@ -42,14 +42,14 @@ class Softmax(Function):
 
     def compute_forward(self, x: Any) -> Array:
         e = np.exp(_shifted(self, x, self.axis))
-        y = e / e.sum(axis=self.axis, keepdims=True)
+        y = (e / e.sum(axis=self.axis, keepdims=True, dtype=wide(e.dtype))).astype(e.dtype)
         self._remember(y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         y = self._remembered()
         d = self._upstream(dObj_dOut, y.shape, y.dtype)
-        return y * (d - (y * d).sum(axis=self.axis, keepdims=True))
+        return y * (d - (y * d).sum(axis=self.axis, keepdims=True, dtype=wide(d.dtype)).astype(d.dtype))
 
 
 class LogSoftmax(Function):
@@ -81,14 +81,14 @@ class LogSoftmax(Function):
 
     def compute_forward(self, x: Any) -> Array:
         x = _shifted(self, x, self.axis)
-        y = x - np.log(np.exp(x).sum(axis=self.axis, keepdims=True))
+        y = x - np.log(np.exp(x).sum(axis=self.axis, keepdims=True, dtype=wide(x.dtype))).astype(x.dtype)
         self._remember(y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         y = self._remembered()
         d = self._upstream(dObj_dOut, y.shape, y.dtype)
-        return d - np.exp(y) * d.sum(axis=self.axis, keepdims=True)
+        return d - (np.exp(y) * d.sum(axis=self.axis, keepdims=True, dtype=wide(d.dtype))).astype(d.dtype)
 
 
 def _shifted(softmax: Softmax | LogSoftmax, x: Any, axis: int) -> Array:

@@ -89,7 +89,8 @@ class ClassLoss(Loss):
 
     def _probabilities(self, target: Any, dtype: np.dtype[Any], w: Array) -> Array:
         """The target as rows (N, C) that each sum to 1."""
-        q = rows(numeric(self, target, "target").astype(dtype, copy=False))
+        with np.errstate(over="ignore"):  # of what has weight 0, say
+            q = rows(numeric(self, target, "target").astype(dtype, copy=False))
         q = np.where(w[:, np.newaxis] == 0, 1 / q.shape[-1], q)
         if not (q >= 0).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
             raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")

@@ -23,7 +23,8 @@ class ElementwiseLoss(Loss):
     def _entries(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, Array]:
         """Prediction, target and weight as arrays of one dtype, the first two of one shape."""
         p = self._pred(pred)
-        t = numeric(self, target, "target").astype(p.dtype, copy=False)
+        with np.errstate(over="ignore"):  # of what has weight 0, say
+            t = numeric(self, target, "target").astype(p.dtype, copy=False)
         if t.shape != p.shape:
             hint = "; reshape the target" if t.size == p.size else ""
             raise ValueError(f"{self!r}: expected a target of the shape of the prediction, {p.shape}, got {t.shape}{hint}")
@@ -200,7 +201,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         p, t, w = self._remembered()
         if self.from_logits:
             return self._gradient(w * (sigmoid(p) - t))
-        return self._gradient(w * (p - t) / np.maximum(p * (1 - p), EPSILON))
+        return self._gradient(w * (p - t) / np.maximum(p * (1 - p), max(EPSILON, np.finfo(p.dtype).smallest_subnormal)))
 
     def _refuse(self, array: Array, what: str, hint: str = "") -> NoReturn:
         raise ValueError(f"{self!r}: expected every {what} in [0, 1], got values from {array.min()} to {array.max()}{hint}")

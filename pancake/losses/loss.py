@@ -87,7 +87,10 @@ class Loss(Remembers):
 
     def _gradient(self, slopes: Array) -> Array:
         """dObj_dPred, from the derivative of what each entry adds to the sum."""
-        return slopes / self.divisor if self.divisor else np.zeros_like(slopes)
+        if not self.divisor:
+            return np.zeros_like(slopes)
+        wide = np.promote_types(slopes.dtype, np.float32)  # the divisor may be more than float16 holds
+        return np.divide(slopes, self.divisor, dtype=wide).astype(slopes.dtype, copy=False)
 
     # --- what comes in ---
 

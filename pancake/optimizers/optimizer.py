@@ -68,6 +68,8 @@ class Optimizer:
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
+        self._places: list[tuple[dict[str, Any], str, Any]] = []
         self._factors: tuple[float, ...]
         self._bind()
         if not self._params:
@@ -84,14 +86,14 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""
-        if self._generation != memory.generation or self._watched:
+        if self._generation != memory.generation or self._watched or self._exchanged():
             self._follow()
         for grads in self._grads:
             grads.fill(0)
 
     def step(self) -> None:
         """Change all parameters by their gradients."""
-        if self._generation != memory.generation or self._watched:
+        if self._generation != memory.generation or self._watched or self._exchanged():
             self._follow()
         self.steps += 1
         factors = self.factors()
@@ -162,8 +164,14 @@ class Optimizer:
 
     def _follow(self) -> None:
         """Look for the parameters again if they may have changed: after astype, add, a copy, or in a user's own Function."""
-        if self._generation != memory.generation or (self._watched and self._rebound()):
+        if self._generation != memory.generation or self._exchanged() or (self._watched and self._rebound()):
             self._bind()
+
+    def _exchanged(self) -> bool:
+        """Whether a part of the library's own containers has been exchanged."""
+        if any(parts != held for parts, held in self._lists):
+            return True
+        return any(attributes.get(name) is not part for attributes, name, part in self._places)
 
     def _rebound(self) -> bool:
         return any(_changed(held, part._holdings()) for part, held in self._watched)
@@ -174,6 +182,10 @@ class Optimizer:
         self._generation = memory.generation
         # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
         parts = {id(part): part for function in self._functions() for part in function.walk()}
+        # Of the library's containers, the lists of parts and the attributes that are parts, which anybody may exchange.
+        values = [(vars(part), name, value) for part in parts.values() if is_own(part) for name, value in vars(part).items()]
+        self._places = [place for place in values if isinstance(place[2], (Function, list))]
+        self._lists = [(value, value.copy()) for _, _, value in values if isinstance(value, list)]
         users = [part for part in parts.values() if not is_own(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):
@@ -211,11 +223,22 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = ("_resting", "_params", "_param_grads", "_grads", "_pieces", "_cells", "_factors", "_watched")
+        derived = (
+            "_resting",
+            "_params",
+            "_param_grads",
+            "_grads",
+            "_pieces",
+            "_cells",
+            "_factors",
+            "_watched",
+            "_lists",
+            "_places",
+        )
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _generation=-1)
+        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _lists=[], _places=[], _generation=-1)
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
 

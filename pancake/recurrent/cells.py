@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, size
-from pancake.function import Function
+from pancake.function import Function, total
 from pancake.functions.activations import sigmoid
 from pancake.memory import Array
 from pancake.recurrent.states import like
@@ -61,10 +61,6 @@ class Cell(Function):
     def init_state(self, batch: int) -> Any:
         """The state before the first step: zeros (B, H)."""
         return np.zeros((size(self, batch=batch), self.n_hidden), self.weight_hh.dtype)
-
-    def accumulate_grads(self, dObj_dOut_t: Any, dObj_dState: Any) -> None:  # type: ignore[override]
-        """Add to the gradients of the parameters only."""
-        self.compute_backward(dObj_dOut_t, dObj_dState)  # type: ignore[call-arg]
 
     def _inputs(self, x_t: Any, state: Any) -> tuple[Array, Any]:
         """x_t (B, I) and the state as arrays of the dtype of the cell, else refused."""
@@ -139,8 +135,8 @@ class RNNCell(Cell):
         dObj_dZ = slope(y) * (dObj_dOut_t + dObj_dState)
         self.grad_weight_ih += dObj_dZ.T @ x
         self.grad_weight_hh += dObj_dZ.T @ h
-        self.grad_bias_ih += dObj_dZ.sum(axis=0)
-        self.grad_bias_hh += dObj_dZ.sum(axis=0)
+        self.grad_bias_ih += total(dObj_dZ)
+        self.grad_bias_hh += total(dObj_dZ)
         return dObj_dZ @ self.weight_ih, dObj_dZ @ self.weight_hh
 
 
@@ -220,8 +216,8 @@ class LSTMCell(Cell):
         )
         self.grad_weight_ih += dObj_dZ.T @ x
         self.grad_weight_hh += dObj_dZ.T @ h
-        self.grad_bias_ih += dObj_dZ.sum(axis=0)
-        self.grad_bias_hh += dObj_dZ.sum(axis=0)
+        self.grad_bias_ih += total(dObj_dZ)
+        self.grad_bias_hh += total(dObj_dZ)
         return dObj_dZ @ self.weight_ih, (dObj_dZ @ self.weight_hh, dObj_dC * f)
 
 
@@ -293,6 +289,6 @@ class GRUCell(Cell):
         dObj_dU = np.concatenate([dObj_dS_r, dObj_dS_z, dObj_dS_n * r], axis=1)
         self.grad_weight_ih += dObj_dA.T @ x
         self.grad_weight_hh += dObj_dU.T @ h
-        self.grad_bias_ih += dObj_dA.sum(axis=0)
-        self.grad_bias_hh += dObj_dU.sum(axis=0)
+        self.grad_bias_ih += total(dObj_dA)
+        self.grad_bias_hh += total(dObj_dU)
         return dObj_dA @ self.weight_ih, dObj_dU @ self.weight_hh + dObj_dH * z

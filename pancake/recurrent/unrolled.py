@@ -123,7 +123,9 @@ class Unrolled(Function):
         ndarray (B, T, I)
             dObj_dIn. The gradient of the initial state is in the attribute `dObj_dState`.
         """
-        steps, ends, out, state, _ = self._remembered()
+        steps, ends, out, state, copies = self._remembered()
+        if copies.cell is not self.cell:
+            raise RuntimeError(f"{self!r}: its parts have been exchanged since its forward; call it again before backward")
         dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
         dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
         dObj_dX: list[Any] = [None] * len(out)

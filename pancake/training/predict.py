@@ -95,18 +95,25 @@ def evaluated(model: Function) -> Iterator[Callable[[Any, Any], Any]]:
         return
     # A method that was put on an object may run that very object, so no double can stand in for it. What programs have left in
     # the caches must not be written over.
-    before = [(part, vars(part).get("training"), part._cache) for part in parts]
+    before = [(part, vars(part).copy(), part._cache) for part in parts]
     try:
-        model.eval()
-        with fast.off():
-            yield lambda x, lengths: forward(model, x, lengths)
+        try:
+            model.eval()
+            with fast.off():
+                yield lambda x, lengths: forward(model, x, lengths)
+        finally:
+            _put_back(before)
     finally:
-        for part, mode, cache in before:
-            part._cache = cache
-            if mode is None:
-                vars(part).pop("training", None)
-            else:
-                part.training = mode
+        _put_back(before)  # once more, for a Ctrl-C in the middle of the first
+
+
+def _put_back(before: list[tuple[Any, dict[str, Any], Any]]) -> None:
+    """Give Functions back the attributes and caches that they had; none is ever without one in between."""
+    for part, attributes, cache in before:
+        part._cache = cache
+        for name in vars(part).keys() - attributes.keys():
+            del vars(part)[name]
+        vars(part).update(attributes)
 
 
 def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any) -> Any:
