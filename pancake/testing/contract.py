@@ -82,6 +82,19 @@ def check_function(
     return report
 
 
+def check_instances(function: Any, twin: Any, x: Any, target: ArrayLike | None = None) -> None:
+    """Raise a GradientError if another instance, made by the same call, changes what a function does."""
+    trials = Trials(Subject(function, x, target))
+    trials.rtol = 1e-4  # whatever the precision: what is looked for is no rounding
+    try:
+        with np.errstate(all="ignore"):
+            found = list(conditions.is_independent(trials, twin, "a second instance"))
+    finally:
+        trials.start.restore(thoroughly=True)
+    if found:
+        raise GradientError(f"{trials.name} breaks its contract:\n1. {found[0]}")
+
+
 def _examine(
     subject: Subject, given: dict[str, Any], ignored: tuple[str, ...], was_narrow: bool
 ) -> tuple[list[str], GradientReport | None]:
