@@ -241,7 +241,10 @@ def _not_checked(name: str, array: Vector) -> str:
 
 def refuse_infinity(subject: Subject) -> None:
     """Raise an error that names the first infinite entry of the inputs and parameters."""
-    params = subject.params_and_grads()[0]
+    try:
+        params = subject.params_and_grads()[0]
+    except GradientError:  # which the check will tell
+        params = []
     for name, a in [*zip(subject.input_names, subject.inputs, strict=True), *zip(subject.param_names(params), params, strict=True)]:
         if a.dtype.kind == "f" and np.isinf(a).any():
             index = tuple(int(i) for i in np.argwhere(np.isinf(a))[0])

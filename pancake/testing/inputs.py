@@ -47,8 +47,8 @@ def arrays(
     """
     if low is None and high is None:
         table = np.array(TELLING, dtype)
-        tame = tenths(shape, -10, 9, lambda k: ((2 * k + 1) / 10).astype(dtype))
-        return tame | tenths(shape, 0, len(TELLING) - 1, lambda k: table[k])
+        tame = tenths(shape, -10, 9, lambda k: np.asarray((2 * k + 1) / 10, dtype))
+        return tame | tenths(shape, 0, len(TELLING) - 1, lambda k: np.asarray(table[k]))
     low, high = -2.0 if low is None else low, 2.0 if high is None else high
     first, last = math.ceil((10 * low - 1) / 2 - 1e-9), math.floor((10 * high - 1) / 2 + 1e-9)
     if first > last:

@@ -139,7 +139,7 @@ def extrapolated(line: Line) -> Estimate:
     second = [(16 * fine - coarse) / 15 for coarse, fine in itertools.pairwise(first)]
     third = [(256 * fine - coarse) / 255 for coarse, fine in itertools.pairwise(second)]
     roundings = [4 * float(np.linalg.norm(line.u * noise)) / h for h in steps[2:]]
-    best = Estimate(math.nan, math.inf, kink, EXTRAPOLATED, steep=_is_steep(first, roundings))
+    best = Estimate(math.nan, math.inf, kink, EXTRAPOLATED, steep=_is_steep(first))
     accepted: list[tuple[float, float]] = []
     for value, lower, rounding in reversed(list(zip(third, second[1:], roundings, strict=True))):
         rounding += 64 * line.eps * abs(value)
@@ -180,11 +180,10 @@ def _jumps(changes: list[Vector], noise: Vector) -> NDArray[np.bool_]:
         return (small > 0.5 * large) & (small > 1e3 * noise) & np.isfinite(small)
 
 
-def _is_steep(slopes: list[float], roundings: list[float]) -> bool:
-    """Whether central differences grow with each of the last steps, by more than rounding can tell."""
+def _is_steep(slopes: list[float]) -> bool:
+    """Whether central differences grow with each of the last steps, and less than those of mere noise do, 4 times."""
     last = slopes[-6:]
-    grows = all(abs(fine) > 1.3 * abs(coarse) and fine * coarse > 0 for coarse, fine in itertools.pairwise(last))
-    return grows and abs(last[-1]) > 10 * roundings[-1]
+    return all(1.3 * abs(coarse) < abs(fine) < 3.9 * abs(coarse) and fine * coarse > 0 for coarse, fine in itertools.pairwise(last))
 
 
 def _grain(line: Line, pairs: list[tuple[float, Vector, Vector]]) -> Vector:

@@ -35,7 +35,9 @@ WIDTH_NAMES += ["n", "dim", "width", "size"]
 # Of arrays with more entries some and directions: there are many examples.
 FEW = {"max_entries": 128, "directions": 2}
 # Of so many entries a hint may be told.
-ENOUGH = 6
+ENOUGH = 3
+# With so many there is no need to look for more.
+LARGE = 16
 
 
 def gradient_property(
@@ -77,8 +79,8 @@ def gradient_property(
     x : strategy or array_like or callable, optional
         The input, or a function of the layer that returns it or a strategy of it: `x=lambda layer: sequences(layer.n_in)`.
         Without it, `batches` as wide as the argument n_in (in_features, n_features, num_features, input_size, input_dim,
-        in_dim, features, n, dim, width, size) says, or of any width if there is none of these, and `sequences` where the layer
-        takes them.
+        in_dim, features, n, dim, width, size) says, or of any width if there is none of these; and `sequences` where the layer
+        takes them, which the decorated test gets as one batch.
     target : strategy or array_like or callable, optional
         For a loss: the target, or a function of the prediction that returns it or a strategy of it:
         `target=lambda pred: labels(pred.shape[-1], batch=len(pred))`. A subclass of a loss of pancake needs none.
@@ -136,6 +138,7 @@ class _Case:
     target: Any
     width: str  # what gave the width of x, empty if the user did
     make: Callable[[], Any]  # another instance
+    is_extra: bool = False  # a sequence, which the test of the user does not expect
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         target = "" if self.target is None else f", target={self.target!r}"
@@ -228,10 +231,11 @@ def _cases(
         x = draw(batches(features) | sequences(features))
         if x.ndim == 3 and not _takes(function, x):
             x = x.reshape(-1, x.shape[-1])
+    extra = bool(width) and x.ndim == 3
     x = drawn(x, function)
     if not seed % 2 and not _is_finite(function, x):
         _redraw(function, seed, positive=True)
-    return _Case(function, call, x, drawn(target, x), width, make)
+    return _Case(function, call, x, drawn(target, x), width, make, extra)
 
 
 def _names(value: Any, arguments: dict[str, Any]) -> list[str]:
@@ -333,6 +337,8 @@ def _property(
             raise complaint
         if test is not None:
             fixtures = dict(zip(others, args, strict=False)) | kwargs  # `self` may be among them
+            if function.is_extra:
+                function.x = function.x.reshape(-1, function.x.shape[-1])
             test(**fixtures, **{name: getattr(function, name) for name in offered})
 
     if test is not None:
@@ -375,9 +381,26 @@ def _property(
         except Exception as error:
             error.with_traceback(_theirs(error.__traceback__))
             raise
+        _look_for_larger(cases, check, largest)
         raise largest.explain(found)  # without its frames and its notes
 
     return whole_property
+
+
+def _look_for_larger(cases: SearchStrategy[_Case], check: Callable[..., Any], largest: _Largest) -> None:
+    """Look through some examples for a larger one that fails."""
+
+    @settings(
+        max_examples=40, database=None, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(case=cases)
+    def look(case: _Case) -> None:
+        complaint = case.run(check) if largest.size < LARGE else None
+        if complaint is not None:
+            largest.see(case, complaint)
+
+    with contextlib.suppress(Exception):  # what else goes wrong in other examples is not what this is about
+        look()
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:

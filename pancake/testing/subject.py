@@ -139,7 +139,7 @@ class Subject:
         self.template = _map(lambda leaf: _as_array(self.name, leaf), x)
         self.inputs = [leaf for _, leaf in _leaves(self.template)]
         self.input_names = ["x" + path for path, _ in _leaves(self.template)]
-        if self.stands_in and function.input_names:
+        if self.stands_in and len(function.input_names) == len(self.inputs):
             self.input_names = list(function.input_names)
         if not all(leaf.size for leaf in self.inputs):
             raise ValueError(f"{self.name}: expected at least one example, got an empty input")

@@ -65,7 +65,7 @@ def test_no_false_alarm(name, check, seeds):
         assert report.arrays
         for array in report.arrays:
             assert array.checked == array.right + array.skipped + array.inconclusive
-            assert array.checked == array.size or array.size > 2000
+            assert array.checked == array.size or array.size > 400
 
 
 # Of these at least so large a part of the entries must be proved, neither skipped nor called inconclusive.
