@@ -309,7 +309,9 @@ class _Largest:
         for array in wrong:
             if array.hint and array.size < ENOUGH:
                 message = message.replace(f"; {array.hint}", "", 1)
-        known = {a.name: self.hints[a.name] for a in wrong if a.name in self.hints and self.hints[a.name] not in message}
+        # What is wrong only in another batch is not in the report of the smallest example.
+        names = [a.name for a in wrong] or [n for n in self.hints if re.search(rf"\.{re.escape(n)}(\[[\d, ]*\])?: ", message)]
+        known = {name: self.hints[name] for name in names if name in self.hints and self.hints[name] not in message}
         where = f" with x of shape {self.shape}" if self.shape else ""
         message += "".join(f"\nA larger example{where} fails too, and tells of {name}: {said}" for name, said in known.items())
         return GradientError(message + reproduce + lines, error.report)

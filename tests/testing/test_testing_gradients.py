@@ -272,7 +272,7 @@ class Largest(pk.Function):
         return d * (shares[self.share] if self.share in shares else 0 * self.tied)
 
 
-TIED = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.5, 1.0]])
+TIED = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.5, 1.0]])
 
 
 @pytest.mark.parametrize("of", [np.max, np.min])
