@@ -47,17 +47,16 @@ from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.loss import Loss
 from pancake.optimizers.clipping import clip_grad_norm, clip_grad_value
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 from pancake.optimizers.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
 from pancake.recurrent.bidirectional import Bidirectional
-from pancake.recurrent.gru import GRUCell
-from pancake.recurrent.lstm import LSTMCell
-from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.early_stopping import EarlyStopping
-from pancake.training.fit import fit
+from pancake.training.fit import NonFiniteError, fit
 from pancake.training.gradient_norms import gradient_norms
 from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
@@ -77,6 +76,8 @@ if TYPE_CHECKING:
         plot_weights,
         show_pred,
     )
+
+from pancake import fast  # at the end: it stands before the classes above, and none of them knows of it
 
 __all__ = [
     "ELU",
@@ -114,6 +115,7 @@ __all__ = [
     "Linear",
     "Log",
     "LogSoftmax",
+    "Loss",
     "MatMul",
     "Mean",
     "MeanAbsoluteError",
@@ -123,6 +125,7 @@ __all__ = [
     "Multiply",
     "Negate",
     "NegativeLogLikelihood",
+    "NonFiniteError",
     "Optimizer",
     "PReLU",
     "Power",
@@ -153,6 +156,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "exponential_decay",
+    "fast",
     "find_learning_rate",
     "fit",
     "gradient_norms",

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from pancake.memory import Array
 
@@ -87,6 +87,25 @@ def axes_of(owner: object, axis: int | tuple[int, ...], ndim: int) -> tuple[int,
 # --- arrays ---
 
 
+def as_array(owner: object, value: Any, what: str) -> NDArray[Any]:
+    """`value` as an array of whatever dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If its rows have different lengths, or if some of it is masked; the message names `owner` and `what` it is.
+    """
+    if type(value).__name__ == "MaskedArray":
+        raise TypeError(
+            f"{owner!r}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), say, or "
+            "only the rows that are whole"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
+
+
 def numeric(owner: object, value: Any, what: str) -> Array:
     """`value` as a floating-point array; integers and booleans become float64.
 
@@ -95,10 +114,7 @@ def numeric(owner: object, value: Any, what: str) -> Array:
     TypeError, ValueError
         If it is not an array of real numbers; the message names `owner` and `what` it is.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{owner!r}: expected {what} to be an array, got rows of different lengths") from None
+    array = as_array(owner, value, what)
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.kind == "f":
@@ -122,7 +138,7 @@ def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) -> dict[str, Array]:
-    """The arrays of `state` by the names of `own`, refused if not every one is there, of the same shape, and real.
+    """The arrays of `state` by the names and in the dtypes of `own`, refused if not all are there, of the same shapes, and real.
 
     Raises
     ------
@@ -146,7 +162,11 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
                 faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")
             elif array.dtype.kind not in "biuf":
                 faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
-            new[key] = array
+            else:
+                with np.errstate(invalid="ignore", over="ignore"):
+                    new[key] = array.astype(own[key].dtype)
+                if own[key].dtype.kind in "iu" and not np.array_equal(new[key], array):
+                    faults.append(f"{key} has {array.flat[0]} in it, expected whole numbers")
     if faults:
         raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
     return new

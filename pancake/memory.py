@@ -198,6 +198,24 @@ def runs(params: Sequence[Array], grads: Sequence[Array]) -> list[Run]:
     return result
 
 
+def joined(params: Sequence[Array], grads: Sequence[Array]) -> Pair | None:
+    """A weight (O, I) that lies as (I, O) and the bias (O,) after it as one array (I + 1, O), and their gradients likewise.
+
+    None if they do not lie so, which is nobody's fault: in a copy that shares one of them with another Function, say.
+    """
+    if any(array is None for array in (*params, *grads)):
+        return None
+    weight, bias = params
+    pairs = [_place(value, grad) for value, grad in zip(params, grads, strict=True)]
+    if not weight.T.flags.c_contiguous or pairs[0] is None or pairs[1] is None:
+        return None
+    (start, values, gradients), (next_, *others) = pairs[0], pairs[1]
+    if values is not others[0] or gradients is not others[1] or next_ != start + weight.size:
+        return None
+    part = slice(start, next_ + bias.size)
+    return values[part].reshape(-1, bias.size), gradients[part].reshape(-1, bias.size)
+
+
 def _same_layout(value: Array, grad: Array) -> bool:
     return (value.flags.c_contiguous or value.flags.f_contiguous) and value.strides == grad.strides and value.dtype == grad.dtype
 

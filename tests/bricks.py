@@ -51,7 +51,6 @@ def check_manners(expression: str, x: Any) -> None:
         function.accumulate_grads(np.zeros(1))
     check_function(function, x)
     assert repr(make(repr(function))) == repr(function)
-    assert function._has_parameters() == bool(function.get_params_and_grads()[0])
     y = function.compute_forward(x)
     assert y.dtype == np.float64
     assert not np.shares_memory(y, x)

@@ -14,8 +14,8 @@ from pancake.files.archives import MAX_TEXT, parse_json, read_npz, read_safetens
 from pancake.files.description import Writer
 from pancake.files.reconstruction import Reader
 from pancake.function import Function
+from pancake.optimizers.checks import check_trains
 from pancake.optimizers.optimizer import Optimizer
-from pancake.training.predict import check_trains
 
 FORMAT = "pancake model"
 VERSION = 1

@@ -1,6 +1,7 @@
 """Activations: what bends the plane between two linear layers.
 
-All but the two softmaxes work entry by entry on input of any shape. Where the derivative can be had from the output, it is.
+All but the two softmaxes (in softmax.py) work entry by entry, on input of any shape. Where the derivative can be had from the
+output, the output is what is remembered.
 """
 
 from __future__ import annotations
@@ -12,80 +13,47 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, real, size
-from pancake.function import Function, constant, parameter
+from pancake.function import Function, rows
 from pancake.memory import Array
-
-ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
-ROOT_2_PI, CUBIC = constant(math.sqrt(2 / math.pi)), constant(0.044715)  # of GELU
-
-# The sigmoid of such an x is 1 in each dtype, while exp(x) is far from too large. Up to it, exp(x) / (1 + exp(x)) keeps all
-# digits of a small sigmoid, which (1 + tanh(x / 2)) / 2 does not.
-SURE = {dtype: np.array(math.log(16 / np.finfo(dtype).eps), dtype) for dtype in ONE}
+from pancake.tree import parameter
 
 
-class Activation(Function):
-    """Base of the activations that work entry by entry.
-
-    A subclass says in `_forward` what becomes of a float array, and in `_backward` of a gradient shaped like the output. It
-    keeps in `_cache` an array of that shape and dtype, alone or as the first of a tuple.
-    """
-
-    def compute_forward(self, x: Any) -> Array:
-        return self._forward(self._floats(x))
-
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        kept = self._remembered()
-        like = kept[0] if type(kept) is tuple else kept
-        return self._backward(self._upstream(dObj_dOut, like.shape, like.dtype))
-
-    def _forward(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def _backward(self, d: Array) -> Array:
-        raise NotImplementedError
-
-    def _evaluate(self, x: Any, fresh: bool) -> Array:
-        before = self._cache
-        try:
-            return self._overwrite(x) if fresh else self._forward(self._floats(x))
-        finally:
-            self._cache = before
-
-    def _overwrite(self, x: Array) -> Array:
-        """Like `_forward`, for an x that nobody else needs: the output may take its place."""
-        return self._forward(x)
+def largest_exponent(dtype: np.dtype[Any]) -> int:
+    """The largest whole number whose exp the dtype can hold: 88 for float32, 709 for float64."""
+    return int(math.log(float(np.finfo(np.float64 if dtype.itemsize > 8 else dtype).max)))
 
 
-class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow.
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) for each entry, as e / (1 + e) with e = exp(x), which keeps all digits of a small one."""
+    e = np.exp(np.minimum(x, largest_exponent(x.dtype)))  # beyond it exp overflows, and the sigmoid has long been 1
+    y: Array = e / (1 + e)
+    return y
 
-    dy/dx = y (1 - y). Input and output have the same shape, any.
+
+class Sigmoid(Function):
+    """y = 1 / (1 + exp(-x)), computed as e / (1 + e) with e = exp(x), which keeps all digits where y is small.
+
+    dy/dx = y (1 - y) = y / (1 + e). Input and output have the same shape, any.
 
     References
     ----------
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Sigmoid.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        return self._overwrite(x.copy("K"))
-
-    def _overwrite(self, x: Array) -> Array:
-        half, y = HALF[x.dtype], x
-        y *= half
-        np.tanh(y, y)
-        y *= half
-        y += half
-        self._cache = y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        e = np.exp(np.minimum(x, largest_exponent(x.dtype)))  # beyond it exp overflows, and y has long been 1
+        y = e / (1 + e)
+        self._remember(y, e)
         return y
 
-    def _backward(self, d: Array) -> Array:
-        y: Array = self._cache
-        dObj_dIn = y - y * y
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        y, e = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return d * y / (1 + e)
 
 
-class Tanh(Activation):
+class Tanh(Function):
     """y = tanh(x).
 
     dy/dx = 1 - y^2. Input and output have the same shape, any.
@@ -95,22 +63,18 @@ class Tanh(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanh.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        self._cache = y = np.tanh(x)
+    def compute_forward(self, x: Any) -> Array:
+        y = np.tanh(self._floats(x))
+        self._remember(y)
         return y
 
-    def _overwrite(self, x: Array) -> Array:
-        self._cache = y = np.tanh(x, x)
-        return y
-
-    def _backward(self, d: Array) -> Array:
-        y: Array = self._cache
-        dObj_dIn = ONE[y.dtype] - y * y
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return d * (1 - y * y)
 
 
-class ReLU(Activation):
+class ReLU(Function):
     """y = max(x, 0).
 
     dy/dx = 1 where x > 0, else 0; at x = 0, where there is no derivative, 0 as in torch. Input and output have the same
@@ -122,23 +86,18 @@ class ReLU(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        self._cache = y = np.maximum(x, ZERO[x.dtype])
+    def compute_forward(self, x: Any) -> Array:
+        y = np.maximum(self._floats(x), 0)
+        self._remember(y)
         return y
 
-    def _overwrite(self, x: Array) -> Array:
-        self._cache = y = np.maximum(x, ZERO[x.dtype], out=x)
-        return y
-
-    def _backward(self, d: Array) -> Array:
-        y: Array = self._cache
-        # The sign of y is that 1 or 0. It costs half of a comparison on small arrays, and twice as much on large ones.
-        dObj_dIn: Array = np.sign(y) if y.size < 3000 else np.greater(y, ZERO[y.dtype], out=np.empty(y.shape, y.dtype))
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return d * (y > 0)
 
 
-class HardTanh(Activation):
+class HardTanh(Function):
     """y = max(-1, min(x, 1)).
 
     dy/dx = 1 where -1 < x < 1, else 0; at -1 and 1, where there is no derivative, 0 as in torch. Input and output have the
@@ -149,19 +108,18 @@ class HardTanh(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardtanh.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        y: Array = np.maximum(x, -ONE[x.dtype])
-        y = np.minimum(y, ONE[x.dtype])
-        self._cache = y
+    def compute_forward(self, x: Any) -> Array:
+        y = np.maximum(-1, np.minimum(self._floats(x), 1))
+        self._remember(y)
         return y
 
-    def _backward(self, d: Array) -> Array:
-        y: Array = self._cache
-        dObj_dIn: Array = d * (np.abs(y) < ONE[y.dtype])
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return d * (np.abs(y) < 1)
 
 
-class LeakyReLU(Activation):
+class LeakyReLU(Function):
     """y = x where x > 0, else s x: a ReLU that never stops learning.
 
     dy/dx = 1 where x > 0, else s, the negative slope; at x = 0, where there is no derivative, s as in torch. Input and output
@@ -181,23 +139,15 @@ class LeakyReLU(Activation):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
-    def _forward(self, x: Array) -> Array:
-        slopes = _slopes(x, x.dtype.type(self.negative_slope))
-        self._cache = slopes
-        y: Array = x * slopes
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        self._remember(x)
+        return np.where(x > 0, x, self.negative_slope * x)
 
-    def _backward(self, d: Array) -> Array:
-        slopes: Array = self._cache
-        dObj_dIn: Array = slopes * d
-        return dObj_dIn
-
-
-def _slopes(x: Array, negative_slope: Any) -> Array:
-    """1 where x > 0, else the negative slope. Two comparisons cost a third of `np.where` on large arrays."""
-    slopes: Array = np.multiply(x <= ZERO[x.dtype], negative_slope)
-    slopes += x > ZERO[x.dtype]
-    return slopes
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return np.where(x > 0, d, self.negative_slope * d)
 
 
 class PReLU(Function):
@@ -246,33 +196,26 @@ class PReLU(Function):
         """Set all slopes back to the value they started from."""
         self.weight.fill(self.init)
 
-    def _has_parameters(self) -> bool:
-        return True
-
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "num_parameters": self.weight.size}
 
     def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x).astype(self.weight.dtype, copy=False)
-        count = self.weight.size
-        if count > 1 and (x.ndim == 0 or x.shape[-1] != count):
-            raise ValueError(f"{self!r}: expected (..., {count}), got {x.shape}")
-        slopes = _slopes(x, self.weight if count > 1 else self.weight[0])
-        self._cache = x, slopes
-        y: Array = x * slopes
-        return y
+        s = self.weight
+        x = self._floats(x, s.dtype)
+        if s.size > 1 and (x.ndim == 0 or x.shape[-1] != s.size):
+            raise ValueError(f"{self!r}: expected (..., {s.size}), got {x.shape}")
+        self._remember(x)
+        return np.where(x > 0, x, s * x).reshape(x.shape)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x, slopes = self._remembered()
+        s, x = self.weight, self._remembered()
         d = self._upstream(dObj_dOut, x.shape, x.dtype)
-        negative = np.minimum(x, ZERO[x.dtype]) * d
-        grad_weight = self.grad_weight
-        grad_weight += negative.sum() if grad_weight.size == 1 else negative.reshape(-1, grad_weight.size).sum(axis=0)
-        dObj_dIn: Array = slopes * d
-        return dObj_dIn
+        below = np.where(x > 0, 0, x * d)
+        self.grad_weight += below.sum() if s.size == 1 else rows(below).sum(axis=0)
+        return np.where(x > 0, d, s * d).reshape(x.shape)
 
 
-class ELU(Activation):
+class ELU(Function):
     """y = x where x > 0, else a (exp(x) - 1).
 
     dy/dx = 1 where x > 0, else a exp(x). Input and output have the same shape, any.
@@ -289,34 +232,21 @@ class ELU(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.ELU.html
     """
 
-    _scale = 1.0
-
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = real(self, "alpha", alpha)
 
-    def _forward(self, x: Array) -> Array:
-        self._cache = x
-        y: Array = np.expm1(np.minimum(x, ZERO[x.dtype]))
-        y *= x.dtype.type(self._scale * self.alpha)
-        positive = np.maximum(x, ZERO[x.dtype])
-        if self._scale != 1:
-            positive *= x.dtype.type(self._scale)
-        y += positive
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        self._remember(x)
+        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
 
-    def _backward(self, d: Array) -> Array:
-        x: Array = self._cache
-        # exp anew, since y + a has lost the digits of a small slope
-        dObj_dIn: Array = np.exp(np.minimum(x, ZERO[x.dtype]))
-        if self.alpha != 1:
-            dObj_dIn *= _slopes(x, x.dtype.type(self.alpha))
-        if self._scale != 1:
-            dObj_dIn *= x.dtype.type(self._scale)
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d * np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
 
 
-class SELU(ELU):
+class SELU(Function):
     """y = s x where x > 0, else s a (exp(x) - 1): the ELU that keeps mean 0 and variance 1 from layer to layer.
 
     dy/dx = s where x > 0, else s a exp(x), with s = 1.0507009873554805 and a = 1.6732632423543772. Input and output have the
@@ -328,18 +258,26 @@ class SELU(ELU):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.SELU.html
     """
 
-    _scale = 1.0507009873554805
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
 
-    def __init__(self) -> None:
-        super().__init__(1.6732632423543772)
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        self._remember(x)
+        return self.scale * np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d * (self.scale * np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0))))
 
 
-class GELU(Activation):
+class GELU(Function):
     """y = x P(x), P(x) the probability that a standard normal number is less than x.
 
     dy/dx = P(x) + x p(x), with p(x) = exp(-x^2 / 2) / sqrt(2 pi). With approximate="tanh" instead, and c = sqrt(2 / pi),
 
-        y = x (1 + t) / 2,  t = tanh(c (x + 0.044715 x^3)),  dy/dx = (1 + t) / 2 + x (1 - t^2) c (1 + 0.134145 x^2) / 2.
+        y = x P,  P = (1 + tanh u) / 2 = sigmoid(2 u),  u = c (x + 0.044715 x^3),
+        dy/dx = P + x 2 P (1 - P) c (1 + 0.134145 x^2).
 
     Input and output have the same shape, any.
 
@@ -359,40 +297,27 @@ class GELU(Activation):
             raise ValueError(f"GELU: expected approximate to be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
-    def _forward(self, x: Array) -> Array:
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
         if self.approximate == "none":
-            share = _normal_cdf(x)
+            P = normal_cdf(x)
         else:
-            one, half = ONE[x.dtype], HALF[x.dtype]
-            share = x * x
-            share *= CUBIC[x.dtype]
-            share += one
-            share *= x
-            share *= ROOT_2_PI[x.dtype]
-            share = np.tanh(share)
-            share *= half
-            share += half
-        self._cache = x, share
-        y: Array = x * share
-        return y
+            with np.errstate(over="ignore"):  # in float16, of the cube of what is far from 0
+                P = sigmoid(2 * ROOT_2_PI * (x + 0.044715 * x * x * x))
+        self._remember(x, P)
+        return x * P
 
-    def _backward(self, d: Array) -> Array:
-        x, share = self._cache
-        slopes: Array = x * x
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x, P = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
         if self.approximate == "none":
-            slopes *= -HALF[x.dtype]
-            slopes = np.exp(slopes)
-            slopes *= HALF[x.dtype] * ROOT_2_PI[x.dtype]
+            p = np.exp(-x * x / 2) * (ROOT_2_PI / 2)
         else:
-            slopes *= 3 * CUBIC[x.dtype]
-            slopes += ONE[x.dtype]
-            slopes *= 2 * ROOT_2_PI[x.dtype]
-            slopes *= share - share * share  # (1 - t^2) / 4
-        slopes *= x
-        slopes += share
-        slopes *= d
-        return slopes
+            p = P * (1 - P) * (2 * ROOT_2_PI) * (1 + 3 * 0.044715 * x * x)
+        return d * (P + x * p)
 
+
+ROOT_2_PI = math.sqrt(2 / math.pi)
 
 # P(-x) = exp(-x^2 / 2) p(x) / q(x) for x >= 0, to 2e-16: Hart et al., "Computer Approximations" (1968), approximation 5666,
 # as given in West, "Better approximations to cumulative normal functions", Wilmott Magazine (May 2005).
@@ -417,33 +342,24 @@ _NORMAL_Q = (
 )
 
 
-def _normal_cdf(x: Array) -> Array:
+def normal_cdf(x: Array) -> Array:
     """The probability that a standard normal number is less than x, for each entry, to 2e-16."""
     if x.dtype == np.float16:  # which cannot hold the polynomials
-        return np.asarray(_normal_cdf(x.astype(np.float32)).astype(np.float16))
+        return normal_cdf(x.astype(np.float32)).astype(np.float16)
     a = np.minimum(np.abs(x), 40)  # beyond that it is 0 or 1
-    tail: Array = a * a
-    tail *= -HALF[x.dtype]
-    tail = np.exp(tail)
-    tail *= _horner(_NORMAL_P, a)
-    tail /= _horner(_NORMAL_Q, a)
-    # tail where x < 0, else 1 - tail
-    positive = x > ZERO[x.dtype]
-    tail *= ONE[x.dtype] - 2 * positive.astype(x.dtype)
-    tail += positive
-    return tail
+    tail = np.exp(-a * a / 2) * _horner(_NORMAL_P, a) / _horner(_NORMAL_Q, a)
+    return np.where(x > 0, 1 - tail, tail)
 
 
 def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
-    result: Array = x * x.dtype.type(coefficients[0])
-    for c in coefficients[1:-1]:
-        result += x.dtype.type(c)
-        result *= x
-    result += x.dtype.type(coefficients[-1])
-    return result
+    """The polynomial with these coefficients, the highest power first."""
+    result: Any = coefficients[0]
+    for c in coefficients[1:]:
+        result = result * x + c
+    return np.asarray(result)
 
 
-class SiLU(Activation):
+class SiLU(Function):
     """y = x s(x) with the sigmoid s(x) = 1 / (1 + exp(-x)); also called swish.
 
     dy/dx = s(x) + y (1 - s(x)). Input and output have the same shape, any.
@@ -454,23 +370,19 @@ class SiLU(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.SiLU.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        s = np.exp(np.minimum(x, SURE[x.dtype]))
-        s /= s + ONE[x.dtype]
-        y: Array = x * s
-        self._cache = s, y
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        s = sigmoid(x)
+        self._remember(x, s)
+        return x * s
 
-    def _backward(self, d: Array) -> Array:
-        s, y = self._cache
-        dObj_dIn: Array = ONE[y.dtype] - s
-        dObj_dIn *= y
-        dObj_dIn += s
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x, s = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d * (s + x * s * (1 - s))
 
 
-class Mish(Activation):
+class Mish(Function):
     """y = x t, with t = tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) and e = exp(x).
 
     dy/dx = t + x (1 - t^2) e / (1 + e). Input and output have the same shape, any.
@@ -481,26 +393,20 @@ class Mish(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Mish.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        e = np.exp(np.minimum(x, HALF[x.dtype] * SURE[x.dtype]))  # half, since e is squared
-        t = e * (e + 2)
-        t /= t + 2
-        self._cache = x, e, t
-        y: Array = x * t
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        e = np.exp(np.minimum(x, largest_exponent(x.dtype) / 2))  # half, since e is squared; t has long been 1
+        t = e * (e + 2) / (e * (e + 2) + 2)
+        self._remember(x, e, t)
+        return x * t
 
-    def _backward(self, d: Array) -> Array:
-        x, e, t = self._cache
-        one = ONE[x.dtype]
-        dObj_dIn: Array = one - t * t
-        dObj_dIn *= e / (e + one)
-        dObj_dIn *= x
-        dObj_dIn += t
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x, e, t = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d * (t + x * (1 - t * t) * e / (1 + e))
 
 
-class Softplus(Activation):
+class Softplus(Function):
     """y = log(1 + exp(b x)) / b: a ReLU without a kink, computed as (max(b x, 0) + log(1 + exp(-|b x|))) / b.
 
     dy/dx = 1 / (1 + exp(-b x)) = 1 - exp(-b y). Input and output have the same shape, any. torch returns x itself for
@@ -522,36 +428,24 @@ class Softplus(Activation):
         if self.beta <= 0:
             raise ValueError(f"Softplus: expected beta of more than 0, got {beta}")
 
-    def _forward(self, x: Array) -> Array:
-        if self.beta != 1:
-            y: Array = softplus(x * x.dtype.type(self.beta))
-            self._cache = y
-            y = y / x.dtype.type(self.beta)
-            return y
-        self._cache = y = softplus(x)
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        rise = softplus(self.beta * self._floats(x))
+        self._remember(rise)
+        return rise / self.beta
 
-    def _backward(self, d: Array) -> Array:
-        y: Array = self._cache  # times beta
-        dObj_dIn: Array = -np.expm1(-y)
-        dObj_dIn *= d
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        rise = self._remembered()
+        d = self._upstream(dObj_dOut, rise.shape, rise.dtype)
+        return d * -np.expm1(-rise)
 
 
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), for each entry, as a fresh array."""
-    if x.size < 256:  # one call against six; but each entry takes ten times as long
-        fresh: Array = np.logaddexp(x, ZERO[x.dtype])
-        return fresh
-    y: Array = np.abs(x)
-    np.negative(y, out=y)
-    np.exp(y, out=y)
-    np.log1p(y, out=y)
-    y += np.maximum(x, ZERO[x.dtype])
+    """log(1 + exp(x)), for each entry."""
+    y: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
     return y
 
 
-class Softsign(Activation):
+class Softsign(Function):
     """y = x / (1 + |x|).
 
     dy/dx = 1 / (1 + |x|)^2. Input and output have the same shape, any.
@@ -562,15 +456,12 @@ class Softsign(Activation):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Softsign.html
     """
 
-    def _forward(self, x: Array) -> Array:
-        divisor = np.abs(x)
-        divisor += ONE[x.dtype]
-        self._cache = divisor
-        y: Array = x / divisor
-        return y
+    def compute_forward(self, x: Any) -> Array:
+        x = self._floats(x)
+        self._remember(x)
+        return x / (1 + np.abs(x))
 
-    def _backward(self, d: Array) -> Array:
-        divisor: Array = self._cache
-        dObj_dIn: Array = d / divisor
-        dObj_dIn /= divisor
-        return dObj_dIn
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d / (1 + np.abs(x)) / (1 + np.abs(x))

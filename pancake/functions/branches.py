@@ -14,39 +14,33 @@ import numpy as np
 
 from pancake.arguments import numeric, whole
 from pancake.function import Function
-from pancake.functions.containers import add_parts, check_lengths, forward
-from pancake.memory import Array, Pair
+from pancake.functions.containers import Container, Listed, extend, forward, has_parameters
+from pancake.memory import Array
 
 
-class Branches(Function):
+class Branches(Listed):
     """Base of the containers that feed one input to several Functions and combine what they put out.
 
     A subclass defines `combine`, and `gradients`: what reaches each branch of the gradient of the combination.
     """
 
     def __init__(self, functions: Iterable[Function]) -> None:
-        name = type(self).__name__
-        self.functions: list[Function] = []
-        if isinstance(functions, Function) or not isinstance(functions, Iterable):
-            raise TypeError(f"{name}: expected a list of Functions, got {functions!r}; write {name}([...])")
-        add_parts(self, self.functions, functions)
+        super().__init__(functions)
         if not self.functions:
-            raise ValueError(f"{name}: expected at least one Function, got none")
+            raise ValueError(f"{type(self).__name__}: expected at least one Function, got none")
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
-        if lengths is not None:
-            check_lengths(self)
+        self._check_lengths(lengths)
         outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
         if not self._fit([output.shape for output in outputs]):
             shapes = ", ".join(f"{f!r} put out {y.shape}" for f, y in zip(self.functions, outputs, strict=True))
             raise ValueError(f"{type(self).__name__}: expected branches whose outputs fit together, but {shapes}")
         # branches without parameters follow the dtype of the input; that of the model is known from the others
-        typical = [y for f, y in zip(self.functions, outputs, strict=True) if f._has_parameters()] or outputs
-        dtype = np.result_type(*typical)
-        outputs = [output.astype(dtype, copy=False) for output in outputs]
+        typical = [y for f, y in zip(self.functions, outputs, strict=True) if f._pairs()] or outputs
+        outputs = [output.astype(np.result_type(*typical), copy=False) for output in outputs]
         y = self.combine(outputs)
-        self._cache = outputs, y.shape, y.dtype
+        self._remember(outputs, y.shape, y.dtype)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
@@ -55,7 +49,7 @@ class Branches(Function):
         parts = [np.asarray(f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True)]
         if any(part.shape != parts[0].shape for part in parts):
             raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
-        dObj_dIn: Array = parts[0].astype(dtype)  # a copy, to add to
+        dObj_dIn = parts[0].astype(dtype)  # a copy, to add to
         for part in parts[1:]:
             dObj_dIn += part
         return dObj_dIn
@@ -65,7 +59,7 @@ class Branches(Function):
         outputs, shape, dtype = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
         for function, d in zip(self.functions, gradients, strict=True):
-            if function._has_parameters():
+            if has_parameters(function):
                 function.accumulate_grads(d)
 
     def combine(self, outputs: list[Array]) -> Array:
@@ -76,22 +70,9 @@ class Branches(Function):
         """The gradient of the output of each branch in turn."""
         raise NotImplementedError
 
-    def _takes_lengths(self) -> bool:
-        return any(function._takes_lengths() for function in self.functions)
-
     def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
         """Whether outputs of these shapes can be combined."""
         return all(shape == shapes[0] for shape in shapes)
-
-    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
-        for name, member in super()._members():
-            yield name.removeprefix("functions."), member
-
-    def __len__(self) -> int:
-        return len(self.functions)
-
-    def __iter__(self) -> Iterator[Function]:
-        return iter(self.functions)
 
     def __getitem__(self, index: int) -> Function:
         return self.functions[index]
@@ -191,9 +172,6 @@ class Concatenate(Branches):
         ends = np.cumsum([output.shape[self.axis] for output in outputs])
         return iter(np.split(dObj_dOut, ends[:-1], axis=self.axis))
 
-    def _takes_lengths(self) -> bool:
-        return any(function._takes_lengths() for function in self.functions)
-
     def _fit(self, shapes: list[tuple[int, ...]]) -> bool:
         if any(not -len(shape) <= self.axis < len(shape) for shape in shapes):
             return False
@@ -203,7 +181,7 @@ class Concatenate(Branches):
         return all(shape == lengths[0] for shape in lengths)
 
 
-class Residual(Function):
+class Residual(Container):
     """y = x + f(x): what f does is a change to x.
 
     dObj_dIn = dObj_dOut + the dObj_dIn of f. x, f(x) and y have the same shape, any that f takes.
@@ -226,31 +204,26 @@ class Residual(Function):
 
     def __init__(self, f: Function) -> None:
         parts: list[Function] = []
-        add_parts(self, parts, [f])
+        extend(self, parts, [f])
         (self.f,) = parts
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run f, with the lengths (B,) of sequences if there are any."""
-        if lengths is not None:
-            check_lengths(self)
+        self._check_lengths(lengths)
         x = self._floats(x)
-        y: Array = numeric(self.f, forward(self.f, x, lengths), "its output")
-        if y.shape != x.shape:
-            raise ValueError(f"{self!r}: expected an f that keeps the shape of its input, {x.shape}, but it put out {y.shape}")
-        y = y + x.astype(y.dtype, copy=False)
-        self._cache = y.shape, y.dtype
+        fx = numeric(self.f, forward(self.f, x, lengths), "its output")
+        if fx.shape != x.shape:
+            raise ValueError(f"{self!r}: expected an f that keeps the shape of its input, {x.shape}, but it put out {fx.shape}")
+        y = fx + x.astype(fx.dtype, copy=False)
+        self._remember(y.shape, y.dtype)
         return y
-
-    def _takes_lengths(self) -> bool:
-        return self.f._takes_lengths()
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         d = self._upstream(dObj_dOut, *self._remembered())
-        dObj_dIn: Array = d + self.f.compute_backward(d)
-        return dObj_dIn
+        return np.asarray(d + self.f.compute_backward(d))
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through f if it has parameters."""
         d = self._upstream(dObj_dOut, *self._remembered())
-        if self.f._has_parameters():
+        if has_parameters(self.f):
             self.f.accumulate_grads(d)

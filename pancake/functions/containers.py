@@ -1,4 +1,4 @@
-"""Functions made of Functions: one after another."""
+"""Functions made of Functions: what all containers share, and one Function after another."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, overload
 import numpy as np
 
 from pancake import memory
-from pancake.fast.plan import Plan, Plans
 from pancake.function import Function
 from pancake.functions.embedding import Embedding
-from pancake.memory import Array, Pair
+from pancake.memory import Array
 
 
 class Identity(Function):
@@ -22,15 +21,72 @@ class Identity(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        y = self._floats(x).copy()
-        self._cache = y.shape, y.dtype
-        return y
+        x = self._floats(x)
+        self._remember(x.shape, x.dtype)
+        return x.copy()
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         return self._upstream(dObj_dOut, *self._remembered()).copy()
 
 
-class Sequential(Function):
+class Container(Function):
+    """Base of the Functions that are made of others and run them.
+
+    A container's backward runs theirs, so it is right only while each of them remembers what the container's forward has left
+    in it: a part that was called by itself since then, or exchanged, is found out.
+    """
+
+    def _remember(self, *what: Any) -> None:
+        """Keep what backward needs, and what each part remembers now."""
+        super()._remember(*what, [(part, part._cache) for part in self._parts()])
+
+    def _answer(self) -> tuple[Any, ...]:
+        """What the latest forward has kept, if all parts are as it has left them."""
+        *what, left = super()._answer()
+        if list(map(id, self._parts())) != [id(part) for part, _ in left]:
+            raise RuntimeError(f"{self!r}: its parts have been exchanged since its forward; call it again before backward")
+        for part, cache in left:
+            if part._cache is not cache:
+                raise RuntimeError(
+                    f"{self!r}: {part!r} in it was called by itself since its forward, and remembers that call; "
+                    "call the whole again before backward, or use a shared_copy() of the part"
+                )
+        return tuple(what)
+
+    def _takes_lengths(self) -> bool:
+        return any(part._takes_lengths() for part in self._parts())
+
+
+class Listed(Container):
+    """Base of the containers that hold a list of Functions.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a Function.
+    ValueError
+        If one Function stands in it twice: it would remember only the later of its inputs.
+    """
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        name = type(self).__name__
+        if isinstance(functions, Function) or not isinstance(functions, Iterable):
+            raise TypeError(f"{name}: expected a list of Functions, got {functions!r}; write {name}([...])")
+        self.functions: list[Function] = []
+        extend(self, self.functions, functions)
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for name, member in super()._members():
+            yield name.removeprefix("functions."), member
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self.functions)
+
+
+class Sequential(Listed):
     """Functions one after another: y = f_n(... f_2(f_1(x))).
 
     Backward is the chain rule: each Function turns the gradient of its output into the gradient of its input and hands
@@ -54,78 +110,38 @@ class Sequential(Function):
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors", Nature 323 (1986), equations 4 to 7.
     """
 
-    def __init__(self, functions: Iterable[Function]) -> None:
-        self.functions: list[Function] = []
-        if isinstance(functions, Function) or not isinstance(functions, Iterable):
-            raise TypeError(f"Sequential: expected a list of Functions, got {functions!r}; write Sequential([...])")
-        add_parts(self, self.functions, functions)
-
-    def add(self, function: Function) -> Sequential:
-        """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""
-        add_parts(self, self.functions, [function])
-        memory.arrays_changed()
-        return self
-
     def compute_forward(self, x: Any, lengths: Any = None) -> Any:
         """Run the stack; the lengths (B,) of sequences, where there are any, go to the Functions that take them."""
-        plan: Plan | None = None  # how to run without checks, if x looks like one that has been here before: see plan.py
-        if lengths is not None:
-            check_lengths(self)
-        elif self.training and x.__class__ is np.ndarray:
-            plans: Plans | None = self._views
-            if plans is None or plans.stack != self.functions or plans.generation != memory.generation:
-                plans = self._views = Plans(self.functions)
-            plan = plans.latest
-            if plans.own and (plan is None or x.shape != plan.shape or x.dtype != plan.dtype):
-                self._cache = None
-                plan, y = plans.choose(x)
-                if y is not None:
-                    self._cache = plan
-                    return y
-        self._cache = plan
-        if plan is None:
+        self._check_lengths(lengths)
+        try:
             for function in self.functions:
                 x = forward(function, x, lengths)
-            return x if self.functions else np.array(x)
-        for compute in plan.forwards:
-            x = compute(x)
-        for layer, cache in plan.caches:
-            layer._cache = cache
-        return x
-
-    def _evaluate(self, x: Any, fresh: bool) -> Any:
-        if not self.functions:
-            return None
-        for function in self.functions:
-            x = function._evaluate(x, fresh)
-            if x is None or "compute_forward" in function.__dict__:
-                return None
-            fresh = True
-        return x
-
-    def _takes_lengths(self) -> bool:
-        return any(function._takes_lengths() for function in self.functions)
+        except BaseException:
+            self._cache = None  # some have remembered this call and some the one before it
+            raise
+        self._remember()
+        return x if self.functions else np.array(x)
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
-        plan: Plan | None = self._cache
-        if plan is not None:
-            return plan.run_back(plan.backwards, dObj_dOut)
+        self._remembered()
         for function in reversed(self.functions):
             dObj_dOut = function.compute_backward(dObj_dOut)
         return dObj_dOut if self.functions else np.array(dObj_dOut)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
-        plan: Plan | None = self._cache
-        if plan is not None:
-            plan.run_back(plan.accumulates, dObj_dOut)
-            return
-        for first, function in enumerate(self.functions):
-            if function._has_parameters():
-                for later in self.functions[:first:-1]:
-                    dObj_dOut = later.compute_backward(dObj_dOut)
-                function.accumulate_grads(dObj_dOut)
-                return
+        self._remembered()
+        trained = [i for i, function in enumerate(self.functions) if has_parameters(function)]
+        if trained:
+            for later in self.functions[: trained[0] : -1]:
+                dObj_dOut = later.compute_backward(dObj_dOut)
+            self.functions[trained[0]].accumulate_grads(dObj_dOut)
+
+    def add(self, function: Function) -> Sequential:
+        """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""
+        extend(self, self.functions, [function])
+        memory.arrays_changed()
+        return self
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
         """A table of the Functions with the shapes of their outputs and the numbers of their parameters, as text.
@@ -158,16 +174,6 @@ class Sequential(Function):
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
-    def _members(self) -> Iterator[tuple[str, Function | Pair]]:
-        for name, member in super()._members():
-            yield name.removeprefix("functions."), member
-
-    def __len__(self) -> int:
-        return len(self.functions)
-
-    def __iter__(self) -> Iterator[Function]:
-        return iter(self.functions)
-
     @overload
     def __getitem__(self, index: int) -> Function: ...
     @overload
@@ -184,19 +190,19 @@ def forward(function: Function, x: Any, lengths: Any) -> Any:
     return function.compute_forward(x, lengths=lengths)  # type: ignore[call-arg]
 
 
-def check_lengths(owner: Function) -> None:
-    """Refuse lengths for a container in which nothing takes them."""
-    if not owner._takes_lengths():
-        raise TypeError(f"{owner!r}: got lengths, but nothing in it takes them; Unrolled and Bidirectional do")
+def has_parameters(function: Function) -> bool:
+    """Whether there is anything to train in a Function."""
+    return bool(function.get_params_and_grads()[0])
 
 
-def add_parts(owner: Function, parts: list[Function], new: Iterable[object]) -> None:
+def extend(owner: Function, parts: list[Function], new: Iterable[object]) -> None:
     """Append Functions to the parts of a container, after making sure that they are Functions and not there already."""
     name = type(owner).__name__
     present = {id(function) for function in owner.walk()}
     for part in new:
         if not isinstance(part, Function):
-            hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else ""
+            hint = "; derive its class from pancake.Function" if hasattr(part, "compute_forward") else ""
+            hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else hint
             raise TypeError(f"{name}: expected a Function at position {len(parts)}, got {part!r}{hint}")
         inside = {id(function): function for function in part.walk()}
         for key in inside.keys() & present:

@@ -37,19 +37,14 @@ class Dropout(Function):
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
-        if not self.training or self.p == 0:
-            self._cache = None, x.shape, x.dtype
-            y: Array = x.copy()
-            return y
-        scale = x.dtype.type(0 if self.p == 1 else 1 / (1 - self.p))
-        # 24 random bits are enough for a mask, and cost half of 53
-        mask: Array = np.multiply(self.rng.random(x.shape, np.float32) >= self.p, scale)
-        self._cache = mask, x.shape, x.dtype
-        y = x * mask
-        return y
+        if self.training and self.p > 0:
+            keep = self.rng.random(x.shape, np.float32) >= self.p  # 24 random bits are enough for a mask
+            mask = np.where(keep, 0 if self.p == 1 else 1 / (1 - self.p), 0).astype(x.dtype)
+        else:
+            mask = np.ones_like(x)
+        self._remember(mask)
+        return x * mask
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        mask, shape, dtype = self._remembered()
-        d = self._upstream(dObj_dOut, shape, dtype)
-        dObj_dIn: Array = d.copy() if mask is None else d * mask
-        return dObj_dIn
+        mask = self._remembered()
+        return self._upstream(dObj_dOut, mask.shape, mask.dtype) * mask

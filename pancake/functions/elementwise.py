@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
-from pancake.function import Function, parameter
+from pancake.function import Function
 from pancake.memory import Array
+from pancake.tree import parameter
 
 
 class Square(Function):
@@ -20,12 +21,12 @@ class Square(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
-        y: Array = x * x
-        return y
+        x = self._floats(x)
+        self._remember(x)
+        return x * x
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
+        x = self._remembered()
         return 2 * x * self._upstream(dObj_dOut, x.shape, x.dtype)
 
 
@@ -60,25 +61,19 @@ class Mul(Function):
         """Set k back to the value it started from."""
         self.k[...] = self.start
 
-    def _has_parameters(self) -> bool:
-        return True
-
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "k": self.start}
 
     def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x).astype(self.k.dtype, copy=False)
-        y: Array = self.k * x
-        self._cache = x, y.shape
-        return y
+        x = self._floats(x, self.k.dtype)
+        self._remember(x)
+        return self.k * x
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x, shape = self._remembered()
-        d = self._upstream(dObj_dOut, shape, x.dtype)
-        grad = self.grad_k
-        grad += (d * x).sum()
-        dObj_dIn: Array = (self.k * d).reshape(x.shape)
-        return dObj_dIn
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape or (1,), x.dtype)
+        self.grad_k += (d * x).sum()
+        return (self.k * d).reshape(x.shape)
 
 
 class Negate(Function):
@@ -88,12 +83,13 @@ class Negate(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        y: Array = -self._floats(x)
-        self._cache = y.shape, y.dtype
-        return y
+        x = self._floats(x)
+        self._remember(x)
+        return -x
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        return -self._upstream(dObj_dOut, *self._remembered())
+        x = self._remembered()
+        return -self._upstream(dObj_dOut, x.shape, x.dtype)
 
 
 class Subtract(Function):
@@ -122,19 +118,14 @@ class Subtract(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
         target = numeric(self, self.target, "target").astype(x.dtype, copy=False)
-        if target.shape != x.shape:
-            try:
-                target = np.broadcast_to(target, x.shape)
-            except ValueError:
-                raise ValueError(
-                    f"{self!r}: expected an input to whose shape the target {target.shape} broadcasts, got {x.shape}"
-                ) from None
-        y: Array = x - target
-        self._cache = y.shape, y.dtype
-        return y
+        if np.broadcast_shapes(target.shape, x.shape) != x.shape:
+            raise ValueError(f"{self!r}: expected an input to whose shape the target {target.shape} broadcasts, got {x.shape}")
+        self._remember(x)
+        return x - target
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        return self._upstream(dObj_dOut, *self._remembered()).copy()
+        x = self._remembered()
+        return self._upstream(dObj_dOut, x.shape, x.dtype).copy()
 
 
 class Sum(Function):
@@ -155,26 +146,22 @@ class Sum(Function):
     """
 
     def __init__(self, axis: int | tuple[int, ...] | None = None) -> None:
-        self.axis: int | tuple[int, ...] | None
-        if axis is None or isinstance(axis, (tuple, list)):
-            self.axis = None if axis is None else axes_argument(self, "axis", axis)
-        else:
-            self.axis = whole(self, "axis", axis)
+        self.axis = _axis_argument(self, axis)
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
-        axes = tuple(range(x.ndim)) if self.axis is None else axes_of(self, self.axis, x.ndim)
-        y: Array = np.add.reduce(x, axis=axes)
-        self._cache = x.shape, axes, y.shape, x.dtype
+        axes = _axes(self, x)
+        y = x.sum(axis=axes)
+        self._remember(x, axes, y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        shape, axes, shape_out, dtype = self._remembered()
-        d = self._upstream(dObj_dOut, shape_out, dtype)
-        return np.broadcast_to(np.expand_dims(d, axes), shape).copy()
+        x, axes, y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return np.broadcast_to(np.expand_dims(d, axes), x.shape).copy()
 
 
-class Mean(Sum):
+class Mean(Function):
     """y = mean of x over the given axes.
 
     dy/dx = 1 / n for each of the n entries of a mean, so each receives the dObj_dOut of its mean, divided by n. Shapes are
@@ -191,20 +178,31 @@ class Mean(Sum):
         If the input does not have such an axis.
     """
 
+    def __init__(self, axis: int | tuple[int, ...] | None = None) -> None:
+        self.axis = _axis_argument(self, axis)
+
     def compute_forward(self, x: Any) -> Array:
-        y = super().compute_forward(x)
-        mean: Array = y / self._count(y.dtype)
-        return mean
+        x = self._floats(x)
+        axes = _axes(self, x)
+        y = x.mean(axis=axes)
+        self._remember(x, axes, y)
+        return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        dObj_dIn = super().compute_backward(dObj_dOut)
-        dObj_dIn /= self._count(dObj_dIn.dtype)
-        return dObj_dIn
+        x, axes, y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype) / (x.size // max(y.size, 1))
+        return np.broadcast_to(np.expand_dims(d, axes), x.shape).copy()
 
-    def _count(self, dtype: np.dtype[Any]) -> Any:
-        """How many entries went into each mean."""
-        shape, axes, _, _ = self._cache
-        return dtype.type(math.prod(shape[axis] for axis in axes))
+
+def _axis_argument(owner: Function, axis: Any) -> int | tuple[int, ...] | None:
+    if axis is None:
+        return None
+    return axes_argument(owner, "axis", axis) if isinstance(axis, (tuple, list)) else whole(owner, "axis", axis)
+
+
+def _axes(owner: Sum | Mean, x: Array) -> tuple[int, ...]:
+    """The axes of x to reduce, counted from the front."""
+    return tuple(range(x.ndim)) if owner.axis is None else axes_of(owner, owner.axis, x.ndim)
 
 
 class Exp(Function):
@@ -214,18 +212,15 @@ class Exp(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        x = self._floats(x)
         with np.errstate(over="ignore"):
-            y: Array = np.exp(x)
-        self._cache = y
+            y = np.exp(self._floats(x))
+        self._remember(y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
-        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        y = self._remembered()
         with np.errstate(over="ignore", invalid="ignore"):
-            dObj_dIn: Array = y * d
-        return dObj_dIn
+            return y * self._upstream(dObj_dOut, y.shape, y.dtype)
 
 
 class Log(Function):
@@ -240,20 +235,17 @@ class Log(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
-        lowest = np.minimum.reduce(x, axis=None)
-        if lowest < 0:
-            raise ValueError(f"{self!r}: expected numbers of at least 0, got {lowest}")
+        x = self._floats(x)
+        if (x < 0).any():
+            raise ValueError(f"{self!r}: expected numbers of at least 0, got {np.nanmin(x)}")
+        self._remember(x)
         with np.errstate(divide="ignore"):
-            y: Array = np.log(x)
-        return y
+            return np.log(x)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
-        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        x = self._remembered()
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            dObj_dIn: Array = d / x
-        return dObj_dIn
+            return self._upstream(dObj_dOut, x.shape, x.dtype) / x
 
 
 class Abs(Function):
@@ -264,14 +256,13 @@ class Abs(Function):
     """
 
     def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
-        y: Array = np.abs(x)
-        return y
+        x = self._floats(x)
+        self._remember(x)
+        return np.abs(x)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
-        dObj_dIn: Array = np.sign(x) * self._upstream(dObj_dOut, x.shape, x.dtype)
-        return dObj_dIn
+        x = self._remembered()
+        return np.sign(x) * self._upstream(dObj_dOut, x.shape, x.dtype)
 
 
 class Power(Function):
@@ -298,24 +289,20 @@ class Power(Function):
         self.p = real(self, "p", p)
 
     def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
-        if not self.p.is_integer() and np.minimum.reduce(x, axis=None) < 0:
-            raise ValueError(f"{self!r}: expected numbers of at least 0 for an exponent that is not whole, got {x.min()}")
+        x = self._floats(x)
+        if not self.p.is_integer() and (x < 0).any():
+            raise ValueError(f"{self!r}: expected numbers of at least 0 for an exponent that is not whole, got {np.nanmin(x)}")
+        self._remember(x)
         with np.errstate(divide="ignore", over="ignore"):
-            y: Array = np.power(x, x.dtype.type(self.p))
-        return y
+            return x**self.p
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
+        x = self._remembered()
         d = self._upstream(dObj_dOut, x.shape, x.dtype)
-        if self.p == 0:
+        if self.p == 0:  # where 0 x^-1 would be nan at 0
             return np.zeros_like(d)
-        p = x.dtype.type(self.p)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            dObj_dIn = np.power(x, p - 1)
-            dObj_dIn *= p
-            dObj_dIn *= d
-        return dObj_dIn
+            return self.p * x ** (self.p - 1) * d
 
 
 class Clip(Function):
@@ -341,16 +328,19 @@ class Clip(Function):
             raise ValueError(f"Clip: expected low of at most high, got {low} and {high}")
 
     def compute_forward(self, x: Any) -> Array:
-        self._cache = x = self._floats(x)
-        y: Array = x if self.low is None else np.maximum(x, self.low)
-        y = y if self.high is None else np.minimum(y, self.high)
-        return x.copy() if y is x else y
+        x = self._floats(x)
+        self._remember(x)
+        return np.clip(x, self._low, self._high)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        x: Array = self._remembered()
-        dObj_dIn = self._upstream(dObj_dOut, x.shape, x.dtype).copy()
-        if self.low is not None:
-            dObj_dIn *= x >= self.low
-        if self.high is not None:
-            dObj_dIn *= x <= self.high
-        return dObj_dIn
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, x.shape, x.dtype)
+        return d * ((x >= self._low) & (x <= self._high))
+
+    @property
+    def _low(self) -> float:
+        return -math.inf if self.low is None else self.low
+
+    @property
+    def _high(self) -> float:
+        return math.inf if self.high is None else self.high

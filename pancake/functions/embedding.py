@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pancake.arguments import Rng, size
-from pancake.fast.layout import merged, unmerged
-from pancake.function import Function, parameter
+from pancake.arguments import Rng, as_array, size
+from pancake.function import Function
 from pancake.memory import Array
-
-PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
+from pancake.tree import parameter
 
 
 class Embedding(Function):
@@ -60,46 +58,28 @@ class Embedding(Function):
         """Draw the weight anew from N(0, 1)."""
         self.weight = np.random.default_rng(rng).standard_normal(self.weight.shape)
 
-    def _has_parameters(self) -> bool:
-        return True
-
     def compute_forward(self, x: Any) -> Array:
-        try:
-            indices = np.asarray(x)
-        except ValueError:
-            raise ValueError(f"{self!r}: expected an array of indices, got rows of different lengths") from None
+        x = self._indices(x)
+        self._remember(x)
+        return self.weight[x]
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        x = self._remembered()
+        d = self._upstream(dObj_dOut, (*x.shape, self.dim), self.weight.dtype)
+        np.add.at(self.grad_weight, x, d)
+        return np.zeros(x.shape, d.dtype)
+
+    def _indices(self, x: Any) -> NDArray[np.intp]:
+        """The input as an array of indices that the table has, else refused."""
+        indices = as_array(self, x, "input")
         if not indices.size:
             raise ValueError(f"{self!r}: expected at least one index, got an empty input of shape {indices.shape}")
         if indices.dtype.kind not in "iu":
             hint = "; use x.astype(int)" if indices.dtype.kind == "f" else ""
             raise TypeError(f"{self!r}: expected whole numbers, got an input of dtype {indices.dtype}{hint}")
-        places: NDArray[np.intp] = indices.astype(np.intp, copy=False)
-        if places.view(np.uintp).max() >= self.num_embeddings:  # a negative index is a huge unsigned one
+        if indices.min() < 0 or indices.max() >= self.num_embeddings:
             raise ValueError(
                 f"{self!r}: expected indices from 0 to {self.num_embeddings - 1}, "
                 f"got values from {indices.min()} to {indices.max()}"
             )
-        swapped = places.ndim == 2  # sequences of indices become sequences with time first in memory, for `Unrolled`
-        self._cache = merged(places, swapped), places.shape, swapped
-        rows = self.weight.take(self._cache[0], axis=0, mode="clip")  # as quick as can be: the range has been checked
-        y: Array = unmerged(rows, swapped, (*places.shape, self.dim))
-        return y
-
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        self.accumulate_grads(dObj_dOut)
-        return np.zeros(self._cache[1], self.weight.dtype)
-
-    def accumulate_grads(self, dObj_dOut: Any) -> None:
-        """Add to grad_weight only."""
-        indices, shape, swapped = self._remembered()
-        d = merged(self._upstream(dObj_dOut, (*shape, self.dim), self.weight.dtype), swapped, self.dim)
-        # On a vector `add.at` is as fast as sorting or faster, and touches no other row; on rows it is many times slower. Where
-        # it can, it adds numbers two at a time, as the parts of a complex number.
-        pairs = self.dim % 2 == 0 and PAIRS.get(self.weight.dtype)
-        grad, d = (array.view(pairs or array.dtype) for array in (self.grad_weight, np.ascontiguousarray(d)))
-        rows, n = grad.shape  # and where each number goes in the memory of grad
-        if rows <= len(indices):
-            places = np.arange(rows * n).reshape(rows, n).take(indices, axis=0)
-        else:  # the same, without a table of all rows
-            places = (indices * n)[:, np.newaxis] + np.arange(n)
-        np.add.at(grad.reshape(-1), places.reshape(-1), d.reshape(-1))
+        return indices.astype(np.intp, copy=False)

@@ -49,11 +49,11 @@ def mlp(
         if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
             raise TypeError(f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}")
     rng = np.random.default_rng(rng)
-    stack = Sequential([])
+    stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
-        if len(stack):
-            stack.add(activation())
-        stack.add(Linear(n_in, n_out, init=init, rng=rng, dtype=dtype))
+        if stack:
+            stack.append(activation())
+        stack.append(Linear(n_in, n_out, init=init, rng=rng, dtype=dtype))
     if output is not None:
-        stack.add(output())
-    return stack
+        stack.append(output())
+    return Sequential(stack)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, number, share, size
-from pancake.function import Function, parameter
+from pancake.function import Function, rows
 from pancake.memory import Array
+from pancake.tree import parameter
 
 
 class BatchNorm(Function):
@@ -84,61 +85,33 @@ class BatchNorm(Function):
         self.running_var.fill(1)
         self.num_batches_tracked.fill(0)
 
-    def _has_parameters(self) -> bool:
-        return True
-
     def compute_forward(self, x: Any) -> Array:
-        x = _features(self, x, self.n, self.weight.dtype)
-        rows = x.reshape(-1, self.n)
+        x = self._features(x, self.n, self.weight.dtype)
+        N = x.size // self.n
+        if self.training and N == 1:
+            raise ValueError(
+                f"{self!r}: expected more than one example in training, got {x.shape}, whose variance is 0; "
+                "use larger batches, or eval() to normalise with the running statistics"
+            )
         if self.training:
-            count = len(rows)
-            if count == 1:
-                raise ValueError(
-                    f"{self!r}: expected more than one example in training, got {x.shape}, whose variance is 0; "
-                    "use larger batches, or eval() to normalise with the running statistics"
-                )
-            mean = _sum(rows) / count
-            h = rows - mean
-            rest = _sum(h) / count  # what rounding has left of the mean: much, in float32, where the mean is large
-            h -= rest
-            mean += rest
-            var: Array = _sum(h * h) / count
-            self._track(mean, var * (count / (count - 1)))
+            mean, centred = _centred(rows(x), axis=0)
+            var = _mean(centred * centred, axis=0)
+            self._track(mean[0], var[0] * (N / (N - 1)))
         else:
-            h = rows - self.running_mean
-            var = self.running_var
-        scale = 1 / np.sqrt(var + self.eps)
-        h *= scale
-        self._cache = h, scale, x.shape, self.training
-        y: Array = h * self.weight
-        y += self.bias
-        return y.reshape(x.shape)
+            centred, var = rows(x) - self.running_mean, self.running_var
+        s = np.sqrt(var + self.eps)
+        h = centred / s
+        self._remember(h, s, x.shape, self.training)
+        return (self.weight * h + self.bias).reshape(x.shape)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        d, sum_d, sum_dh = self._accumulate(dObj_dOut)
-        h, scale, shape, training = self._cache
-        dObj_dIn: Array
+        h, s, shape, training = self._remembered()
+        d = rows(self._upstream(dObj_dOut, shape, h.dtype))
+        self.grad_weight += (d * h).sum(axis=0)
+        self.grad_bias += d.sum(axis=0)
         if training:
-            dObj_dIn = h * (sum_dh * (-1 / len(h)))
-            dObj_dIn -= sum_d / len(h)
-            dObj_dIn += d
-            dObj_dIn *= scale * self.weight
-        else:
-            dObj_dIn = d * (scale * self.weight)
-        return dObj_dIn.reshape(shape)
-
-    def accumulate_grads(self, dObj_dOut: Any) -> None:
-        """Add to grad_weight and grad_bias only."""
-        self._accumulate(dObj_dOut)
-
-    def _accumulate(self, dObj_dOut: Any) -> tuple[Array, Array, Array]:
-        """Add to the gradients; return dObj_dOut as rows (N, C), its sum, and the sum of its product with h."""
-        h, _, shape, _ = self._remembered()
-        d = self._upstream(dObj_dOut, shape, h.dtype).reshape(-1, self.n)
-        sum_d, sum_dh = _sum(d), _sum(d * h)
-        self.grad_weight += sum_dh
-        self.grad_bias += sum_d
-        return d, sum_d, sum_dh
+            d = d - d.mean(axis=0) - h * (d * h).mean(axis=0)
+        return (self.weight / s * d).reshape(shape)
 
     def _track(self, mean: Array, var: Array) -> None:
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
@@ -199,57 +172,34 @@ class LayerNorm(Function):
         self.weight.fill(1)
         self.bias.fill(0)
 
-    def _has_parameters(self) -> bool:
-        return True
-
     def compute_forward(self, x: Any) -> Array:
-        x = _features(self, x, self.n, self.weight.dtype)
-        rows = x.reshape(-1, self.n)
-        h = rows - self._mean(rows)
-        scale = 1 / np.sqrt(self._mean(h * h) + self.eps)
-        h *= scale
-        self._cache = h, scale, x.shape
-        y: Array = h * self.weight
-        y += self.bias
-        return y.reshape(x.shape)
+        x = self._features(x, self.n, self.weight.dtype)
+        _, centred = _centred(x, axis=-1)
+        s = np.sqrt(_mean(centred * centred, axis=-1) + self.eps)
+        h = centred / s
+        self._remember(h, s)
+        return self.weight * h + self.bias
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        d = self._accumulate(dObj_dOut)
-        h, scale, shape = self._cache
-        g = d * self.weight
-        dObj_dIn: Array = h * -self._mean(g * h)
-        dObj_dIn += g
-        dObj_dIn -= self._mean(g)
-        dObj_dIn *= scale
-        return dObj_dIn.reshape(shape)
-
-    def accumulate_grads(self, dObj_dOut: Any) -> None:
-        """Add to grad_weight and grad_bias only."""
-        self._accumulate(dObj_dOut)
-
-    def _accumulate(self, dObj_dOut: Any) -> Array:
-        """Add to the gradients and return dObj_dOut as rows (N, C)."""
-        h, _, shape = self._remembered()
-        d = self._upstream(dObj_dOut, shape, h.dtype).reshape(-1, self.n)
-        self.grad_weight += _sum(d * h)
-        self.grad_bias += _sum(d)
-        return d
-
-    def _mean(self, rows: Array) -> Array:
-        """The mean of each row, as a column."""
-        mean: Array = rows.dot(np.ones((self.n, 1), rows.dtype))
-        mean /= self.n
-        return mean
+        h, s = self._remembered()
+        d = self._upstream(dObj_dOut, h.shape, h.dtype)
+        self.grad_weight += rows(d * h).sum(axis=0)
+        self.grad_bias += rows(d).sum(axis=0)
+        g = self.weight * d
+        return (g - _mean(g, axis=-1) - h * _mean(g * h, axis=-1)) / s
 
 
-def _features(layer: Function, x: Any, n: int, dtype: np.dtype[Any]) -> Array:
-    features: Array = layer._floats(x).astype(dtype, copy=False)
-    if features.ndim == 0 or features.shape[-1] != n:
-        raise ValueError(f"{layer!r}: expected (..., {n}), got {features.shape}")
-    return features
+def _mean(a: Array, axis: int) -> Array:
+    """The mean over an axis, which stays with length 1."""
+    return a.mean(axis=axis, keepdims=True)
 
 
-def _sum(rows: Array) -> Array:
-    """The sum of all rows. As a product it is rounded less often than row after row, and up to 128 rows it is faster."""
-    total: Array = np.ones(len(rows), rows.dtype).dot(rows)
-    return total
+def _centred(x: Array, axis: int) -> tuple[Array, Array]:
+    """The mean over an axis, and what is left of x without it.
+
+    The second pass takes out what rounding has left of the mean: much, in float32, where x is far from 0.
+    """
+    mean = _mean(x, axis)
+    centred = x - mean
+    rest = _mean(centred, axis)
+    return mean + rest, centred - rest

@@ -43,14 +43,13 @@ class Transpose(Function):
         x = self._floats(x)
         if x.ndim != len(self.axes):
             raise ValueError(f"{self!r}: expected an input of {len(self.axes)} axes, got {x.shape}")
-        y: Array = x.transpose(self.axes).copy()
-        self._cache = y.shape, y.dtype
+        y = x.transpose(self.axes).copy()
+        self._remember(y.shape, y.dtype)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         d = self._upstream(dObj_dOut, *self._remembered())
-        dObj_dIn: Array = d.transpose(np.argsort(axes_of(self, self.axes, d.ndim))).copy()
-        return dObj_dIn
+        return d.transpose(np.argsort(axes_of(self, self.axes, d.ndim))).copy()
 
 
 class Reshape(Function):
@@ -82,18 +81,17 @@ class Reshape(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
         try:
-            y: Array = x.reshape(self.shape).copy()
+            y = x.reshape(self.shape).copy()
         except ValueError:
             raise ValueError(
                 f"{self!r}: expected an input with {_entries(self.shape)} entries, got {x.shape}, which has {x.size}"
             ) from None
-        self._cache = x.shape, y.shape, y.dtype
+        self._remember(x.shape, y.shape, y.dtype)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         shape, *output = self._remembered()
-        dObj_dIn: Array = self._upstream(dObj_dOut, *output).reshape(shape).copy()
-        return dObj_dIn
+        return self._upstream(dObj_dOut, *output).reshape(shape).copy()
 
 
 def _entries(shape: tuple[int, ...]) -> str:
@@ -120,14 +118,13 @@ class Flatten(Function):
         x = self._floats(x)
         if x.ndim == 0:
             raise ValueError(f"{self!r}: expected a batch (B, ...), got a single number")
-        y: Array = x.reshape(len(x), -1).copy()
-        self._cache = x.shape, y.shape, y.dtype
+        y = x.reshape(len(x), -1).copy()
+        self._remember(x.shape, y.shape, y.dtype)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         shape, *output = self._remembered()
-        dObj_dIn: Array = self._upstream(dObj_dOut, *output).reshape(shape).copy()
-        return dObj_dIn
+        return self._upstream(dObj_dOut, *output).reshape(shape).copy()
 
 
 class Expand(Function):
@@ -155,11 +152,9 @@ class Expand(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
         (axis,) = axes_of(self, self.axis, x.ndim + 1)
-        y: Array = np.repeat(np.expand_dims(x, axis), self.copies, axis)
-        self._cache = y.shape, y.dtype
+        y = np.repeat(np.expand_dims(x, axis), self.copies, axis)
+        self._remember(y.shape, y.dtype)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        d = self._upstream(dObj_dOut, *self._remembered())
-        dObj_dIn: Array = np.add.reduce(d, axis=self.axis)
-        return dObj_dIn
+        return self._upstream(dObj_dOut, *self._remembered()).sum(axis=self.axis)

@@ -38,17 +38,15 @@ class Softmax(Function):
         self.axis = whole(self, "axis", axis)
 
     def compute_forward(self, x: Any) -> Array:
-        y = _shifted(self, x, self.axis)
-        np.exp(y, out=y)
-        y /= np.add.reduce(y, axis=self.axis, keepdims=True)
-        self._cache = y
+        e = np.exp(_shifted(self, x, self.axis))
+        y = e / e.sum(axis=self.axis, keepdims=True)
+        self._remember(y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
-        dObj_dIn = y * self._upstream(dObj_dOut, y.shape, y.dtype)
-        dObj_dIn -= y * np.add.reduce(dObj_dIn, axis=self.axis, keepdims=True)
-        return dObj_dIn
+        y = self._remembered()
+        d = self._upstream(dObj_dOut, y.shape, y.dtype)
+        return y * (d - (y * d).sum(axis=self.axis, keepdims=True))
 
 
 class LogSoftmax(Function):
@@ -76,18 +74,15 @@ class LogSoftmax(Function):
         self.axis = whole(self, "axis", axis)
 
     def compute_forward(self, x: Any) -> Array:
-        y = _shifted(self, x, self.axis)
-        y -= np.log(np.add.reduce(np.exp(y), axis=self.axis, keepdims=True))
-        self._cache = y
+        x = _shifted(self, x, self.axis)
+        y = x - np.log(np.exp(x).sum(axis=self.axis, keepdims=True))
+        self._remember(y)
         return y
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
-        y: Array = self._remembered()
+        y = self._remembered()
         d = self._upstream(dObj_dOut, y.shape, y.dtype)
-        dObj_dIn: Array = np.exp(y)
-        dObj_dIn *= -np.add.reduce(d, axis=self.axis, keepdims=True)
-        dObj_dIn += d
-        return dObj_dIn
+        return d - np.exp(y) * d.sum(axis=self.axis, keepdims=True)
 
 
 def _shifted(softmax: Softmax | LogSoftmax, x: Any, axis: int) -> Array:
@@ -95,4 +90,4 @@ def _shifted(softmax: Softmax | LogSoftmax, x: Any, axis: int) -> Array:
     x = softmax._floats(x)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{softmax!r}: expected an input that has axis {axis}, got shape {x.shape}")
-    return np.asarray(x - np.maximum.reduce(x, axis=axis, keepdims=True))
+    return x - x.max(axis=axis, keepdims=True)

@@ -1,30 +1,25 @@
-"""Losses that compare scores for classes with the right class."""
+"""Losses that compare numbers for C classes with the right class."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import numeric, real
-from pancake.fast.layout import merged, time_first, unmerged
-from pancake.losses.loss import ONE, Loss, reciprocal
+from pancake.arguments import as_array, numeric, real
+from pancake.function import rows
+from pancake.losses.elementwise import product
+from pancake.losses.loss import Loss
 from pancake.memory import Array
-
-Indices: TypeAlias = NDArray[np.intp]
-
-
-INTP = np.dtype(np.intp)
 
 
 class ClassLoss(Loss):
     """Base of the losses that compare numbers for C classes with the right class.
 
-    A prediction p has shape (..., C). The target is integer labels of shape (...), or rows of probabilities q of shape
-    (..., C); labels are rows with a single 1. With a_c for q_c times everything that weighs it, the loss of an example is
-    -sum_c a_c log P_c. A subclass says in `log_probabilities` what log P is.
+    A prediction has shape (..., C). The target is integer labels of shape (...), or rows of probabilities q of shape (..., C);
+    labels are rows with a single 1.
 
     Parameters
     ----------
@@ -34,7 +29,6 @@ class ClassLoss(Loss):
     """
 
     label_smoothing = 0.0
-    _columns: Indices = np.arange(0)  # the numbers of the examples of the largest batch so far
 
     def __init__(self, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -44,112 +38,46 @@ class ClassLoss(Loss):
             if self.class_weight.ndim != 1 or not (self.class_weight >= 0).all():
                 raise ValueError(f"{self!r}: expected class_weight to be one number of at least 0 for each class")
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
-        """For predictions (C, N): scores (C, N) and a shift (N,) with log P = scores - shift, and e (C, N) and its sum (N,).
+    def _examples(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, float]:
+        """For N examples the predictions z (N, C), what weighs each log probability, a (N, C), and what "mean" divides by.
 
-        d shift / d p = e / sum.
+        a_c = w v_c ((1 - e) q_c + e / C) for the weight w of the example, the weights v of the classes, and label smoothing e.
         """
-        raise NotImplementedError
-
-    # Inside, classes come first, (C, N): NumPy reduces over a first axis twice as fast as over a short last one.
-
-    def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
-        if pred.__class__ is not np.ndarray or pred.dtype not in ONE or not pred.size:
-            pred = self._pred(pred)
-        if pred.ndim == 0:
+        z = self._pred(pred)
+        if z.ndim == 0:
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
-        swapped = pred.ndim == 3 and time_first(pred)
-        p = pred.T if pred.ndim == 2 else merged(pred, swapped, pred.shape[-1]).T
-        right, a, count = self._coefficients(target, weight, pred.shape, pred.dtype, swapped)
-        scores, shift, e, total = self.log_probabilities(p if p.flags.c_contiguous else p.copy())
-        if right is None:
-            assert a is not None
-            values = shift * np.add.reduce(a, axis=0)
-            values -= np.add.reduce(_product(a, scores), axis=0)
-        else:
-            values = scores.take(right)
-            np.subtract(shift, values, values)
-            if a is not None:
-                values = _product(a, values)
-        self._cache = e, total, right, a, pred.shape, count, swapped
-        if self.reduction == "none":
-            return unmerged(values, swapped, pred.shape[:-1])
-        objective = float(np.add.reduce(values))
-        return objective / count if self.reduction == "mean" else objective
-
-    def compute_backward(self) -> Array:
-        if self._cache is None:
-            self._no_call()
-        e, total, right, a, shape, count, swapped = self._cache
-        factor = reciprocal(count if self.reduction == "mean" else 1, e.dtype)
-        if a is not None:
-            factor = a * factor
-        if right is None:
-            dObj_dPred = e * (np.add.reduce(factor, axis=0) / total) - factor
-        else:
-            dObj_dPred = e * (factor / total)
-            flat = dObj_dPred.reshape(-1)
-            flat[right] = flat.take(right) - factor
-        rows: Array = dObj_dPred.T
-        return rows if rows.shape == shape else unmerged(rows, swapped, shape)
-
-    def _coefficients(
-        self, target: ArrayLike, weight: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype[Any], swapped: bool
-    ) -> tuple[Indices | None, Array | None, float]:
-        """What weighs each log P_c, and what "mean" divides by.
-
-        With plain labels, the places in (C, N) of the right classes, and their factors (N,), or None if all are 1. Else None
-        and all a_c (C, N).
-        """
-        leading, classes = shape[:-1], shape[-1]
-        if target.__class__ is np.ndarray and target.dtype is INTP and target.shape == leading:
-            labels: Indices | None = target if target.ndim == 1 else merged(target, swapped)
-        else:
-            labels = self._labels(target, shape, swapped)
+        C = z.shape[-1]
+        w = np.broadcast_to(self._weight(weight, z.shape[:-1], z.dtype), z.shape[:-1]).reshape(-1)
+        v = np.ones(C, z.dtype) if self.class_weight is None else self.class_weight.astype(z.dtype)
+        if v.shape != (C,):
+            raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
+        labels = self._labels(target, z.shape, w)
         if labels is not None:
-            if self._columns.size < labels.size:
-                self._columns = np.arange(labels.size)
-            try:  # where the right classes lie in an array (C, N)
-                right = np.ravel_multi_index((labels, self._columns[: labels.size]), (classes, labels.size))
-            except ValueError:
-                raise ValueError(
-                    f"{self!r}: expected labels from 0 to {classes - 1}, got values from {labels.min()} to {labels.max()}"
-                ) from None
-            if weight is None and self.class_weight is None and not self.label_smoothing:
-                return right, None, labels.size
-        examples = math.prod(leading)
-        w = np.ones(examples, dtype)
-        if weight is not None:
-            w = merged(np.broadcast_to(self._weight(weight, leading, dtype), leading), swapped)
-        c = np.ones(classes, dtype) if self.class_weight is None else self.class_weight.astype(dtype)
-        if c.shape != (classes,):
-            raise ValueError(f"{self!r}: expected class_weight of shape ({classes},), got {c.shape}")
-        factors = w if labels is None else w * c.take(labels)
-        count = float(np.add.reduce(factors))
-        if self.reduction == "mean" and not count > 0:
-            raise ValueError(f"{self!r}: the weights of these examples sum to {count}; there is no mean")
-        if labels is not None and not self.label_smoothing:
-            return right, factors, count
-        if labels is not None:
-            q = np.zeros((classes, examples), dtype)
-            q.reshape(-1)[right] = 1
+            q = (labels[:, np.newaxis] == np.arange(C)).astype(z.dtype)
+            divisor = (w * v[labels]).sum(dtype=np.float64)
         else:
-            q = merged(numeric(self, target, "target").astype(dtype, copy=False), swapped, classes).T
-            if not (q >= 0).all() or not np.allclose(q.sum(axis=0), 1, atol=1e-3):
-                raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
+            q = self._probabilities(target, z.dtype, w)
+            divisor = w.sum(dtype=np.float64)
         e = self.label_smoothing
-        return None, ((1 - e) * q + e / classes) * c[:, np.newaxis] * w, count
+        a = w[:, np.newaxis] * v * ((1 - e) * q + e / C)
+        z = np.where(a.any(axis=1, keepdims=True), rows(z), 0)  # whatever stands in an example that does not count
+        return z, a, float(divisor)
 
-    def _labels(self, target: ArrayLike, shape: tuple[int, ...], swapped: bool) -> Indices | None:
+    def _labels(self, target: Any, shape: tuple[int, ...], w: Array) -> NDArray[np.intp] | None:
         """The target as a vector of class indices, or None if it holds probabilities."""
-        labels = np.asarray(target)
+        labels = as_array(self, target, "target")
         if labels.dtype.kind not in "biu":
             if labels.shape == shape:
                 return None
             hint = "; labels must be integers, as of y.astype(int)" if labels.shape == shape[:-1] else ""
         elif labels.shape == shape[:-1]:
-            classes: Indices = merged(labels, swapped).astype(np.intp, copy=False)
-            return classes
+            counted = np.where(w == 0, 0, labels.reshape(-1)).astype(np.intp)
+            if counted.min() < 0 or counted.max() >= shape[-1]:
+                found = labels.reshape(-1)[w > 0]
+                raise ValueError(
+                    f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {found.min()} to {found.max()}"
+                )
+            return counted
         elif labels.shape == shape:
             hint = "; probabilities must be floats, as of y.astype(float)"
         else:
@@ -159,11 +87,13 @@ class ClassLoss(Loss):
             f"got {labels.dtype} {labels.shape}{hint}"
         )
 
-
-def _product(a: Array, b: Array) -> Array:
-    """The product, but 0 where a is 0, also where b is infinite."""
-    result: Array = np.multiply(a, b, out=np.zeros_like(b), where=a != 0)
-    return result
+    def _probabilities(self, target: Any, dtype: np.dtype[Any], w: Array) -> Array:
+        """The target as rows (N, C) that each sum to 1."""
+        q = rows(numeric(self, target, "target").astype(dtype, copy=False))
+        q = np.where(w[:, np.newaxis] == 0, 1 / q.shape[-1], q)
+        if not (q >= 0).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
+            raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
+        return q
 
 
 class CrossEntropy(ClassLoss):
@@ -196,11 +126,17 @@ class CrossEntropy(ClassLoss):
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"CrossEntropy: expected label_smoothing in [0, 1], got {label_smoothing}")
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
-        shifted = p - np.maximum.reduce(p, 0)  # so that exp cannot overflow
-        e = np.exp(shifted)
-        total = np.add.reduce(e, 0)
-        return shifted, np.log(total), e, total
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        z, a, divisor = self._examples(pred, target, weight)
+        shifted = z - z.max(axis=1, keepdims=True)  # exp cannot overflow, and the softmax is the same
+        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        shape = np.shape(pred)
+        self._remember(np.exp(log_softmax), a, shape)
+        return self._reduced(-product(a, log_softmax).sum(axis=1).reshape(shape[:-1]), divisor)
+
+    def compute_backward(self) -> Array:
+        softmax, a, shape = self._remembered()
+        return self._gradient(a.sum(axis=1, keepdims=True) * softmax - a).reshape(shape)
 
 
 class NegativeLogLikelihood(ClassLoss):
@@ -224,5 +160,12 @@ class NegativeLogLikelihood(ClassLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
     """
 
-    def log_probabilities(self, p: Array) -> tuple[Array, Array, Array, Array]:
-        return p, np.zeros(p.shape[1], p.dtype), np.zeros_like(p), np.ones(p.shape[1], p.dtype)
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        log_p, a, divisor = self._examples(pred, target, weight)
+        shape = np.shape(pred)
+        self._remember(a, shape)
+        return self._reduced(-product(a, log_p).sum(axis=1).reshape(shape[:-1]), divisor)
+
+    def compute_backward(self) -> Array:
+        a, shape = self._remembered()
+        return self._gradient(-a).reshape(shape)

@@ -5,74 +5,32 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pancake.arguments import numeric, real
-from pancake.functions.activations import softplus
-from pancake.losses.loss import ONE, Loss, reciprocal
+from pancake.functions.activations import sigmoid
+from pancake.losses.loss import Loss
 from pancake.memory import Array
 
 EPSILON = float(np.float32(1e-12))  # as torch has it, in every dtype
 
 
 class ElementwiseLoss(Loss):
-    """Base of the losses that compare entry with entry; "mean" divides by the number of entries, whatever the weights.
+    """Base of the losses that compare entry with entry; "mean" divides by the number of entries, whatever the weights."""
 
-    A subclass defines `values`, the loss of each entry together with what its derivative needs, and `slopes`, the
-    derivative from that.
-    """
+    # A prediction and a target that any such loss takes: they stand in for what has weight 0, which may be nan.
+    absent = 0.0, 0.0
 
-    def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
-        if (
-            pred.__class__ is not np.ndarray
-            or target.__class__ is not np.ndarray
-            or target.dtype is not pred.dtype
-            or target.shape != pred.shape
-            or pred.dtype not in ONE
-            or not pred.size
-        ):
-            pred, target = self._alike(pred, target)
-        found = self.values(pred, target)
-        if found.__class__ is not tuple:
-            raise TypeError(f"{self!r}: expected values() to return (values, what slopes() needs), got {type(found).__name__}")
-        values, kept = found
-        w = None
-        if weight is not None:
-            w = self._weight(weight, target.shape, pred.dtype)
-            values = values * w
-        self._cache = kept, w, pred.size
-        if self.reduction == "none":
-            return values
-        total = float(np.add.reduce(values, None))
-        return total / pred.size if self.reduction == "mean" else total
-
-    def compute_backward(self) -> Array:
-        if self._cache is None:
-            self._no_call()
-        kept, w, count = self._cache
-        dObj_dPred = self.slopes(kept)
-        if w is not None:
-            dObj_dPred *= w
-        if self.reduction == "mean":
-            dObj_dPred *= reciprocal(count, dObj_dPred.dtype)
-        return dObj_dPred
-
-    def _alike(self, pred: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
-        """Prediction and target as arrays of one shape and dtype."""
+    def _entries(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, Array]:
+        """Prediction, target and weight as arrays of one dtype, the first two of one shape."""
         p = self._pred(pred)
         t = numeric(self, target, "target").astype(p.dtype, copy=False)
         if t.shape != p.shape:
             hint = "; reshape the target" if t.size == p.size else ""
             raise ValueError(f"{self!r}: expected a target of the shape of the prediction, {p.shape}, got {t.shape}{hint}")
-        return p, t
-
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        """The loss of each entry, a fresh array, and what `slopes` needs."""
-        raise NotImplementedError
-
-    def slopes(self, kept: Any) -> Array:
-        """The derivative of the loss of each entry by its prediction, a fresh array, from what `values` has kept."""
-        raise NotImplementedError
+        w = self._weight(weight, t.shape, p.dtype)
+        if weight is not None:
+            p, t = (np.where(w == 0, instead, array) for array, instead in zip((p, t), self.absent, strict=True))
+        return p, t, w
 
 
 class MeanSquaredError(ElementwiseLoss):
@@ -85,13 +43,14 @@ class MeanSquaredError(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html
     """
 
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        difference = pred - target
-        return difference * difference, difference
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        self._remember(p - t, w)
+        return self._reduced(w * (p - t) ** 2, p.size)
 
-    def slopes(self, kept: Any) -> Array:
-        slopes: Array = 2 * kept
-        return slopes
+    def compute_backward(self) -> Array:
+        difference, w = self._remembered()
+        return self._gradient(2 * w * difference)
 
 
 class MeanAbsoluteError(ElementwiseLoss):
@@ -105,13 +64,14 @@ class MeanAbsoluteError(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html
     """
 
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        difference = pred - target
-        return np.abs(difference), difference
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        self._remember(p - t, w)
+        return self._reduced(w * np.abs(p - t), p.size)
 
-    def slopes(self, kept: Any) -> Array:
-        slopes: Array = np.sign(kept)
-        return slopes
+    def compute_backward(self) -> Array:
+        difference, w = self._remembered()
+        return self._gradient(w * np.sign(difference))
 
 
 class Huber(ElementwiseLoss):
@@ -138,15 +98,16 @@ class Huber(ElementwiseLoss):
         if self.delta <= 0:
             raise ValueError(f"Huber: expected delta of more than 0, got {delta}")
 
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        difference = pred - target
-        distance = np.abs(difference)
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        distance = np.abs(p - t)
         near = np.minimum(distance, self.delta)
-        return near * (distance - near / 2), difference
+        self._remember(p - t, w)
+        return self._reduced(w * near * (distance - near / 2), p.size)
 
-    def slopes(self, kept: Any) -> Array:
-        slopes: Array = np.minimum(np.maximum(kept, -self.delta), self.delta)
-        return slopes
+    def compute_backward(self) -> Array:
+        difference, w = self._remembered()
+        return self._gradient(w * np.clip(difference, -self.delta, self.delta))
 
 
 class Hinge(ElementwiseLoss):
@@ -162,18 +123,20 @@ class Hinge(ElementwiseLoss):
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.hinge_loss.html
     """
 
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        if not (np.abs(target) == 1).all():
-            found = np.unique(target)
+    absent = 0.0, 1.0
+
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        if not (np.abs(t) == 1).all():
+            found = np.unique(t)
             hint = "; for labels 0 and 1 pass 2 * y - 1" if ((found == 0) | (found == 1)).all() else ""
             raise ValueError(f"{self!r}: expected every target to be -1 or 1, got values from {found[0]} to {found[-1]}{hint}")
-        lack = np.maximum(1 - target * pred, 0)
-        return lack, (target, lack > 0)
+        self._remember(t, w, t * p < 1)
+        return self._reduced(w * np.maximum(0, 1 - t * p), p.size)
 
-    def slopes(self, kept: Any) -> Array:
-        target, lacking = kept
-        slopes: Array = -target * lacking
-        return slopes
+    def compute_backward(self) -> Array:
+        t, w, lacking = self._remembered()
+        return self._gradient(w * -t * lacking)
 
 
 class BinaryCrossEntropy(ElementwiseLoss):
@@ -199,29 +162,33 @@ class BinaryCrossEntropy(ElementwiseLoss):
         super().__init__(reduction=reduction)
         self.from_logits = bool(from_logits)
 
-    def values(self, pred: Array, target: Array) -> tuple[Array, Any]:
-        # argmax and argmin cost a third of max and min on small arrays; nan is both
-        if not (target.item(target.argmin()) >= 0 and target.item(target.argmax()) <= 1):
-            self._refuse(target, "target")
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        if not ((t >= 0) & (t <= 1)).all():
+            self._refuse(t, "target")
+        self._remember(p, t, w)
         if self.from_logits:
-            rises = softplus(pred)
-            return rises - target * pred, (pred, rises, target)
-        if not (pred.item(pred.argmin()) >= 0 and pred.item(pred.argmax()) <= 1):
-            self._refuse(pred, "prediction", "; for logits use from_logits=True, for probabilities end with Sigmoid()")
-        with np.errstate(divide="ignore"):
-            log_p, log_q = np.log(pred), np.log1p(-pred)
-        return -(target * np.maximum(log_p, -100) + (1 - target) * np.maximum(log_q, -100)), (pred, target)
-
-    def slopes(self, kept: Any) -> Array:
-        slopes: Array
-        if self.from_logits:
-            z, rises, target = kept
-            slopes = np.exp(z - rises)  # sigmoid(z)
-            slopes -= target
+            z, wrong = p, np.where(p > 0, 1 - t, t)  # the target's share on the other side of 0, where |z| counts in full
+            values = np.log1p(np.exp(-np.abs(z))) + product(wrong, np.abs(z))
         else:
-            p, target = kept
-            slopes = (p - target) / np.maximum(p * (1 - p), EPSILON)
-        return slopes
+            if not ((p >= 0) & (p <= 1)).all():
+                self._refuse(p, "prediction", "; for logits use from_logits=True, for probabilities end with Sigmoid()")
+            with np.errstate(divide="ignore"):
+                log_p, log_q = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
+            values = -(t * log_p + (1 - t) * log_q)
+        return self._reduced(product(w, values), p.size)
+
+    def compute_backward(self) -> Array:
+        p, t, w = self._remembered()
+        if self.from_logits:
+            return self._gradient(w * (sigmoid(p) - t))
+        return self._gradient(w * (p - t) / np.maximum(p * (1 - p), EPSILON))
 
     def _refuse(self, array: Array, what: str, hint: str = "") -> NoReturn:
         raise ValueError(f"{self!r}: expected every {what} in [0, 1], got values from {array.min()} to {array.max()}{hint}")
+
+
+def product(a: Array, b: Array) -> Array:
+    """A b, but 0 where a is 0, also where b is infinite."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == 0, 0, a * b)

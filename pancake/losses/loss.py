@@ -1,43 +1,50 @@
-"""Losses: one number that says how wrong a prediction is, and its gradient, with which backward begins.
-
-A loss is called with a prediction and a target; `compute_backward` then returns dObj_dPred. The number is always the
-integral of the gradient: what `reduction`, `weight` and the options do to the one, they do to the other.
-"""
+"""What all losses share: the call, the weights of entries and examples, and what is made of the values."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-from typing import Any, NoReturn
+import math
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import literal, numeric
-from pancake.function import constant
+from pancake.function import Remembers
 from pancake.memory import Array
 
-ONE = constant(1)
 REDUCTIONS = ("mean", "sum", "none")
 
 
-@functools.lru_cache(maxsize=8)
-def reciprocal(count: float, dtype: np.dtype[Any]) -> Array:
-    """1 / count as a 0-d array: 4 % of the step of a small net cheaper to multiply by than a number of Python."""
-    return np.array(1 / count, dtype)
+class Loss(Remembers):
+    """Base class of the losses: one number that says how wrong a prediction is, and its gradient, with which backward begins.
 
+    A loss is called with a prediction and a target; `compute_backward` then returns dObj_dPred. The number is always the
+    integral of the gradient: what `reduction`, weights and options do to the one, they do to the other.
 
-class Loss:
-    """Base class of the losses.
+    A loss of your own derives from this class and defines `compute_forward` and `compute_backward`, as those in
+    `pancake/losses` do.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
         What becomes of the values of the entries (of the examples, in a class loss). With "none" they are returned as
         they are, and the gradient is that of their sum.
+
+    Attributes
+    ----------
+    divisor : float
+        After a call, what the sum of the values was divided by: means over batches are joined with it. 1 if nothing was.
     """
 
-    _cache: Any = None
+    __slots__ = ("__dict__", "__weakref__", "_cache")
+
+    divisor = math.nan
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self._cache = None  # for those that call no base `__init__`
+        return self
 
     def __init__(self, *, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:
@@ -47,14 +54,15 @@ class Loss:
     def __call__(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
         return self.compute_forward(pred, target, weight)
 
-    def compute_forward(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
-        """Return the objective, a float, or an array for reduction "none".
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        """Return the objective, a NumPy number, or an array for reduction "none".
 
         Parameters
         ----------
         pred, target : array_like
         weight : array_like, optional
-            How much each example counts: of the shape of the leading axes of the target, (B,) or (B, T).
+            How much each example counts: of the shape of the leading axes of the target, (B,) or (B, T). What has weight 0 is
+            absent: whatever stands there, nan included, changes neither the objective nor the gradient.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define compute_forward")
 
@@ -62,8 +70,46 @@ class Loss:
         """Return dObj_dPred for the latest call, shaped like the prediction."""
         raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
 
+    def _reduced(self, values: Array, divisor: float) -> Any:
+        """The objective, from what each entry or example adds to it; `divisor` is what "mean" divides by."""
+        self.divisor = divisor if self.reduction == "mean" else 1.0
+        if self.reduction == "none":
+            return values
+        total = values.sum(dtype=np.promote_types(values.dtype, np.float32))  # float16 ends at 65,504
+        return np.float64(total / self.divisor if self.divisor else 0.0)
+
+    def _gradient(self, slopes: Array) -> Array:
+        """dObj_dPred, from the derivative of what each entry adds to the sum."""
+        return slopes / self.divisor if self.divisor else np.zeros_like(slopes)
+
+    # --- what comes in ---
+
+    def _pred(self, pred: Any) -> Array:
+        """The prediction as a float array that is not empty, else refused."""
+        p = numeric(self, pred, "pred")
+        if not p.size:
+            raise ValueError(f"{self!r}: expected at least one prediction, got an empty array of shape {p.shape}")
+        return p
+
+    def _weight(self, weight: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The weight with axes of length 1 appended, so that it broadcasts against `shape`, whose leading axes it has."""
+        if weight is None:
+            return np.ones((1,) * len(shape), dtype)
+        w = numeric(self, weight, "weight").astype(dtype, copy=False)
+        if w.ndim > len(shape) or w.shape != shape[: w.ndim] or (w.ndim == 0 and shape):
+            raise ValueError(f"{self!r}: expected a weight of the leading axes of the target {shape}, got {w.shape}")
+        if not (w >= 0).all():
+            raise ValueError(f"{self!r}: expected weights of at least 0, got {w.min()}")
+        return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))
+
+    def _no_forward(self) -> NoReturn:
+        raise RuntimeError(f"{self!r}: compute_backward needs a call with prediction and target before it")
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_columns")}
+        return {name: value for name, value in vars(self).items() if name != "divisor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
 
     def __repr__(self) -> str:
         shown = []
@@ -74,22 +120,3 @@ class Loss:
             elif value is not p.empty and value != p.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _pred(self, pred: ArrayLike) -> Array:
-        if not (type(pred) is np.ndarray and pred.dtype in ONE and pred.size):
-            pred = numeric(self, pred, "pred")
-            if not pred.size:
-                raise ValueError(f"{self!r}: expected at least one prediction, got an empty array of shape {pred.shape}")
-        return pred
-
-    def _no_call(self) -> NoReturn:
-        raise RuntimeError(f"{self!r}: compute_backward needs a call with prediction and target before it")
-
-    def _weight(self, weight: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """The weight with axes of length 1 appended, so that it broadcasts against `shape`, whose leading axes it has."""
-        w = numeric(self, weight, "weight").astype(dtype, copy=False)
-        if w.ndim > len(shape) or w.shape != shape[: w.ndim] or (w.ndim == 0 and shape):
-            raise ValueError(f"{self!r}: expected a weight of the leading axes of the target {shape}, got {w.shape}")
-        if not (w >= 0).all():
-            raise ValueError(f"{self!r}: expected weights of at least 0, got {w.min()}")
-        return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))

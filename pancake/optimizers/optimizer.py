@@ -17,6 +17,7 @@ from pancake import memory
 from pancake.arguments import matching, number
 from pancake.function import Function
 from pancake.memory import Array
+from pancake.tree import is_ours
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15
@@ -91,6 +92,8 @@ class Optimizer:
             if factor != self._factors[i]:
                 for cells in self._cells:
                     cells[i][()] = factor
+                    if factor > 0 and not cells[i]:  # a number that the dtype cannot hold: 1e-8 in float16, say
+                        cells[i][()] = np.finfo(cells[i].dtype).smallest_subnormal
         self._factors = factors
         for piece in self._pieces:
             self.update(*piece)
@@ -164,7 +167,7 @@ class Optimizer:
         self._generation = memory.generation
         # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
         parts = {id(part): part for function in self._functions() for part in function.walk()}
-        users = [part for part in parts.values() if type(part).__module__.partition(".")[0] != __name__.partition(".")[0]]
+        users = [part for part in parts.values() if not is_ours(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.function import Function
-from pancake.functions.containers import Sequential
+from pancake.functions.containers import Sequential, has_parameters
 from pancake.memory import Array
 from pancake.plotting.drawing import Drawing, need_matplotlib, new_panels
 from pancake.training.predict import predict
@@ -141,7 +141,7 @@ def _outputs(model: Sequential, x: Array) -> list[tuple[str, Array]]:
         x = predict(function, x)
         if not np.isfinite(x).all():
             raise ValueError(f"plot_activations: the output of {path} {function!r} has nan or inf in it")
-        trained = function._has_parameters()
+        trained = has_parameters(function)
         if layers and not (begun and trained):
             layers.pop()
         begun = begun or trained

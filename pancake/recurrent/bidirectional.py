@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.function import Function
+from pancake.functions.containers import Container
 from pancake.memory import Array
 from pancake.recurrent.states import shapes
 from pancake.recurrent.unrolled import Unrolled
 
 
-class Bidirectional(Function):
+class Bidirectional(Container):
     """Two cells over the same sequences, one from start to end and one from end to start; y is their outputs side by side.
 
     x is (B, T, I) and y (B, T, H1 + H2); or (B, H1 + H2), the last output of each direction. dObj_dIn is the sum of the
@@ -72,10 +73,8 @@ class Bidirectional(Function):
         """Run both cells over a batch of sequences; arguments as in `Unrolled`, `state` a pair of states."""
         states = self._pair("the state", state)
         ys = [f.compute_forward(x, s, lengths) for f, s in zip((self.forward, self.backward), states, strict=True)]
-        self._cache = [y.shape for y in ys], ys[0].dtype
-        if not self.return_sequences:
-            return np.concatenate(ys, axis=-1)
-        return np.concatenate([y.swapaxes(0, 1) for y in ys], axis=-1).swapaxes(0, 1)  # time first in memory, as they are
+        self._remember([y.shape for y in ys], ys[0].dtype)
+        return np.concatenate(ys, axis=-1)
 
     def compute_backward(self, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
         """Run the chain rule back through both; arguments as in `Unrolled`, `dObj_dState` a pair of gradients."""

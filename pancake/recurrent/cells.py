@@ -1,65 +1,37 @@
 """Recurrent cells: what a recurrent net computes in one time step, with the equations, names and layouts of torch.
 
-A cell is a Function of two inputs, x_t and the state that the step before has left, and of two outputs. Of a whole
-sequence, `Unrolled` (in recurrent.py) makes a loop over its time steps. What does not depend on the step before needs no
-loop: the products with all inputs are one product, and so is each gradient of a weight, once the backward loop is through.
-So a cell here is written in four parts, in the order in which they run: `begin` for the whole sequence, `compute_forward`
-and `compute_backward` for a step, with `before_backward` between them, and `after_backward` for the whole sequence. A
-cell that is called on its own is a sequence of one step.
+A cell is a Function of two inputs, x_t and the state that the step before has left, and of two outputs. `Unrolled` makes a loop
+over the time steps of a sequence out of it.
 """
 
 from __future__ import annotations
 
-import copy
-import itertools
 import math
-from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, size
-from pancake.function import Function, parameter
+from pancake.function import Function
+from pancake.functions.activations import sigmoid
 from pancake.memory import Array
-from pancake.recurrent.states import each, like
+from pancake.recurrent.states import like
+from pancake.tree import parameter
 
-
-class Steps:
-    """The time steps of a sequence, one function each, and what can be done for all of them together.
-
-    Iteration gives the steps in the order in which they run, each with `compute_forward(x_t, state)` and
-    `compute_backward(dObj_dOut_t, dObj_dState)` and with a memory of its own.
-    """
-
-    def __iter__(self) -> Iterator[Any]:
-        raise NotImplementedError
-
-    def outputs(self, outs: Sequence[Array]) -> Array:
-        """The outputs of all steps, (T, B, ...), from those that the steps have returned."""
-        return np.stack(outs)
-
-    def before_backward(self) -> None:
-        """Prepare the backward loop."""
-
-    def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
-        """The gradient of all inputs, (T, B, ...), from those that the steps have returned; None if it is not wanted."""
-        return np.stack(dObj_dX) if input_too else None
+# f, and its derivative as a function of y = f(z)
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "tanh": (np.tanh, lambda y: 1 - y * y),
+    "relu": (lambda z: np.maximum(z, 0), lambda y: (y > 0).astype(y.dtype)),
+    "sigmoid": (sigmoid, lambda y: y * (1 - y)),
+}
 
 
 class Cell(Function):
-    """Base class of the cells.
+    """Base of the cells: parameters, the first state, and checks of what comes in.
 
-    A subclass says in `gates` how many blocks of H rows its parameters have, and in `steps` how its time steps are made.
-
-    Parameters
-    ----------
-    n_in, n_hidden : int
-        I and H, the numbers of input and hidden features.
-    rng : None, int or numpy.random.Generator
-        All parameters are drawn from U(-1 / sqrt(H), 1 / sqrt(H)), as torch does.
-    dtype : floating dtype
+    A subclass says in `gates` how many blocks of H rows its parameters have.
     """
 
     weight_ih: Array = parameter()
@@ -72,17 +44,6 @@ class Cell(Function):
     grad_bias_hh: Array = parameter()
 
     gates = 1
-    steps: ClassVar[type[CellSteps]]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # The steps of a parent would bypass a forward or backward that a subclass or a mixin has rewritten.
-        for base in cls.__mro__:
-            if "unroll" in vars(base):
-                break
-            if not vars(base).keys().isdisjoint(("compute_forward", "compute_backward")):
-                setattr(cls, "unroll", None)  # noqa: B010
-                break
 
     def __init__(self, n_in: int, n_hidden: int, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.n_in, self.n_hidden = size(self, n_in=n_in), size(self, n_hidden=n_hidden)
@@ -94,153 +55,244 @@ class Cell(Function):
         """Draw all parameters anew from U(-1 / sqrt(H), 1 / sqrt(H))."""
         rng = np.random.default_rng(rng)
         bound = 1 / math.sqrt(self.n_hidden)
-        for array in self.get_params_and_grads()[0]:
+        for array in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
             array[...] = rng.uniform(-bound, bound, array.shape)
-
-    def _has_parameters(self) -> bool:
-        return True
 
     def init_state(self, batch: int) -> Any:
         """The state before the first step: zeros (B, H)."""
         return np.zeros((size(self, batch=batch), self.n_hidden), self.weight_hh.dtype)
 
-    def compute_forward(self, x_t: Any, state: Any) -> Any:  # type: ignore[override]
-        """One time step.
-
-        Parameters
-        ----------
-        x_t : array_like (B, I)
-        state : array_like (B, H), or a tuple of them
-
-        Returns
-        -------
-        out_t : ndarray (B, H)
-        state : ndarray (B, H), or a tuple of them
-        """
-        x_t = self._floats(x_t).astype(self.weight_ih.dtype, copy=False)
-        if x_t.ndim != 2 or x_t.shape[1] != self.n_in:
-            raise ValueError(f"{self!r}: expected (B, {self.n_in}), got {x_t.shape}; Unrolled takes whole sequences")
-        state = like(self, "the state", state, self.init_state(len(x_t)))
-        self._cache = self._views = steps = Cell.unroll(self, x_t[np.newaxis], False, self._views)
-        (step,) = steps
-        out_t, state = step.compute_forward(x_t, state)
-        return steps.outputs([out_t])[0], each(np.copy, state)
-
-    def compute_backward(self, dObj_dOut_t: Any, dObj_dState: Any) -> Any:  # type: ignore[override]
-        """The chain rule for the latest `compute_forward`.
-
-        Parameters
-        ----------
-        dObj_dOut_t : array_like (B, H)
-        dObj_dState : array_like (B, H), or a tuple of them
-            The gradient of the state that the step has returned.
-
-        Returns
-        -------
-        dObj_dX_t : ndarray (B, I)
-        dObj_dState : ndarray (B, H), or a tuple of them
-            The gradient of the state that the step was given.
-        """
-        steps: CellSteps = self._remembered()
-        _, batch, _ = steps.shape
-        dObj_dState = like(self, "dObj_dState", dObj_dState, self.init_state(batch))
-        dObj_dOut_t = self._upstream(dObj_dOut_t, (batch, self.n_hidden), self.weight_hh.dtype)
-        steps.before_backward()
-        (step,) = steps
-        dObj_dX_t, dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
-        dObj_dX: Any = steps.after_backward([dObj_dX_t], True)
-        return dObj_dX[0], each(np.copy, dObj_dState)
-
     def accumulate_grads(self, dObj_dOut_t: Any, dObj_dState: Any) -> None:  # type: ignore[override]
         """Add to the gradients of the parameters only."""
-        self.compute_backward(dObj_dOut_t, dObj_dState)
+        self.compute_backward(dObj_dOut_t, dObj_dState)  # type: ignore[call-arg]
 
-    def unroll(self, x: Array, reverse: bool, kept: Any) -> Steps:
-        """The steps for a sequence, ready to run.
+    def _inputs(self, x_t: Any, state: Any) -> tuple[Array, Any]:
+        """x_t (B, I) and the state as arrays of the dtype of the cell, else refused."""
+        x = self._floats(x_t, self.weight_ih.dtype)
+        if x.ndim != 2 or x.shape[1] != self.n_in:
+            raise ValueError(f"{self!r}: expected (B, {self.n_in}), got {x.shape}; Unrolled takes whole sequences")
+        return x, like(self, "the state", state, self.init_state(len(x)))
 
-        Parameters
-        ----------
-        x : ndarray (T, B, I)
-        reverse : bool
-            Whether the steps run from T - 1 down to 0.
-        kept : Steps or None
-            Those of an earlier sequence, to be used again if they fit.
-
-        Returns
-        -------
-        Steps
-        """
-        if not (isinstance(kept, CellSteps) and kept.fit(self, x, reverse)):
-            kept = self.steps(self, x, reverse)
-        steps: CellSteps = kept
-        steps.begin(self, x)
-        return steps
+    def _gradients(self, batch: int, dObj_dOut_t: Any, dObj_dState: Any) -> tuple[Array, Any]:
+        """The gradients of out_t (B, H) and of the state as arrays of the dtype of the cell, else refused."""
+        d = self._upstream(dObj_dOut_t, (batch, self.n_hidden), self.weight_hh.dtype)
+        return d, like(self, "dObj_dState", dObj_dState, self.init_state(batch))
 
 
-class CellSteps(Steps):
-    """The steps of a library cell: slices of arrays over all time steps, kept for all sequences of one shape.
+class RNNCell(Cell):
+    """h_t = f(z) with z = W_ih x_t + b_ih + W_hh h_(t-1) + b_hh, and out_t = h_t.
+
+    With dObj_dZ = f'(z) dObj_dH_t, where dObj_dH_t = dObj_dOut_t + dObj_dState:
+
+        dObj_dX_t     = dObj_dZ W_ih     grad_W_ih = dObj_dZ^T x_t        grad_b_ih = sum dObj_dZ
+        dObj_dH_(t-1) = dObj_dZ W_hh     grad_W_hh = dObj_dZ^T h_(t-1)    grad_b_hh = sum dObj_dZ
+
+    Shape
+    -----
+    x_t : (B, I);  h, out_t : (B, H);  W_ih : (H, I);  W_hh : (H, H);  b_ih, b_hh : (H,)
+
+    Parameters
+    ----------
+    n_in, n_hidden : int
+        I and H, the numbers of input and hidden features.
+    activation : {"tanh", "relu", "sigmoid"}
+        f.
+    rng : None, int or numpy.random.Generator
+        All parameters are drawn from U(-1 / sqrt(H), 1 / sqrt(H)), as torch does.
+    dtype : floating dtype
 
     Attributes
     ----------
-    cell : Cell
-        A copy with the very same parameters and gradients. The cell itself may hold these steps, and a circle of references
-        would keep the memory of a sequence until the garbage collector comes by; so no step holds the `CellSteps` either.
-    shared : SimpleNamespace
-        What the steps use one after the other: weights and work arrays.
-    h_before, h_after : ndarray (T, B, H)
-        The hidden states: step t reads `h_before[t]` and writes to `h_after[t]`.
+    weight_ih, weight_hh, bias_ih, bias_hh : ndarray
+        W_ih, W_hh, b_ih, b_hh, each with its gradient: grad_weight_ih, ...
+
+    Raises
+    ------
+    ValueError
+        If the input or the state has another shape, or the activation is another.
+
+    References
+    ----------
+    Elman, "Finding Structure in Time" (1990). The equation is that of
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
 
-    def __init__(self, cell: Any, x: Array, reverse: bool) -> None:
-        self.cell, self.reverse = copy.copy(cell), reverse
-        self.shape, self.dtype = x.shape, x.dtype
-        self.ones = np.ones(x.shape[0] * x.shape[1], x.dtype)  # ones @ d is d.sum(axis=0) in half of the time
-        self.shared = SimpleNamespace()
-        self.h_before, self.h_after, self.slots = self.states()
-        self.steps: list[Any] = []
+    def __init__(
+        self, n_in: int, n_hidden: int, activation: str = "tanh", *, rng: Rng = None, dtype: DTypeLike = np.float64
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"RNNCell: expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.activation = activation
+        super().__init__(n_in, n_hidden, rng=rng, dtype=dtype)
 
-    def fit(self, cell: Any, x: Array, reverse: bool) -> bool:
-        """Whether the work arrays are those for this cell and a sequence like `x`."""
-        return self.cell.weight_hh is cell.weight_hh and self.shape == x.shape and self.reverse == reverse
+    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, Array]:  # type: ignore[override]
+        x, h = self._inputs(x_t, state)
+        f, _ = ACTIVATIONS[self.activation]
+        y = f(x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh)
+        self._remember(x, h, y)
+        return y, y.copy()
 
-    def begin(self, cell: Any, x: Array) -> None:
-        """Take up a new sequence: compute what needs no state."""
-        self.rows = np.ascontiguousarray(x).reshape(-1, x.shape[2])
-
-    def states(self) -> tuple[Array, Array, list[tuple[Array, Array]]]:
-        """Arrays for the states before and after each time, and both of each step in the order of the steps."""
-        length, batch, _ = self.shape
-        states = np.empty((length + 1, batch, self.cell.n_hidden), self.dtype)
-        before, after = (states[1:], states[:-1]) if self.reverse else (states[:-1], states[1:])
-        slots = list(self.in_order(states))
-        return before, after, list(itertools.pairwise(slots))
-
-    def in_order(self, array: Array) -> Array:
-        """An array of leading axis T in the order of the steps."""
-        return array[::-1] if self.reverse else array
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.steps)
-
-    def outputs(self, outs: Sequence[Array]) -> Array:
-        return self.h_after.copy()
-
-    def add_biases(self, grad: Array) -> None:
-        """Add the gradient that both biases have."""
-        grad_ih, grad_hh = self.cell.grad_bias_ih, self.cell.grad_bias_hh
-        grad_ih += grad
-        grad_hh += grad
+    def compute_backward(self, dObj_dOut_t: Any, dObj_dState: Any) -> tuple[Array, Array]:  # type: ignore[override]
+        x, h, y = self._remembered()
+        dObj_dOut_t, dObj_dState = self._gradients(len(x), dObj_dOut_t, dObj_dState)
+        _, slope = ACTIVATIONS[self.activation]
+        dObj_dZ = slope(y) * (dObj_dOut_t + dObj_dState)
+        self.grad_weight_ih += dObj_dZ.T @ x
+        self.grad_weight_hh += dObj_dZ.T @ h
+        self.grad_bias_ih += dObj_dZ.sum(axis=0)
+        self.grad_bias_hh += dObj_dZ.sum(axis=0)
+        return dObj_dZ @ self.weight_ih, dObj_dZ @ self.weight_hh
 
 
-def by_gate(array: Array, n: int) -> Array:
-    """A view (G, I, H) of a weight (G H, I), or of its gradient."""
-    return array.reshape(-1, n, array.shape[1]).transpose(0, 2, 1)
+class LSTMCell(Cell):
+    """A memory c_t that gates keep, write to and read from; the state is (h_t, c_t), and out_t = h_t.
+
+        z = W_ih x_t + b_ih + W_hh h_(t-1) + b_hh, in four blocks of H rows: z_i, z_f, z_g, z_o
+        i, f, o = sigmoid(z_i, z_f, z_o)        c_t = f c_(t-1) + i g
+        g       = tanh(z_g)                     h_t = o tanh(c_t)
+
+    With dObj_dH_t = dObj_dOut_t + what the state brings, and dObj_dC_t = dObj_dH_t o (1 - tanh(c_t)^2) + what the state brings:
+
+        dObj_dZ_i = dObj_dC_t g i (1 - i)            dObj_dZ_g = dObj_dC_t i (1 - g^2)
+        dObj_dZ_f = dObj_dC_t c_(t-1) f (1 - f)      dObj_dZ_o = dObj_dH_t tanh(c_t) o (1 - o)
+        dObj_dC_(t-1) = dObj_dC_t f                  the rest as in `RNNCell`
+
+    Shape
+    -----
+    x_t : (B, I);  h, c, out_t : (B, H);  W_ih : (4 H, I);  W_hh : (4 H, H);  b_ih, b_hh : (4 H,)
+
+    Parameters
+    ----------
+    n_in, n_hidden : int
+        I and H, the numbers of input and hidden features.
+    rng : None, int or numpy.random.Generator
+        All parameters are drawn from U(-1 / sqrt(H), 1 / sqrt(H)), as torch does.
+    dtype : floating dtype
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh : ndarray
+        W_ih, W_hh, b_ih, b_hh, each with its gradient: grad_weight_ih, ...
+
+    Raises
+    ------
+    ValueError
+        If the input or the state has another shape.
+
+    References
+    ----------
+    Hochreiter, Schmidhuber, "Long Short-Term Memory" (1997); Gers, Schmidhuber, Cummins, "Learning to Forget" (2000). The
+    equations are those of https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+    """
+
+    gates = 4
+
+    def init_state(self, batch: int) -> tuple[Array, Array]:
+        """The state before the first step: h and c, both zeros (B, H)."""
+        return super().init_state(batch), super().init_state(batch)
+
+    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, tuple[Array, Array]]:  # type: ignore[override]
+        x, (h, c) = self._inputs(x_t, state)
+        z = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+        z_i, z_f, z_g, z_o = np.split(z, 4, axis=1)
+        i, f, g, o = sigmoid(z_i), sigmoid(z_f), np.tanh(z_g), sigmoid(z_o)
+        c_new = f * c + i * g
+        tanh_c = np.tanh(c_new)
+        h_new = o * tanh_c
+        self._remember(x, h, c, i, f, g, o, tanh_c)
+        return h_new, (h_new.copy(), c_new)
+
+    def compute_backward(  # type: ignore[override]
+        self, dObj_dOut_t: Any, dObj_dState: Any
+    ) -> tuple[Array, tuple[Array, Array]]:
+        x, h, c, i, f, g, o, tanh_c = self._remembered()
+        dObj_dOut_t, (dObj_dH, dObj_dC) = self._gradients(len(x), dObj_dOut_t, dObj_dState)
+        dObj_dH = dObj_dOut_t + dObj_dH
+        dObj_dC = dObj_dH * o * (1 - tanh_c * tanh_c) + dObj_dC
+        dObj_dZ = np.concatenate(
+            [
+                dObj_dC * g * i * (1 - i),
+                dObj_dC * c * f * (1 - f),
+                dObj_dC * i * (1 - g * g),
+                dObj_dH * tanh_c * o * (1 - o),
+            ],
+            axis=1,
+        )
+        self.grad_weight_ih += dObj_dZ.T @ x
+        self.grad_weight_hh += dObj_dZ.T @ h
+        self.grad_bias_ih += dObj_dZ.sum(axis=0)
+        self.grad_bias_hh += dObj_dZ.sum(axis=0)
+        return dObj_dZ @ self.weight_ih, (dObj_dZ @ self.weight_hh, dObj_dC * f)
 
 
-def products(dObj_dZ: Array, weight: Array) -> Array:
-    """dObj_dZ W of all gates together, (N, I), from dObj_dZ (G, N, H) and a weight (G H, I)."""
-    weights = weight.reshape(len(dObj_dZ), -1, weight.shape[1])
-    result: Array = dObj_dZ[0].dot(weights[0])
-    for d, w in zip(dObj_dZ[1:], weights[1:], strict=True):
-        result += d.dot(w)
-    return result
+class GRUCell(Cell):
+    """A state that is a mixture of itself and of something new; out_t = h_t.
+
+        a = W_ih x_t + b_ih  and  u = W_hh h_(t-1) + b_hh, each in three blocks of H rows: r, z, n
+        r, z = sigmoid(a_r + u_r, a_z + u_z)
+        n    = tanh(a_n + r u_n)
+        h_t  = (1 - z) n + z h_(t-1)
+
+    With s for the argument of a gate, and dObj_dH_t = dObj_dOut_t + dObj_dState:
+
+        dObj_dS_n = dObj_dH_t (1 - z) (1 - n^2)           dObj_dS_r  = dObj_dS_n u_n r (1 - r)
+        dObj_dS_z = dObj_dH_t (h_(t-1) - n) z (1 - z)     dObj_dU_n  = dObj_dS_n r
+        dObj_dA = (dObj_dS_r, dObj_dS_z, dObj_dS_n)       dObj_dU = (dObj_dS_r, dObj_dS_z, dObj_dU_n)
+
+        dObj_dX_t     = dObj_dA W_ih                      grad_W_ih = dObj_dA^T x_t        grad_b_ih = sum dObj_dA
+        dObj_dH_(t-1) = dObj_dU W_hh + dObj_dH_t z        grad_W_hh = dObj_dU^T h_(t-1)    grad_b_hh = sum dObj_dU
+
+    Shape
+    -----
+    x_t : (B, I);  h, out_t : (B, H);  W_ih : (3 H, I);  W_hh : (3 H, H);  b_ih, b_hh : (3 H,)
+
+    Parameters
+    ----------
+    n_in, n_hidden : int
+        I and H, the numbers of input and hidden features.
+    rng : None, int or numpy.random.Generator
+        All parameters are drawn from U(-1 / sqrt(H), 1 / sqrt(H)), as torch does.
+    dtype : floating dtype
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh : ndarray
+        W_ih, W_hh, b_ih, b_hh, each with its gradient: grad_weight_ih, ...
+
+    Raises
+    ------
+    ValueError
+        If the input or the state has another shape.
+
+    References
+    ----------
+    Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014), which applies r before the product. The
+    equations are those of https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
+    """
+
+    gates = 3
+
+    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, Array]:  # type: ignore[override]
+        x, h = self._inputs(x_t, state)
+        a_r, a_z, a_n = np.split(x @ self.weight_ih.T + self.bias_ih, 3, axis=1)
+        u_r, u_z, u_n = np.split(h @ self.weight_hh.T + self.bias_hh, 3, axis=1)
+        r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
+        n = np.tanh(a_n + r * u_n)
+        h_new = (1 - z) * n + z * h
+        self._remember(x, h, r, z, n, u_n)
+        return h_new, h_new.copy()
+
+    def compute_backward(self, dObj_dOut_t: Any, dObj_dState: Any) -> tuple[Array, Array]:  # type: ignore[override]
+        x, h, r, z, n, u_n = self._remembered()
+        dObj_dOut_t, dObj_dState = self._gradients(len(x), dObj_dOut_t, dObj_dState)
+        dObj_dH = dObj_dOut_t + dObj_dState
+        dObj_dS_n = dObj_dH * (1 - z) * (1 - n * n)
+        dObj_dS_r = dObj_dS_n * u_n * r * (1 - r)
+        dObj_dS_z = dObj_dH * (h - n) * z * (1 - z)
+        dObj_dA = np.concatenate([dObj_dS_r, dObj_dS_z, dObj_dS_n], axis=1)
+        dObj_dU = np.concatenate([dObj_dS_r, dObj_dS_z, dObj_dS_n * r], axis=1)
+        self.grad_weight_ih += dObj_dA.T @ x
+        self.grad_weight_hh += dObj_dU.T @ h
+        self.grad_bias_ih += dObj_dA.sum(axis=0)
+        self.grad_bias_hh += dObj_dU.sum(axis=0)
+        return dObj_dA @ self.weight_ih, dObj_dU @ self.weight_hh + dObj_dH * z

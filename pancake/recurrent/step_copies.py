@@ -1,53 +1,42 @@
-"""The time steps of any cell: copies of it."""
+"""The time steps of a cell: copies of it that share its parameters and gradients, each with a memory of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from pancake.arguments import numeric
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.recurrent.cells import Steps
 from pancake.recurrent.states import alike, shapes
 
 
-class Copies(Steps):
-    """The steps of any cell: the cell itself and shared copies of it, made when they are needed and kept."""
+class StepCopies:
+    """Copies of a cell, one for each time step, made when they are needed and kept for the next sequence.
+
+    They are made anew when anything of the cell has changed, be it in place: whoever changes a cell means all its steps.
+    """
 
     def __init__(self, owner: str, cell: Function) -> None:
         self.owner, self.cell = owner, cell
-        self.copies: list[_Copy] = []
+        self.model: Function = cell
+        self.copies: list[_Step] = []
 
-    def begin(self, length: int) -> None:
-        # Whoever has changed the cell (its mode, its dtype, a setting) meant its copies too.
-        if not self.copies or not _same(self.attributes, _attributes(self.cell)):
-            self.copies = [_Copy(self.owner, self.cell)]
-        del self.copies[length:]
-        self.length = length
-
-    def __iter__(self) -> Iterator[_Copy]:
-        yield self.copies[0]  # the cell: one that makes its parameters in its first forward makes them for all
-        for t in range(1, self.length):
-            if t == len(self.copies):
-                self.copies.append(_Copy(self.owner, self.cell.shared_copy()))
-            yield self.copies[t]
-
-    def outputs(self, outs: Sequence[Array]) -> Array:
-        self.attributes = _attributes(self.cell)
-        for out in outs:
-            if out.shape != outs[0].shape:
-                raise self.copies[0].refused("compute_forward", f"an out_t of one shape, {outs[0].shape} in all steps", out)
-        return numeric(self.cell, super().outputs(outs), "out_t")
-
-    def after_backward(self, dObj_dX: Sequence[Array], input_too: bool) -> Array | None:
-        self.attributes = _attributes(self.cell)
-        return super().after_backward(dObj_dX, input_too)
+    def of(self, x: Array, state: Any) -> list[_Step]:
+        """The steps for a sequence x (T, B, I), in the order in which they run."""
+        if not self.copies and not self.cell.get_params_and_grads()[0]:
+            self.cell.compute_forward(x[0], state)  # type: ignore[call-arg]  # some make their parameters in their first forward
+        if self.copies and not _same(self.cell, self.model):
+            self.copies.clear()
+        if not self.copies:
+            self.model = self.cell.shared_copy()  # which never runs, and tells what the cell was like
+        del self.copies[len(x) :]
+        while len(self.copies) < len(x):
+            self.copies.append(_Step(self.owner, self.cell.shared_copy()))
+        return self.copies
 
 
-class _Copy:
+class _Step:
     """A copy of a cell for one time step, with an eye on what it returns."""
 
     def __init__(self, owner: str, cell: Any) -> None:
@@ -81,13 +70,18 @@ class _Copy:
         return ValueError(f"{self.owner}: expected {type(self.cell).__name__}.{method} to return {expected}, got {what}")
 
 
-def _attributes(cell: Function) -> list[tuple[Function, dict[str, Any]]]:
-    return [(function, vars(function).copy()) for function in cell.walk()]
-
-
-def _same(before: Any, now: Any) -> bool:
-    """Whether the attributes of all Functions are the same objects."""
-    return len(before) == len(now) and all(
-        f is g and a.keys() == b.keys() and all(a[name] is b[name] for name in a)
-        for (f, a), (g, b) in zip(before, now, strict=True)
-    )
+def _same(value: Any, model: Any) -> bool:
+    """Whether a value is what it was when it was copied; of what cannot be compared, whether it is the same object."""
+    if value is model:
+        return True
+    if type(value) is not type(model):
+        return False
+    if isinstance(value, Function):
+        return _same(vars(value), vars(model))
+    if isinstance(value, np.ndarray):
+        return value.dtype == model.dtype and value.shape == model.shape and value.tobytes() == model.tobytes()
+    if isinstance(value, dict):
+        return value.keys() == model.keys() and all(_same(value[key], model[key]) for key in value)
+    if isinstance(value, (list, tuple)):
+        return len(value) == len(model) and all(map(_same, value, model))
+    return isinstance(value, (bool, int, float, complex, str, bytes)) and value == model

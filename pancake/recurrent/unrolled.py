@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import numeric
+from pancake.arguments import as_array, numeric
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.recurrent.cells import Cell, Steps
-from pancake.recurrent.lengths import Ends, only, where
+from pancake.recurrent.cells import Cell
+from pancake.recurrent.lengths import Lengths, only, where
 from pancake.recurrent.states import each, like
-from pancake.recurrent.step_copies import Copies
+from pancake.recurrent.step_copies import StepCopies
 
 
 class Unrolled(Function):
@@ -28,8 +28,7 @@ class Unrolled(Function):
     dObj_dX_t, dObj_dState = cell.compute_backward(dObj_dOut_t, dObj_dState), each step on the cache that it has left, and
     all steps adding to the same gradients.
 
-    The copies of the cell are kept for the next sequence. A cell that has a better way (those of the library do) defines
-    `unroll(x, reverse, kept)`, which returns `Steps` for x (T, B, I), as described in pancake/cells.py.
+    The copies of the cell are kept for the next sequence, and made anew when the cell has been changed.
 
     Parameters
     ----------
@@ -89,23 +88,23 @@ class Unrolled(Function):
         """
         x = self._in_time(x)  # (T, B, I), from here to the end of the method
         state = self._initial(state, x)
-        ends = Ends(lengths if lengths is None else self._lengths(lengths, x), *x.shape[:2])
-        x = ends.cut(x)
-        valid, times, in_order = ends.valid, range(len(x)), slice(None, None, -1 if self.reverse else 1)
-
-        self._views = steps = self._unroll(x)
-        outs: list[Any] = [None] * len(x)
-        for t, x_t, step in zip(times[in_order], x[in_order], steps, strict=True):
-            outs[t], new = step.compute_forward(x_t, state)
-            state = new if valid[t] is None else each(where(valid[t]), new, state)
-
-        out = steps.outputs(outs)
+        ends = Lengths(None if lengths is None else self._lengths(lengths, x), *x.shape[:2])
+        x, valid = ends.masked(x), ends.valid
+        copies, outs = self._copies(), {}
+        steps = dict(zip(self._times(x), copies.of(x, state), strict=True))
+        try:
+            for t, step in steps.items():
+                outs[t], new = step.compute_forward(x[t], state)
+                state = new if valid[t] is None else each(where(valid[t]), new, state)
+        except BaseException:
+            self._cache = None  # some steps have remembered this sequence and some the one before it
+            raise
+        out = self._stacked([outs[t] for t in range(len(x))], steps[0])
         self.state = each(np.copy, state)
-        self._cache = steps, in_order, ends, out, self.state
+        self._remember(steps, ends, out, self.state, copies)
         if self.return_sequences:
-            return ends.extended(out).swapaxes(0, 1)
-        last: Array = out[self._last(ends)]
-        return last
+            return ends.padded(out).swapaxes(0, 1)
+        return out[self._last(ends)]
 
     def compute_backward(self, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
         """Run the chain rule back through the latest forward.
@@ -121,45 +120,42 @@ class Unrolled(Function):
         ndarray (B, T, I)
             dObj_dIn. The gradient of the initial state is in the attribute `dObj_dState`.
         """
-        dObj_dIn: Array = self._through_time(dObj_dOut, dObj_dState, input_too=True)
-        return dObj_dIn
+        steps, ends, out, state, _ = self._remembered()
+        dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
+        dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
+        dObj_dX: list[Any] = [None] * len(out)
+        for t, step in reversed(steps.items()):
+            valid = ends.valid[t]
+            if valid is None:
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], dObj_dState)
+            else:  # a sequence that is over has handed its state on as it was, and so it does with the gradient
+                handed_on = each(only(~valid), dObj_dState)
+                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut[t], each(only(valid), dObj_dState))
+                dObj_dState = each(np.add, dObj_dState, handed_on)
+        self.dObj_dState = each(np.copy, dObj_dState)
+        return ends.padded(np.stack(dObj_dX)).swapaxes(0, 1)
 
     def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
         """Do what `compute_backward` does, without the gradient of the input."""
-        self._through_time(dObj_dOut, dObj_dState, input_too=False)
+        self.compute_backward(dObj_dOut, dObj_dState)
 
-    def _through_time(self, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
-        steps, in_order, ends, out, state = self._remembered()
-        dObj_dOut = self._upstream_in_time(dObj_dOut, ends, out)
-        dObj_dState = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
+    def _stacked(self, outs: list[Array], step: Any) -> Array:
+        """The outputs of all steps as one array (T, B, ...)."""
+        for out in outs:
+            if out.shape != outs[0].shape:
+                raise step.refused("compute_forward", f"an out_t of one shape, {outs[0].shape} in all steps", out)
+        return numeric(self.cell, np.stack(outs), "out_t")
 
-        valid, times, dObj_dX = ends.valid, range(len(out)), [None] * len(out)
-        steps.before_backward()
-        for t, dObj_dOut_t, step in reversed(list(zip(times[in_order], dObj_dOut[in_order], steps, strict=True))):
-            if valid[t] is None:
-                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
-            else:  # a sequence that is over has handed its state on as it was, and so it does with the gradient
-                handed_on = each(only(~valid[t]), dObj_dState)
-                dObj_dState = each(only(valid[t]), dObj_dState)
-                dObj_dX[t], dObj_dState = step.compute_backward(dObj_dOut_t, dObj_dState)
-                dObj_dState = each(np.add, dObj_dState, handed_on)
+    def _copies(self) -> StepCopies:
+        """The copies of the cell for its steps: those of the latest forward, if there are any."""
+        kept = None if self._cache is None else self._cache.what[-1]
+        return kept if isinstance(kept, StepCopies) and kept.cell is self.cell else StepCopies(repr(self), self.cell)
 
-        self.dObj_dState = each(np.copy, dObj_dState)
-        dObj_dIn = steps.after_backward(dObj_dX, input_too)
-        return None if dObj_dIn is None else ends.extended(dObj_dIn).swapaxes(0, 1)
+    def _times(self, x: Array) -> range:
+        """The time steps in the order in which they run."""
+        return range(len(x) - 1, -1, -1) if self.reverse else range(len(x))
 
-    def _unroll(self, x: Array) -> Steps:
-        """One function for each time step of x."""
-        unroll = getattr(self.cell, "unroll", None) or self._copies
-        steps: Steps = unroll(x, self.reverse, self._views)
-        return steps
-
-    def _copies(self, x: Array, reverse: bool, kept: Steps | None) -> Steps:
-        copies = kept if isinstance(kept, Copies) and kept.cell is self.cell else Copies(repr(self), self.cell)
-        copies.begin(len(x))
-        return copies
-
-    def _last(self, ends: Ends) -> Any:
+    def _last(self, ends: Lengths) -> Any:
         """The index of the last valid output of each sequence, among outputs (T, B, ...)."""
         return (0 if self.reverse else ends.lengths - 1), np.arange(len(ends.lengths))
 
@@ -191,12 +187,9 @@ class Unrolled(Function):
         model = each(rows, state if init_state is None else init_state(x.shape[1]))
         return model if state is None else like(self, "the state", state, model)
 
-    def _lengths(self, lengths: ArrayLike, x: Array) -> Array:
+    def _lengths(self, lengths: ArrayLike, x: Array) -> NDArray[np.intp]:
         length, batch = x.shape[:2]
-        try:
-            array = np.asarray(lengths)
-        except ValueError:
-            raise ValueError(f"{self!r}: expected lengths to be an array, got rows of different lengths") from None
+        array = as_array(self, lengths, "lengths")
         if array.dtype.kind not in "iu":
             raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
         if array.shape != (batch,):
@@ -205,11 +198,11 @@ class Unrolled(Function):
             raise ValueError(f"{self!r}: expected lengths from 1 to {length}, got values from {array.min()} to {array.max()}")
         return array.astype(np.intp)
 
-    def _upstream_in_time(self, dObj_dOut: Any, ends: Ends, out: Array) -> Array:
+    def _upstream_in_time(self, dObj_dOut: Any, ends: Lengths, out: Array) -> Array:
         """dObj_dOut as (T, B, ...), zeros past the ends."""
-        length, (batch, *rest) = ends.length, out.shape[1:]
+        length, (batch, *rest) = ends.time, out.shape[1:]
         if self.return_sequences:
-            return ends.cut(self._upstream(dObj_dOut, (batch, length, *rest), out.dtype).swapaxes(0, 1))
+            return ends.masked(self._upstream(dObj_dOut, (batch, length, *rest), out.dtype).swapaxes(0, 1))
         d = np.zeros(out.shape, out.dtype)
         d[self._last(ends)] = self._upstream(dObj_dOut, (batch, *rest), out.dtype)
         return d

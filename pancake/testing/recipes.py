@@ -45,9 +45,7 @@ from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbs
 from pancake.losses.loss import Loss
 from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
-from pancake.recurrent.gru import GRUCell
-from pancake.recurrent.lstm import LSTMCell
-from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.testing.inputs import Shape, arrays, batches, labels, labels_of, rows_of, sequences, tenths
 

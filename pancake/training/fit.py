@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pancake.arguments import Rng, number, size
-from pancake.function import Function, named_parts
-from pancake.functions.containers import Sequential
+from pancake.function import Function
+from pancake.optimizers.checks import check_trains
 from pancake.optimizers.clipping import clip_grad_norm
 from pancake.optimizers.optimizer import Optimizer
 from pancake.recurrent.unrolled import Unrolled
@@ -22,8 +22,8 @@ from pancake.training.batches import Batch, Cut, Given, examples, held_out
 from pancake.training.early_stopping import EarlyStopping, Weights
 from pancake.training.history import History
 from pancake.training.metrics import Metric, check_metrics, evaluate, measured
-from pancake.training.predict import check_trains
 from pancake.training.progress import Progress
+from pancake.tree import named_parts
 
 
 class NonFiniteError(FloatingPointError, ValueError):
@@ -341,9 +341,6 @@ def _reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
 
     # Every Function, also one that a composite or a user's class calls in its own way, returns from a compute_forward, if it
     # is not part of a stack that goes by a plan.
-    for function in model.walk():
-        if isinstance(function, Sequential):
-            function._views = None
     profiler = sys.getprofile()
     sys.setprofile(watch)
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pancake.function import Function, named_parts
+from pancake.function import Function
 from pancake.memory import Array
+from pancake.tree import named_parts
 
 
 def gradient_norms(model: Function) -> dict[str, float]:

@@ -1,31 +1,35 @@
-"""What surrounds the training loop: predictions, and whose parameters an optimizer trains."""
+"""Predictions, computed without a trace in the model."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import size
+from pancake.arguments import as_array, size
+from pancake.fast import prediction
 from pancake.function import Function
-from pancake.functions.containers import check_lengths, forward
-from pancake.optimizers.optimizer import Optimizer
+from pancake.functions.containers import forward
 
-# Rows of a block in `predict`. The activations of so many rows of a small net stay in cache from layer to layer.
+# Rows of a block. The activations of so many rows of a small net stay in cache from layer to layer.
 ROWS = 1024
 
 
 def predict(model: Function, x: Any, batch_size: int | None = None, lengths: ArrayLike | None = None) -> Any:
-    """The output of a model in evaluation mode, computed block by block; mode, caches and gradients stay as they were.
+    """The output of a model in evaluation mode, computed block by block.
+
+    The model is left as it is, its mode, caches and gradients included, so several threads may ask one model at once. (Not so
+    where a method has been replaced on one of its parts, as `model[1].compute_forward = spy`: that part itself is then called.)
 
     Parameters
     ----------
     model : Function
         Whose output has a row for each row of its input.
     x : array_like (N, ...)
+        Of no rows, the output has none either.
     batch_size : int, optional
         Rows of a block. Without it 1,024: a million rows need no more memory than their output.
     lengths : array_like of int (N,), optional
@@ -42,38 +46,67 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     """
     if not isinstance(model, Function):
         raise TypeError(f"predict: expected a Function, got {model!r}")
-    rows = ROWS if batch_size is None else size(predict, batch_size=batch_size)
-    try:
-        x = np.asarray(x)
-    except ValueError:
-        raise ValueError("predict: expected x to be an array, got rows of different lengths") from None
+    block_size = None if batch_size is None else size(predict, batch_size=batch_size)
+    x = as_array(predict, x, "x")
     if lengths is not None:
-        check_lengths(model)
-        lengths = np.asarray(lengths)
+        model._check_lengths(lengths)
+        lengths = as_array(predict, lengths, "lengths")
         if x.ndim == 0 or lengths.shape != x.shape[:1]:
             raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
-    few = x.ndim == 0 or len(x) <= rows
-    if lengths is None and "compute_forward" not in vars(model):  # half of the time for one row
-        y = model._evaluate(x if few else x[:1], False)
+    if lengths is None and x.ndim > 1 and len(x):
+        y = _by_programs(model, x, block_size or prediction.ROWS)
         if y is not None:
-            return y if few else _in_blocks(lambda block, _: model._evaluate(block, False), x, rows)
-    before = []
-    for function in model.walk():
-        before.append((function, vars(function).copy(), function._cache, function._views))
-        vars(function)["training"] = False
-        function._views = None  # what the cache refers to must not be written to
+            return y
+    block_size = block_size or ROWS
+    with evaluated(model) as compute:
+        if x.ndim and not len(x):
+            return compute(np.zeros((1, *x.shape[1:]), x.dtype), None)[:0]
+        if x.ndim == 0 or len(x) <= block_size:
+            return compute(x, lengths)
+        return _in_blocks(compute, x, block_size, lengths)
+
+
+def _by_programs(model: Function, x: Any, rows: int) -> Any:
+    """The output of a model that is one program on the fast path, or None."""
+    program = prediction.program_of(model, x[:rows])
+    if program is None:
+        return None
+    if len(x) <= rows:
+        return program.forward(x)
+    result = np.empty((len(x), *program.out_shape[1:]), program.out_dtype)
+    for start in range(0, len(x), rows):
+        block = x[start : start + rows]
+        if len(block) < rows:
+            program = prediction.program_of(model, block)
+        if program is None:
+            return None
+        result[start : start + rows] = program.forward(block)
+    return result
+
+
+@contextmanager
+def evaluated(model: Function) -> Iterator[Callable[[Any, Any], Any]]:
+    """The forward of a model in evaluation mode, a function of x and lengths."""
+    parts = list(model.walk())
+    if not any("compute_forward" in vars(part) for part in parts):
+        double = model._double().eval()
+        yield lambda x, lengths: forward(double, x, lengths)
+        return
+    # A method that was put on an object may run that very object, so no double can stand in for it.
+    before = [(part, vars(part).get("training"), part._cache) for part in parts]
     try:
-        if few:
-            return forward(model, x, lengths)
-        return _in_blocks(functools.partial(forward, model), x, rows, lengths)
+        model.eval()
+        yield lambda x, lengths: forward(model, x, lengths)
     finally:
-        for function, attributes, cache, views in before:
-            vars(function).clear()
-            vars(function).update(attributes)
-            function._cache, function._views = cache, views
+        for part, mode, cache in before:
+            part._cache = cache
+            if mode is None:
+                vars(part).pop("training", None)
+            else:
+                part.training = mode
 
 
-def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any = None) -> Any:
+def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any) -> Any:
     """compute(block, lengths of the block) for each block of rows, joined."""
     result = None
     for start in range(0, len(x), rows):
@@ -88,11 +121,3 @@ def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: A
             result = np.empty((len(x), *y.shape[1:]), y.dtype)
         result[start : start + rows] = y
     return result
-
-
-def check_trains(owner: str, optimizer: Optimizer, model: Function) -> None:
-    """Refuse an optimizer that was made for another model."""
-    functions = [optimizer.model] if isinstance(optimizer.model, Function) else optimizer.model
-    trained = {id(array) for function in functions for array in function.get_params_and_grads()[0]}
-    if not any(id(array) in trained for array in model.get_params_and_grads()[0]):
-        raise ValueError(f"{owner}: {optimizer!r} trains no parameter of {model!r}; make the optimizer from this model")

@@ -13,10 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancake.recurrent.cells import Cell
-from pancake.recurrent.gru import GRUCell
-from pancake.recurrent.lstm import LSTMCell
-from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import check_function
 

@@ -34,9 +34,7 @@ from pancake import (
 )
 from pancake.functions.embedding import Embedding
 from pancake.recurrent.bidirectional import Bidirectional
-from pancake.recurrent.gru import GRUCell
-from pancake.recurrent.lstm import LSTMCell
-from pancake.recurrent.rnn import RNNCell
+from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import GradientError, check_function, check_gradients
 

@@ -1,0 +1,352 @@
+"""Losses on the fast path: the value and the gradient in one program, for plain targets without weights.
+
+Whatever else a loss is asked (weights, smoothing, other targets, a number that is not finite, an error to explain) is answered by
+its page in `pancake/losses`.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from pancake.fast import switch
+from pancake.fast.program import Left, Notes, Run, Text, guard, scalar
+from pancake.losses.classes import CrossEntropy
+from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.loss import Loss
+from pancake.memory import Array
+
+METHODS = ("compute_forward", "compute_backward")
+DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
+INTP = np.dtype(np.intp)
+WIDE = 512  # classes; where there are more, they are worked off row by row, and in blocks of rows that stay in cache
+BLOCK = 1 << 16  # numbers in such a block
+PRED, TARGET = Text("pred"), Text("target")
+
+
+class LossProgram:
+    """What a loss computes for predictions and targets of one shape and dtype.
+
+    Attributes
+    ----------
+    forward : callable
+        The sum of the values, a function of (pred, target). ValueError if a target is not one that the loss takes.
+    backward : callable
+        dObj_dPred as a fresh array.
+    divisor : float
+        What the sum is divided by, which the gradient is already.
+    """
+
+    def __init__(self, loss: Any, pred: Array, target: Array) -> None:
+        self.pred, self.target = (pred.shape, pred.dtype, pred.strides), (target.shape, target.dtype)
+        self.divisor = float(target.size) if loss.reduction == "mean" else 1.0
+        self.kernel = KERNELS[type(loss)](loss, pred, target, self.divisor)
+        self.forward, self.backward = self.kernel.forward, self.kernel.backward
+        self.run = Run()
+        self.kept = Left(self.run, self.kernel.kept)
+        names = [name for name in vars(loss) if name != "divisor"]
+        self.intact = guard([(loss, names)], [(type(loss), name) for name in METHODS])
+
+    def fits(self, pred: Any, target: Any) -> bool:
+        """Whether a prediction and a target look like those that the program was made for."""
+        shape, dtype, strides = self.pred
+        return (
+            pred.__class__ is np.ndarray is target.__class__
+            and pred.shape == shape
+            and pred.dtype is dtype
+            and pred.strides == strides
+            and (target.shape, target.dtype) == self.target
+        )
+
+
+class SquaredErrorKernel:
+    """(p - t)^2 and 2 (p - t) / n."""
+
+    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+        dtype, notes = pred.dtype, Notes()
+        self.difference, self.g, values = (np.empty(pred.shape, dtype) for _ in range(3))
+        notes.call(np.subtract, PRED, TARGET, self.difference)
+        self.note(loss, notes, values, dtype)
+        notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
+        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(values)}, None)")
+        self.backward: Callable[[], Array] = self.g.copy
+
+    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
+        notes.call(np.multiply, self.difference, self.difference, values)
+        notes.call(np.multiply, self.difference, scalar(2, dtype), self.g)
+
+    def kept(self) -> tuple[Any, ...]:
+        return self.difference, np.ones((1,) * self.difference.ndim, self.difference.dtype)
+
+
+class AbsoluteErrorKernel(SquaredErrorKernel):
+    """|p - t| and sign(p - t) / n."""
+
+    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
+        notes.call(np.abs, self.difference, values)
+        notes.call(np.sign, self.difference, self.g)
+
+
+class HuberKernel(SquaredErrorKernel):
+    """near (|p - t| - near / 2), near being |p - t| up to delta, and p - t clipped to delta, / n."""
+
+    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
+        delta, near = scalar(loss.delta, dtype), np.empty_like(values)
+        notes.call(np.abs, self.difference, values)
+        notes.call(np.minimum, values, delta, out=near)
+        notes.call(np.multiply, near, scalar(0.5, dtype), self.g)
+        notes.call(np.subtract, values, self.g, values)
+        notes.call(np.multiply, near, values, values)
+        notes.call(np.minimum, self.difference, delta, out=self.g)
+        notes.call(np.maximum, self.g, -delta, out=self.g)
+
+
+class BinaryKernel:
+    """log(1 + exp(z)) - t z and (sigmoid(z) - t) / n, from logits z."""
+
+    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+        dtype, notes = pred.dtype, Notes()
+        self.z, self.t, rises, work, self.g = (np.empty(pred.shape, dtype) for _ in range(5))
+        t = self.t
+        notes.put(self.z, PRED)
+        notes.put(t, TARGET)
+        # argmax and argmin cost a third of max and min on small arrays; nan is both
+        lowest, highest = (f"{notes.name(t.item)}({notes.name(find)}())" for find in (t.argmin, t.argmax))
+        notes.lines.append(f"if not ({lowest} >= 0 and {highest} <= 1): raise ValueError")
+        if pred.size < 256:  # one call against five; but each entry takes ten times as long
+            notes.call(np.logaddexp, self.z, scalar(0, dtype), rises)
+        else:
+            notes.call(np.abs, self.z, work)
+            notes.call(np.negative, work, work)
+            notes.call(np.exp, work, work)
+            notes.call(np.log1p, work, work)
+            notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
+            notes.call(np.add, rises, work, rises)
+        notes.call(np.multiply, t, self.z, work)
+        notes.call(np.subtract, self.z, rises, self.g)
+        notes.call(np.exp, self.g, self.g)
+        notes.call(np.subtract, self.g, t, self.g)
+        notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
+        notes.call(np.subtract, rises, work, rises)
+        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(rises)}, None)")
+        self.backward: Callable[[], Array] = self.g.copy
+
+    def kept(self) -> tuple[Any, ...]:
+        return self.z, self.t, np.ones((1,) * self.z.ndim, self.z.dtype)
+
+
+class CrossEntropyKernel:
+    """log sum exp(z) - z_t and (softmax(z) - onehot(t)) / n, with the classes as first axis, over which NumPy reduces fast."""
+
+    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+        dtype, self.shape = pred.dtype, pred.shape
+        C, n, notes = pred.shape[-1], target.size, Notes()
+        self.e, self.g, s = (np.empty((C, n), dtype) for _ in range(3))
+        self.total, top, values, work = (np.empty(n, dtype) for _ in range(4))
+        self.right, columns = np.empty(n, np.intp), np.arange(n)
+        z, t = PRED + ".T", "target"
+        self.order, self.lengths = (0,), (n,)
+        if pred.ndim == 3:  # in whichever order the examples lie in memory
+            self.order = (1, 0) if pred.strides[1] > pred.strides[0] else (0, 1)
+            self.lengths = tuple(pred.shape[axis] for axis in self.order)
+            z = f"pred.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
+            t = f"target.transpose{self.order}.reshape({n})"
+        notes.put(s, Text(z))
+        places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
+        notes.put(self.right, places)  # ValueError if a label is none
+        notes.call(np.maximum.reduce, s, 0, None, top)
+        notes.call(np.subtract, s, top, s)
+        notes.call(np.exp, s, self.e)
+        notes.call(np.add.reduce, self.e, 0, None, self.total)
+        notes.call(s.take, self.right, None, values, "clip")
+        notes.call(np.log, self.total, work)
+        notes.call(np.subtract, work, values, values)
+        notes.call(np.multiply, self.total, scalar(divisor, dtype), work)
+        notes.call(np.divide, self.e, work, self.g)
+        flat, ones = self.g.reshape(-1), np.empty(n, dtype)
+        notes.call(flat.take, self.right, None, ones, "clip")
+        notes.call(np.subtract, ones, scalar(1 / divisor, dtype), ones)
+        notes.lines.append(f"{notes.name(flat)}[{notes.name(self.right)}] = {notes.name(ones)}")
+        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(values)})")
+
+    def seen(self, array: Array) -> Array:
+        """A view of an array (C, N) in the shape of the predictions."""
+        axes = [1 + self.order.index(axis) for axis in range(len(self.order))]
+        return array.reshape(-1, *self.lengths).transpose(*axes, 0)
+
+    def backward(self) -> Array:
+        return self.seen(self.g).copy("K")
+
+    def kept(self) -> tuple[Any, ...]:
+        onehot = np.zeros_like(self.e)
+        onehot.reshape(-1)[self.right] = 1
+        return *(self.seen(array).reshape(-1, self.shape[-1]) for array in (self.e / self.total, onehot)), self.shape
+
+
+class WideKernel:
+    """The same where there are many classes: row by row, in blocks of rows that stay in cache."""
+
+    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+        self.divisor, self.shape = divisor, pred.shape
+        self.g = np.empty((target.size, pred.shape[-1]), pred.dtype)
+        self.rows = max(1, BLOCK // pred.shape[-1])
+
+    def forward(self, pred: Array, target: Array) -> Any:
+        C = self.shape[-1]
+        z, t = pred.reshape(-1, C), target.reshape(-1)
+        if t.view(np.uintp).max() >= C:  # a negative label is a huge unsigned one
+            raise ValueError
+        values = np.empty(len(z), z.dtype)
+        for start in range(0, len(z), self.rows):
+            part = slice(start, start + self.rows)
+            s, e, labels = z[part], self.g[part], t[part]
+            places = np.arange(len(s)), labels
+            top = s.max(axis=1)
+            right = s[places] - top
+            np.subtract(s, top[:, np.newaxis], e)
+            np.exp(e, e)
+            total = e.sum(axis=1)
+            values[part] = np.log(total) - right
+            e *= (1 / (total * z.dtype.type(self.divisor)))[:, np.newaxis]
+            e[places] -= z.dtype.type(1 / self.divisor)
+        self.labels = t.copy()
+        return values.sum()
+
+    def backward(self) -> Array:
+        return self.g.reshape(self.shape).copy()
+
+    def kept(self) -> tuple[Any, ...]:
+        a = np.zeros_like(self.g)
+        a[np.arange(len(a)), self.labels] = 1
+        return self.g * self.g.dtype.type(self.divisor) + a, a, self.shape
+
+
+def _class_kernel(loss: Any, pred: Array, target: Array, divisor: float) -> Any:
+    wide = pred.shape[-1] >= WIDE and pred.flags.c_contiguous
+    return (WideKernel if wide else CrossEntropyKernel)(loss, pred, target, divisor)
+
+
+KERNELS: dict[type[Loss], Callable[..., Any]] = {
+    MeanSquaredError: SquaredErrorKernel,
+    MeanAbsoluteError: AbsoluteErrorKernel,
+    Huber: HuberKernel,
+    BinaryCrossEntropy: BinaryKernel,
+    CrossEntropy: _class_kernel,
+}
+
+
+def _fits(loss: Any, pred: Any, target: Any) -> bool:
+    """Whether there is a kernel for this loss and what it is given."""
+    cls = type(loss)
+    if pred.__class__ is not np.ndarray or target.__class__ is not np.ndarray or pred.dtype not in DTYPES or not pred.size:
+        return False
+    if not vars(loss).keys().isdisjoint(METHODS) or loss.reduction not in ("mean", "sum"):
+        return False
+    if any(getattr(cls, name) is not method for (owner, name), method in INSTALLED.items() if owner is cls):
+        return False
+    if cls is CrossEntropy:
+        plain = loss.class_weight is None and not loss.label_smoothing
+        return plain and pred.ndim in (2, 3) and target.dtype is INTP and target.shape == pred.shape[:-1]
+    return target.shape == pred.shape and target.dtype is pred.dtype and (cls is not BinaryCrossEntropy or loss.from_logits)
+
+
+INSTALLED: dict[tuple[type[Loss], str], Any] = {}
+KEPT = 8  # so many programs are kept of a loss
+
+
+class State:
+    """The programs of a loss."""
+
+    def __init__(self) -> None:
+        self.programs: dict[tuple[Any, ...], LossProgram] = {}
+        self.latest: LossProgram | None = None
+
+    def program(self, loss: Any, pred: Any, target: Any) -> LossProgram | None:
+        """The one for such a prediction and target, if there can be one."""
+        if not _fits(loss, pred, target):
+            return None
+        key = key_of(pred, target)
+        program = self.programs.get(key)
+        if program is None or not program.intact():
+            loss.divisor = math.nan  # an attribute that is there from now on
+            program = LossProgram(loss, pred, target)
+            if len(self.programs) == KEPT:
+                del self.programs[next(iter(self.programs))]
+            self.programs[key] = program
+        self.latest = program
+        return program
+
+
+STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
+
+
+def state_of(loss: Any) -> State:
+    """The programs of a loss, which vanish with it."""
+    known = STATES.get(id(loss))
+    if known is None:
+        key = id(loss)
+        known = STATES[key] = weakref.ref(loss, lambda _: STATES.pop(key, None)), State()
+    return known[1]
+
+
+def key_of(pred: Array, target: Array) -> tuple[Any, ...]:
+    """What must be the same of two calls for one program to serve both."""
+    return pred.shape, pred.dtype, pred.strides, target.shape, target.dtype
+
+
+def install() -> None:
+    """Put the fast path before the methods of the losses."""
+    for cls in KERNELS:
+        _install(cls)
+
+
+def _install(cls: Any) -> None:
+    plain_forward, plain_backward = cls.compute_forward, cls.compute_backward
+
+    @wraps(plain_forward)
+    def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
+        if not switch.on or weight is not None or self.__class__ is not cls:
+            return plain_forward(self, pred, target, weight)
+        known = STATES.get(id(self))
+        program = None if known is None else known[1].latest
+        if program is None or not program.fits(pred, target) or not program.intact():
+            program = state_of(self).program(self, pred, target)
+            if program is None:
+                return plain_forward(self, pred, target)
+        before, self._cache = self._cache, None  # until the run is through
+        kept, run = program.kept, program.run
+        if before is not kept or run.answered != run.number:
+            kept.older = before is not None and not before.used
+        elif kept.older:
+            kept.older = False
+        try:
+            value = program.forward(pred, target) / program.divisor
+        except ValueError:  # which the page explains
+            value = math.nan
+        if not math.isfinite(value):  # also limits, which the page takes one by one
+            self._cache = before
+            return plain_forward(self, pred, target)
+        run.number += 1
+        self._cache, self.divisor = kept, program.divisor
+        return np.float64(value)
+
+    @wraps(plain_backward)
+    def compute_backward(self: Any) -> Array:
+        kept = self._cache
+        if kept.__class__ is Left and switch.on:
+            program = STATES[id(self)][1].latest
+            if program is not None and program.kept is kept and program.intact():
+                run = program.run
+                if run.answered != run.number:
+                    run.answered = run.number
+                    return program.backward()
+        return plain_backward(self)
+
+    for method in (compute_forward, compute_backward):
+        setattr(cls, method.__name__, method)
+        INSTALLED[cls, method.__name__] = method

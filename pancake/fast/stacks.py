@@ -1,0 +1,346 @@
+"""`Sequential` on the fast path: neighbours of known classes run as one program, all others by their own methods.
+
+A stack is cut into segments: stretches of `Linear` and activations of exactly the library's classes, with exactly its methods.
+For each shape of input a segment makes a program in its first forward. Whenever anything that a program was made from is no
+longer the same object (an array, a setting, a method of an object or of a class), or a layer has been called by itself since the
+forward, the plain layers take over, which find in their caches what the program has left there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from pancake import memory
+from pancake.fast import switch
+from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
+from pancake.fast.program import Left, Notes, Run, Text, guard, same
+from pancake.function import Function, Kept
+from pancake.functions.containers import Sequential, has_parameters
+from pancake.functions.linear import Linear
+from pancake.memory import Array
+
+DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
+PROGRAMS = 8  # so many are kept of a segment, for the batches at the end of an epoch, say
+LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
+
+METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
+LAYERS = {Linear, *ACTIVATIONS}
+PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
+
+
+class Program:
+    """What a segment computes for inputs of one shape and dtype.
+
+    Attributes
+    ----------
+    intact : callable
+        Whether all that the program was made from is still the same.
+    remembered : callable
+        Whether every layer remembers what this program has left, and nothing else.
+    forward : callable
+        The noted calls, a function of x.
+    """
+
+    def __init__(self, layers: list[Any], x: Array) -> None:
+        self.layers, self.shape, self.dtype, self.key = layers, x.shape, x.dtype, key_of(x)
+        self.lies = Lies(x, layers[0].weight.dtype)
+        self.kernels: list[Any] = []
+        self.forward = self._write_forward()
+        self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
+        self.run = Run()
+        self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
+        self.kept = StackLeft(self.run, lambda: ([*zip(self.layers, self.left, strict=True)],))
+        self.older = False
+        self.features = len(self.kernels[-1].y)
+        self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
+        self.grads = _bits([layer for layer in layers if isinstance(layer, Linear)])
+        guarded = [(layer, kernel.guarded) for layer, kernel in zip(layers, self.kernels, strict=True)]
+        self.intact = guard(guarded, [(type(layer), name) for layer in layers for name in METHODS])
+        self.remembered = same([(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)])
+        self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
+
+    def _write_forward(self) -> Callable[[Array], Array]:
+        notes = Notes()
+        for layer in self.layers:
+            before = self.kernels[-1].y if self.kernels else None
+            if isinstance(layer, Linear):
+                self.kernels.append(LinearKernel(layer, notes, self.lies, before, layer is self.layers[-1]))
+            else:
+                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, before))
+        last = self.kernels[-1]
+        fresh = last.result if isinstance(last, LinearKernel) else None
+        return notes.write("x", fresh or f"{notes.name(self.lies.seen(last.y))}.copy('K')")
+
+    def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
+        notes, d = Notes(), self.lies.new(self.features)
+        notes.put(self.lies.seen(d), Text("d"))
+        for kernel in reversed(self.kernels[1:]):
+            d = kernel.backward(notes, d, write)
+        if not input_too:
+            self.kernels[0].accumulate(notes, d, write)
+            return notes.write("d")
+        dObj_dIn = self.kernels[0].backward(notes, d, write)
+        return notes.write("d", f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')")
+
+    def __call__(self, x: Array) -> Array:
+        """Run forward."""
+        run = self.run
+        if self.older or run.answered != run.number or not self.remembered():
+            self._take_over()
+        run.number += 1
+        try:
+            return self.forward(x)
+        except BaseException:
+            for layer in self.layers:
+                layer._cache = None
+            raise
+
+    def _take_over(self) -> None:
+        """Leave in every layer what it is to remember of the coming run."""
+        for layer, left in zip(self.layers, self.left, strict=True):
+            before = layer._cache
+            left.older = before is not None and not before.used
+            layer._cache = left
+        self.older = any(left.older for left in self.left)
+
+    def back(self, d: Any, input_too: bool) -> Any:
+        """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
+        run = self.run
+        if run.answered == run.number or not (self.remembered() and self.intact()):
+            return NotImplemented
+        if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype is not self.out_dtype:
+            d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
+        write = self.grads is not None
+        for bits in self.grads or ():
+            if bits.item(bits.argmax()):
+                write = False
+                break
+        backward = self.backwards.get((input_too, write))
+        if backward is None:
+            backward = self.backwards[input_too, write] = self._write_backward(input_too, write)
+        run.answered = run.number
+        return backward(d)
+
+
+def key_of(x: Array) -> tuple[Any, ...]:
+    """What must be the same of two inputs for one program to serve both: of sequences also how they lie in memory."""
+    return x.shape, x.dtype, x.ndim == 3 and x.strides[1] > x.strides[0]
+
+
+def _bits(layers: list[Linear]) -> list[Any] | None:
+    """The gradients in few vectors, as whole numbers that are 0 only where a gradient is.
+
+    Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a
+    gradient, the second must add to what the first has written.
+    """
+    pairs = [pair for layer in layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
+    runs = memory.runs([value for value, _ in pairs], [grad for _, grad in pairs])
+    whole = all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs)
+    if not whole or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
+        return None
+    return [run.grads.view(f"u{run.grads.itemsize}") for run in runs]
+
+
+class Segment:
+    """A stretch of layers that run as one program, one for each shape of input."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
+        self.programs: dict[tuple[Any, ...], Program] = {}
+
+    def program(self, x: Any) -> Program | None:
+        """The program for x, if there can be one."""
+        if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
+            return None
+        key = key_of(x)
+        program = self.programs.get(key)
+        if program is not None and not program.intact():
+            self.programs.clear()
+            program = None
+        if program is None and _fits(self.layers, x):
+            program = Program(self.layers, x)
+            while len(self.programs) >= PROGRAMS or (
+                self.programs and program.numbers + sum(p.numbers for p in self.programs.values()) > LARGE
+            ):
+                del self.programs[next(iter(self.programs))]
+            self.programs[key] = program
+        return program
+
+
+def _fits(layers: list[Any], x: Array) -> bool:
+    """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
+    features, dtype = x.shape[-1], layers[0].weight.dtype
+    for layer in layers:
+        if not methods_are_ours(layer):
+            return False
+        if isinstance(layer, Linear):
+            arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
+            if layer.n_in != features or any(array.dtype is not dtype or dtype not in DTYPES for array in arrays):
+                return False
+            features = layer.n_out
+    return True
+
+
+def methods_are_ours(layer: Function) -> bool:
+    """Whether nobody has put other methods on an object of a known class, or on the class."""
+    cls = type(layer)
+    return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is PLAIN[cls, name] for name in METHODS)
+
+
+class State:
+    """How a stack is cut into segments and other Functions, as long as its list holds the same ones."""
+
+    def __init__(self, functions: list[Any]) -> None:
+        self.functions = functions.copy()
+        self.items: list[Any] = []
+        stretch: list[Any] = []
+        for function in functions:
+            if type(function) is Linear or (stretch and type(function) in LAYERS):
+                if not stretch:
+                    self.items.append(Segment(stretch))
+                stretch.append(function)
+            else:
+                self.items.append(function)
+                stretch = []
+        self.whole = isinstance(self.items[0], Segment) and len(self.items) == 1
+        self.latest: Program | None = None  # if the whole stack is one segment
+
+
+STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
+
+
+def state_of(stack: Sequential) -> State:
+    """How a stack is cut, noted anew when its list has changed."""
+    state = State(stack.functions)
+    key = id(stack)
+    STATES[key] = weakref.ref(stack, lambda _: STATES.pop(key, None)), state
+    return state
+
+
+class StackLeft(Left):
+    """What is left in a stack by the one program that it is."""
+
+    __slots__ = ()
+
+
+class StackKept(Kept):
+    """What a forward has left in a stack of several segments and Functions, and what has run."""
+
+    __slots__ = ("ran",)
+
+
+def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
+    """Run the segments of a stack, and its other Functions by their own methods."""
+    ran = []
+    try:
+        for item in state.items:
+            program = item.program(x) if item.__class__ is Segment else None
+            if program is not None:
+                x = program(x)
+            else:
+                for function in item.layers if item.__class__ is Segment else [item]:
+                    x = function.compute_forward(x)
+            ran.append((item, program))
+    except BaseException:
+        stack._cache = None  # some have remembered this call and some the one before it
+        raise
+    before = stack._cache
+    left = [(function, function._cache) for function in stack.functions]
+    stack._cache = kept = StackKept((left,), before is not None and not before.used)
+    kept.ran = ran
+    if state.whole:
+        state.latest = ran[0][1]
+    return x
+
+
+def back_through(item: Any, program: Program | None, d: Any, input_too: bool) -> Any:
+    """The chain rule through a segment or another Function."""
+    if program is not None:
+        dObj_dIn = program.back(d, input_too)
+        if dObj_dIn is not NotImplemented:
+            return dObj_dIn
+    layers = item.layers if item.__class__ is Segment else [item]
+    for layer in reversed(layers[1:]):
+        d = layer.compute_backward(d)
+    return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
+
+
+def install() -> None:
+    """Put the fast path before the methods of `Sequential`."""
+    plain_forward, plain_backward = Sequential.compute_forward, Sequential.compute_backward
+    plain_accumulate = Sequential.accumulate_grads
+
+    @wraps(plain_forward)
+    def compute_forward(self: Sequential, x: Any, lengths: Any = None) -> Any:
+        if not switch.on or lengths is not None or self.__class__ is not Sequential or not self.functions:
+            return plain_forward(self, x, lengths)
+        known = STATES.get(id(self))
+        if known is None or known[1].functions != self.functions:
+            return forward_in_parts(self, state_of(self), x)
+        state = known[1]
+        program = state.latest
+        if (
+            program is None
+            or x.__class__ is not np.ndarray
+            or x.shape != program.shape
+            or x.dtype is not program.dtype
+            or (len(program.shape) == 3 and key_of(x) != program.key)
+            or not program.intact()
+        ):
+            return forward_in_parts(self, state, x)
+        before, kept, run = self._cache, program.kept, program.run
+        if before is not kept or run.answered != run.number:
+            kept.older = before is not None and not before.used
+        elif kept.older:
+            kept.older = False
+        self._cache = None  # until the run is through
+        y = program(x)
+        self._cache = kept
+        return y
+
+    @wraps(plain_backward)
+    def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
+        kept = self._cache
+        if kept.__class__ is StackLeft and switch.on:
+            program = STATES[id(self)][1].latest
+            if program is not None and program.kept is kept and STATES[id(self)][1].functions == self.functions:
+                dObj_dIn = program.back(dObj_dOut, True)
+                if dObj_dIn is not NotImplemented:
+                    return dObj_dIn
+        elif kept.__class__ is StackKept and switch.on:
+            self._remembered()
+            for item, program in reversed(kept.ran):
+                dObj_dOut = back_through(item, program, dObj_dOut, True)
+            return dObj_dOut
+        return plain_backward(self, dObj_dOut)
+
+    @wraps(plain_accumulate)
+    def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
+        kept = self._cache
+        if kept.__class__ is StackLeft and switch.on:
+            program = STATES[id(self)][1].latest
+            if (
+                program is not None
+                and program.kept is kept
+                and STATES[id(self)][1].functions == self.functions
+                and program.back(dObj_dOut, False) is None
+            ):
+                return
+        elif kept.__class__ is StackKept and switch.on:
+            self._remembered()
+            first = next((i for i, (item, _) in enumerate(kept.ran) if item.__class__ is Segment or has_parameters(item)), None)
+            if first is None:
+                return
+            for item, program in kept.ran[:first:-1]:
+                dObj_dOut = back_through(item, program, dObj_dOut, True)
+            back_through(*kept.ran[first], dObj_dOut, False)
+            return
+        plain_accumulate(self, dObj_dOut)
+
+    for method in (compute_forward, compute_backward, accumulate_grads):
+        setattr(Sequential, method.__name__, method)
