@@ -53,7 +53,7 @@ def arrays(
     first, last = math.ceil((10 * low - 1) / 2 - 1e-9), math.floor((10 * high - 1) / 2 + 1e-9)
     if first > last:
         raise ValueError(f"arrays: expected an odd tenth, such as 0.1, from low={low} to high={high}; there is none")
-    return tenths(shape, first, last, lambda k: ((2 * k + 1) / 10).astype(dtype))
+    return tenths(shape, first, last, lambda k: np.asarray((2 * k + 1) / 10, dtype))
 
 
 def tenths(shape: Shape | SearchStrategy[Shape], first: int, last: int, value: Callable[[Any], Array]) -> SearchStrategy[Array]:

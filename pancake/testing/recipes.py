@@ -1,6 +1,7 @@
-"""How hypothesis makes each Function and each loss of the library, with what it takes: one line a class.
+"""The one table of layers: how each Function and each loss of the library is made, with what it takes, one line a class.
 
-A new class needs a line in one of the tables; until it has one, the tests fail with the line to add.
+The strategies draw from it, and so do the test of the contract and the mutation score. A new class needs a line in it; until it
+has one, the tests fail with the line to add.
 """
 
 from __future__ import annotations
