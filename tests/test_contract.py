@@ -198,7 +198,7 @@ def test_losses_need_a_call_before_backward(loss, pred, target):
 @each_function
 def test_empty_and_textual_inputs_are_refused(function, x):
     function = fresh(function)
-    if all(isinstance(part, pancake.Sequential) for part in function.walk()):  # an empty stack has nothing to expect
+    if any(isinstance(part, pancake.Sequential) and not len(part) for part in function.walk()):  # which expects nothing
         return
     names = "|".join(type(part).__name__ for part in function.walk())
     first, *others = arguments(x)

@@ -144,7 +144,7 @@ def adds_twice(trials: Trials, adds: bool) -> Iterator[str]:
     `adds` tells whether it is to add to the gradients; else they may also be those of one backward.
     """
     wanted = trials.run().results
-    trials.start.restore()
+    trials.start.rewind()  # and no more: there may have been forwards without a backward before, to which the second could belong
     trials.subject.zero_grads()
     outputs, out = trials.subject.forward(copies(trials.subject.inputs))
     trials.subject.backward(trials.upstream(outputs, seed=1), out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -105,18 +106,26 @@ def library_classes(base: type[Any]) -> list[type[Any]]:
 
 
 def examples(strategy: SearchStrategy[Any], count: int = 5) -> list[Any]:
-    """The simplest thing that a strategy draws, and `count` - 1 others, which are not simple: the same ones every time."""
+    """The simplest thing that a strategy draws, and `count` - 1 others, as different as may be: the same every time."""
     found: list[Any] = []
 
     @settings(
-        max_examples=6 * count, database=None, derandomize=True, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=10 * count, database=None, derandomize=True, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck)
     )
     @given(strategy)
     def collect(drawn: Any) -> None:
         found.append(drawn)
 
     collect()
-    return found[:1] + found[1:][-(count - 1) :] if count > 1 else found[:1]
+    kinds: dict[str, list[Any]] = {}  # by what was made, numbers aside
+    for thing in found[1:]:
+        made = thing[0] if isinstance(thing, tuple) else thing
+        kinds.setdefault(re.sub(r"[\d.]+", "", repr(made))[:200], []).append(thing)
+    for alike in kinds.values():
+        alike.sort(key=lambda thing: len(repr(thing)))
+    # The middle ones of each kind, kind after kind.
+    rounds = [alike.pop(len(alike) // 2) for _ in range(count) for alike in kinds.values() if alike]
+    return found[:1] + rounds[: count - 1]
 
 
 def _refuse_unknown(strategy: str, classes: Iterable[type[Any]], known: Iterable[type[Any]], table: str, recipe: str) -> None:
