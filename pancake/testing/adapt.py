@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -103,9 +104,10 @@ class Adapted(StandIn):
         """Run the layer's backward, add up its gradients, and return that of the input."""
         names = [name for name, _ in self.named_params()]
         if self.params is not None and self.grads is not None:
-            for _, grad in _find(self.layer, self.grads):  # what it adds to is 0 before
-                if isinstance(grad, np.ndarray) and grad.flags.writeable and grad.dtype.kind == "f":
-                    grad[...] = 0
+            with contextlib.suppress(TypeError, AttributeError, KeyError):  # where there are none before the first backward
+                for _, grad in _find(self.layer, self.grads):  # what it adds to is 0 before
+                    if isinstance(grad, np.ndarray) and grad.flags.writeable and grad.dtype.kind == "f":
+                        grad[...] = 0
         result = getattr(self.layer, self.backward)(*upstream)
         if self.params is None:
             return result
