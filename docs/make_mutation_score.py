@@ -33,6 +33,27 @@ PAGE = Path(__file__).parent / "mutation_score.md"
 # By the line as it stands, and the change: why no result of any call differs. A line that is gone takes its entry with it.
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
+        "return d * np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))",
+        "np.minimum(x, 0) -> x",
+    ): "where x > 0 the other branch is taken; it only spares a warning about an overflow",
+    (
+        "return np.where(x > 0, d, s * d).reshape(x.shape)",
+        "np.where(x > 0, d, s * d).reshape(x.shape) -> np.where(x > 0, d, s * d)",
+    ): "it has that shape; a number of NumPy becomes an array",
+    (
+        "return (self.k * d).reshape(x.shape)",
+        "(self.k * d).reshape(x.shape) -> self.k * d",
+    ): "it has that shape, but for an input without axes, whose gradient of shape (1,) is read as one number",
+    (
+        "return dObj_dOut if self.functions else np.array(dObj_dOut)",
+        "dObj_dOut if self.functions else np.array(dObj_dOut) -> np.array(dObj_dOut)",
+    ): "a copy more",
+    ("return np.zeros_like(d)", "return np.zeros_like(d) -> return -np.zeros_like(d)"): "0 without a sign",
+    (
+        "return np.zeros(x.shape, d.dtype)",
+        "return np.zeros(x.shape, d.dtype) -> return -np.zeros(x.shape, d.dtype)",
+    ): "0 without a sign",
+    (
         "return d * (self.scale * np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0))))",
         "np.minimum(x, 0) -> x",
     ): "where x > 0 the other branch is taken; it only spares a warning about an overflow",
@@ -63,7 +84,7 @@ class Weighted:
 def inputs(cls: type) -> list[tuple[Any, Any, Any]]:
     """Examples (function, x, target) of a class; of a loss with all reductions, and with weights."""
     if not issubclass(cls, Loss):
-        first, *others = examples(functions(cls), 5)
+        first, *others = examples(functions(cls), 8)
         return [(*example, None) for example in (*others, first)]  # the simplest shows the least
     found: list[tuple[Any, Any, Any]] = []
     for loss, pred, target in examples(losses(cls), 4)[1:]:

@@ -354,12 +354,14 @@ def _differs(trials: Trials, of_twin: Trials, how: str) -> Iterator[str]:
     if difference := trials.difference(got, dict(zip(got, wanted, strict=True))):
         yield f"{trials.name}: a {how} gives something else than the original: {difference}"
         return
-    for each in (trials, of_twin):
+    results = []
+    for each in (trials, of_twin):  # one after the other: the copy must not compute with the parameters of the original
         each.start.restore()
         for p in each.subject.params_and_grads()[0]:
             p[...] = 1.25 * p + 0.125
-    wanted = trials.run(fresh=False).results.values()
-    got = of_twin.run(fresh=False).results
+        results.append(each.run(fresh=False).results)
+        each.start.restore()
+    wanted, got = results[0].values(), results[1]
     if difference := trials.difference(got, dict(zip(got, wanted, strict=True))):
         yield f"{trials.name}: a {how} does not compute with the parameters that it lists: {difference}"
 

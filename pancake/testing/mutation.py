@@ -79,14 +79,13 @@ def mutate(function: Any, x: Any, *, target: Any = None) -> MutationReport:
     refuse_strangers(function)
     check_function(function, x, target=target)
     report = MutationReport(type(function).__name__)
-    for owner, name, original in own_functions(type(function)):
-        try:
-            planted = list(faults(original))
-        except OSError:
-            raise TypeError(f"mutate: {type(function).__name__} has no source that could be rewritten") from None
-        for fault in planted:
-            seen = is_seen(fault, owner, name, [(function, x, target)])
-            (report.caught if seen else report.survivors).append(fault)
+    try:
+        planted = [(owner, name, fault) for owner, name, original in own_functions(type(function)) for fault in faults(original)]
+    except OSError:
+        raise TypeError(f"mutate: {type(function).__name__} has no source that could be rewritten") from None
+    for owner, name, fault in planted:
+        seen = is_seen(fault, owner, name, [(function, x, target)])
+        (report.caught if seen else report.survivors).append(fault)
     return report
 
 

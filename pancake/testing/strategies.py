@@ -117,10 +117,11 @@ def examples(strategy: SearchStrategy[Any], count: int = 5) -> list[Any]:
         found.append(drawn)
 
     collect()
-    kinds: dict[str, list[Any]] = {}  # by what was made, numbers aside
+    kinds: dict[Any, list[Any]] = {}  # by the axes of arrays and by what was made, numbers aside
     for thing in found[1:]:
-        made = thing[0] if isinstance(thing, tuple) else thing
-        kinds.setdefault(re.sub(r"[\d.]+", "", repr(made))[:200], []).append(thing)
+        made, *rest = thing if isinstance(thing, tuple) else (thing,)
+        axes = [np.ndim(array) for array in rest if not isinstance(array, tuple)]
+        kinds.setdefault((*axes, re.sub(r"[\d.]+", "", repr(made))[:200]), []).append(thing)
     for alike in kinds.values():
         alike.sort(key=lambda thing: len(repr(thing)))
     # The middle ones of each kind, kind after kind.
