@@ -21,8 +21,13 @@ import numpy as np
 os.environ["PANCAKE_FAST"] = "0"  # the faults are planted in the plain pages, which the fast path runs around
 
 from pancake.function import Function
+from pancake.functions.elementwise import Mean, Sum
+from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss
 from pancake.losses.loss import Loss
+from pancake.recurrent.bidirectional import Bidirectional
+from pancake.recurrent.cells import GRUCell
+from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import check_function
 from pancake.testing.faults import Fault, faults
 from pancake.testing.mutation import is_seen, own_functions
@@ -44,6 +49,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "return (self.k * d).reshape(x.shape)",
         "(self.k * d).reshape(x.shape) -> self.k * d",
     ): "it has that shape, but for an input without axes, whose gradient of shape (1,) is read as one number",
+    (
+        "return np.broadcast_to(np.expand_dims(d, axes), x.shape).copy()",
+        "np.broadcast_to(np.expand_dims(d, axes), x.shape).copy() -> np.broadcast_to(np.expand_dims(d, axes), x.shape)",
+    ): "for a mean: a view of an array that nobody else has; for a sum, where it is dObj_dOut's, it is seen",
     (
         "return dObj_dOut if self.functions else np.array(dObj_dOut)",
         "dObj_dOut if self.functions else np.array(dObj_dOut) -> np.array(dObj_dOut)",
@@ -68,6 +77,39 @@ EQUIVALENT: dict[tuple[str, str], str] = {
 }
 
 
+class WithArguments(Function):
+    """A recurrent Function that is called with lengths, or whose last state goes out beside its output."""
+
+    def __init__(self, part: Any, state: bool = False, **arguments: Any) -> None:
+        self.part, self.state, self.arguments = part, state, arguments
+
+    def compute_forward(self, x: Any) -> Any:
+        y = self.part.compute_forward(x, **self.arguments)
+        return (y, self.part.state) if self.state else y
+
+    def compute_backward(self, *upstream: Any) -> Any:
+        return self.part.compute_backward(*upstream)
+
+
+def more(cls: type) -> list[tuple[Any, Any, Any]]:
+    """Examples of what the table does not draw: other axes, lengths, states, predictions at the ends of the interval."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    if cls in (Sum, Mean):
+        return [(cls(axis=axis), x, None) for axis in (0, 1, -1, (0, 2))]
+    if cls is BinaryCrossEntropy:
+        return [(BinaryCrossEntropy(), np.array([[0.0, 1.0, 0.3]]), np.array([[0.0, 1.0, 1.0]]))]
+    if cls in (CrossEntropy, NegativeLogLikelihood):
+        return [(cls(), x, np.array([[0, 1, 3], [2, 2, 1]]))]
+    if cls is Unrolled:
+        made = [Unrolled(GRUCell(4, 2, rng=0), reverse=reverse) for reverse in (False, True)]
+    elif cls is Bidirectional:
+        made = [Bidirectional(GRUCell(4, 2, rng=0), GRUCell(4, 2, rng=1))]
+    else:
+        return []
+    several: tuple[dict[str, Any], ...] = ({"lengths": [3, 1]}, {"state": True}, {"lengths": [1, 3], "state": True})
+    return [(WithArguments(f, **given), x, None) for f in made for given in several]
+
+
 class Weighted:
     """A loss that is called with weights."""
 
@@ -85,8 +127,8 @@ def inputs(cls: type) -> list[tuple[Any, Any, Any]]:
     """Examples (function, x, target) of a class; of a loss with all reductions, and with weights."""
     if not issubclass(cls, Loss):
         first, *others = examples(functions(cls), 8)
-        return [(*example, None) for example in (*others, first)]  # the simplest shows the least
-    found: list[tuple[Any, Any, Any]] = []
+        return [*((*example, None) for example in (*others, first)), *more(cls)]  # the simplest shows the least
+    found = more(cls)
     for loss, pred, target in examples(losses(cls), 4)[1:]:
         for reduction in ("mean", "sum"):
             made = copy.deepcopy(loss)
@@ -95,8 +137,6 @@ def inputs(cls: type) -> list[tuple[Any, Any, Any]]:
             if np.ndim(target) > (target.dtype.kind == "f" and not isinstance(loss, ElementwiseLoss)):  # probabilities need rows
                 weight = np.arange(1, len(target) + 1) / 4
                 found += [(Weighted(copy.deepcopy(made), w), pred, target) for w in (weight, 0 * weight)]
-    if cls is BinaryCrossEntropy:  # at the ends of the interval
-        found.append((BinaryCrossEntropy(), np.array([[0.0, 1.0, 0.3]]), np.array([[0.0, 1.0, 1.0]])))
     return found
 
 
@@ -134,12 +174,12 @@ def page(results: dict[type, tuple[list[Fault], list[Fault]]]) -> str:
     lines = [
         "# Who checks the checker: the mutation score",
         "",
-        "Made by `python docs/make_mutation_score.py`. In the backward of every layer, cell and loss of the library every fault is",
-        "planted that rewriting one place of its source gives (a term, a factor, a transpose, an axis, a sign, a mask or a",
+        "Made by `python docs/make_mutation_score.py`. In the backward of every layer, cell and loss of the library every fault",
+        "is planted that rewriting one place of its source gives (a term, a factor, a transpose, an axis, a sign, a mask or a",
         "statement left out or exchanged, a sum for a mean, another index), one at a time, and `check_function` runs on a few",
         "inputs. `pancake.testing.mutate(layer, x)` does it for a layer of yours.",
         "",
-        f"**{caught} of {total} faults are seen**, and {len(equivalent)} more change nothing that anybody could see; those are listed below.",
+        f"**{caught} of {total} faults are seen**, and {len(equivalent)} more change nothing that anybody could see: see below.",
         "",
         "| class | faults | seen | equivalent |",
         "|---|---|---|---|",
@@ -163,7 +203,8 @@ def main(names: list[str]) -> int:
             results[cls] = seen, unseen = outcomes(cls)
             print(f"{cls.__name__}: {len(seen)} of {len(seen) + len(unseen)} faults seen", flush=True)
             for fault in unseen:
-                print(f"  line {fault.line}: {fault.text}\n    {fault.change}\n    {reason(fault) or 'NOT SEEN, and not in EQUIVALENT'}")
+                print(f"  line {fault.line}: {fault.text}\n    {fault.change}")
+                print(f"    {reason(fault) or 'NOT SEEN, and not in EQUIVALENT'}")
     if not names:
         PAGE.write_text(page(results), encoding="utf-8")
         print(f"wrote {PAGE}")

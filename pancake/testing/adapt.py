@@ -72,10 +72,15 @@ def adapt(
 class Adapted(StandIn):
     """A layer of other shape, with the methods of a Function; made by `adapt`."""
 
-    def __init__(
-        self, layer: Any, forward: str, backward: str, params: Spec | None, grads: Spec | None, name: str
-    ) -> None:
-        self.layer, self.forward, self.backward, self.params, self.grads, self.name = layer, forward, backward, params, grads, name
+    def __init__(self, layer: Any, forward: str, backward: str, params: Spec | None, grads: Spec | None, name: str) -> None:
+        self.layer, self.forward, self.backward, self.params, self.grads, self.name = (
+            layer,
+            forward,
+            backward,
+            params,
+            grads,
+            name,
+        )
         self.calls = {"compute_forward": f"{name}.{forward}", "compute_backward": f"{name}.{backward}"}
         self.sums: list[Array] = []
 
@@ -144,8 +149,8 @@ class Adapted(StandIn):
         """The gradient of the input, and those of the parameters, of what backward returned."""
         if not isinstance(result, tuple) or len(result) < 2:
             raise GradientError(
-                f"{self.name}: {self.backward} returned {_shape_of(result)}; expected the gradient of the input and, as adapt was "
-                f"given params= and no grads=, those of {', '.join(names)}"
+                f"{self.name}: {self.backward} returned {_shape_of(result)}; expected the gradient of the input and, as adapt "
+                f"was given params= and no grads=, those of {', '.join(names)}"
             )
         gradient, *rest = result
         if len(rest) == 1 and isinstance(rest[0], Mapping):

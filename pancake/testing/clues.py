@@ -48,7 +48,7 @@ class Clues:
         self.values = {name: np.array(a) for name, a in arrays.items() if a.dtype.kind == "f"}
         self.values |= {f"the output[{i}]" if several else "the output": np.array(y, float) for i, y in enumerate(outputs)}
         self.upstream = [np.asarray(part) for part in split(u, outputs)]
-        integers = [(name, a) for name, a in arrays.items()] + [("its indices", a) for a in evaluator.snapshot.arrays()]
+        integers = list(arrays.items()) + [("its indices", a) for a in evaluator.snapshot.arrays()]
         self.indices = [(name, a) for name, a in integers if a.dtype.kind in "iu" and a.size > 1]
 
 

@@ -157,7 +157,8 @@ class Comparison:
     def _seems_kinked(self, index: int, first: Estimate) -> bool:
         """Whether the first look saw two slopes, and the gradient is between them."""
         size = max(abs(first.low), abs(first.high))
-        return first.high - first.low > 1e-3 * size and first.low - 1e-6 * size <= self.b.flat[index] <= first.high + 1e-6 * size
+        b = float(self.b.flat[index])
+        return first.high - first.low > 1e-3 * size and first.low - 1e-6 * size <= b <= first.high + 1e-6 * size
 
     def line(self, index: int) -> Line:
         """The line along one entry."""
@@ -187,7 +188,7 @@ class Comparison:
 
     def is_right(self, b: float, value: float) -> bool:
         """Whether both are finite, and the relative error is small enough."""
-        return math.isfinite(value) and math.isfinite(b) and abs(b - value) <= self.rtol * max(abs(b), abs(value))
+        return bool(math.isfinite(value) and math.isfinite(b) and abs(b - value) <= self.rtol * max(abs(b), abs(value)))
 
     def verdict(self, index: int, estimate: Estimate, floor: float) -> str:
         """Call one entry right, skipped, beyond (at a kink and not between its slopes), inconclusive or wrong."""

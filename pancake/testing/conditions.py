@@ -326,8 +326,8 @@ def is_independent(trials: Trials, twin: Any, what: str) -> Iterator[str]:
     params, grads = subject.params_and_grads()
     if difference := trials.difference(trials.results(params, outputs, gradients, grads), first.results):
         yield (
-            f"{trials.name}: {what} of it that runs between forward and backward changes the result: {difference}; is the cache an "
-            "attribute of the class, a default argument or a global, which all instances share?"
+            f"{trials.name}: {what} of it that runs between forward and backward changes the result: {difference}; is the cache "
+            "an attribute of the class, a default argument or a global, which all instances share?"
         )
 
 

@@ -74,9 +74,7 @@ def check_function(
     if problems:
         numbered = "\n".join(f"{i}. {problem}" for i, problem in enumerate(problems, 1))
         shown = {**given, "ignore": ignored} if ignored else given
-        lines = reproduce(
-            "check_function", subject, shown, lambda other: bool(_examine(other, given, ignored, was_narrow)[0])
-        )
+        lines = reproduce("check_function", subject, shown, lambda other: bool(_examine(other, given, ignored, was_narrow)[0]))
         raise GradientError(f"{subject.name} breaks its contract:\n{numbered}\n\nTo reproduce:\n\n{lines}", report)
     assert report is not None
     return report
@@ -151,9 +149,7 @@ def _makes_a_difference(subject: Subject, training: bool) -> bool:
             return True
         finally:
             here.start.restore()
-    return any(
-        not np.array_equal(a[name], b[name], equal_nan=True) for a, b in zip(*outcomes, strict=True) for name in a | b
-    )
+    return any(not np.array_equal(a[name], b[name], equal_nan=True) for a, b in zip(*outcomes, strict=True) for name in a | b)
 
 
 @np.errstate(all="ignore")

@@ -14,7 +14,6 @@ from pancake.testing.numerical import Line
 from pancake.testing.snapshot import Snapshot
 from pancake.testing.subject import CallError, GradientError, Subject, Vector, split
 
-
 # Relative moves: the first two show in single precision, the last does not.
 WIDE, COARSE, FINE = 2.0**-16, 2.0**-20, 2.0**-36
 

@@ -25,7 +25,22 @@ OPPOSITE: dict[type[Any], type[Any]] = {
 }
 EXCHANGED = {"sum": "mean", "mean": "sum"}
 # Calls that are left out as f(x, ...) -> x: functions of single entries, and those that move entries about.
-LEFT_OUT = {"exp", "log", "tanh", "sqrt", "square", "abs", "sign", "cos", "sin", "reciprocal", "where", "clip", "maximum", "minimum"}
+LEFT_OUT = {
+    "exp",
+    "log",
+    "tanh",
+    "sqrt",
+    "square",
+    "abs",
+    "sign",
+    "cos",
+    "sin",
+    "reciprocal",
+    "where",
+    "clip",
+    "maximum",
+    "minimum",
+}
 LEFT_OUT |= {"transpose", "swapaxes", "moveaxis", "flip", "roll", "cumsum", "expand_dims", "squeeze"}
 
 
@@ -134,16 +149,19 @@ def _of_operation(node: ast.BinOp) -> Iterator[ast.AST]:
         yield from (left, right)
     elif isinstance(op, (ast.Div, ast.Pow)):
         yield left
-    for side, other in (("left", left), ("right", right)):
-        if isinstance(other, ast.Constant) and type(other.value) in (int, float):
-            yield ast.BinOp(**{"left": left, "op": op, "right": right, side: ast.Constant(other.value + 1)})
+    if isinstance(_number(left), (int, float)):
+        yield ast.BinOp(ast.Constant(_number(left) + 1), op, right)
+    if isinstance(_number(right), (int, float)):
+        yield ast.BinOp(left, op, ast.Constant(_number(right) + 1))
 
 
 def _of_index(node: ast.Subscript) -> Iterator[ast.AST]:
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, part in enumerate(parts):
         for changed in _other_indices(part):
-            index = ast.Tuple([*parts[:i], changed, *parts[i + 1 :]], ast.Load()) if isinstance(node.slice, ast.Tuple) else changed
+            index = (
+                ast.Tuple([*parts[:i], changed, *parts[i + 1 :]], ast.Load()) if isinstance(node.slice, ast.Tuple) else changed
+            )
             yield ast.Subscript(node.value, index, node.ctx)
 
 
@@ -162,8 +180,9 @@ def _other_indices(part: ast.expr) -> Iterator[ast.expr]:
 
 def _number(node: ast.expr | None) -> Any:
     """The value of a number, also of a negative one."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return -node.operand.value if type(node.operand.value) in (int, float) else None
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        number = _number(node.operand)
+        return None if number is None else -number
     return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, float) else None
 
 
@@ -187,9 +206,7 @@ def _other_arguments(keyword: ast.keyword) -> Iterator[ast.expr | None]:
     if keyword.arg == "axis" and isinstance(number, int):
         yield ast.Constant(0 if number else -1)
         yield None
-    elif keyword.arg == "axis":
-        yield None
-    elif keyword.arg == "keepdims":
+    elif keyword.arg == "axis" or keyword.arg == "keepdims":
         yield None
 
 
@@ -220,7 +237,9 @@ def _compiled(function: types.FunctionType, text: str) -> Callable[..., Any]:
     """The function of a text, with the globals, the closure and the defaults of the original."""
     free = function.__code__.co_freevars
     body = textwrap.indent(f"{text}\nreturn {function.__name__}", "    ")
-    source = f"from __future__ import annotations\ndef factory({', '.join(free)}):\n{body}"  # `__class__` is among those, for super()
+    source = (
+        f"from __future__ import annotations\ndef factory({', '.join(free)}):\n{body}"  # `__class__` is among those, for super()
+    )
     names: dict[str, Any] = {}
     exec(compile(source, f"<{function.__qualname__} with a fault>", "exec"), function.__globals__, names)
     result: types.FunctionType = names["factory"](*(cell.cell_contents for cell in function.__closure__ or ()))

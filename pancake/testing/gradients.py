@@ -245,11 +245,16 @@ def refuse_infinity(subject: Subject) -> None:
         params = subject.params_and_grads()[0]
     except GradientError:  # which the check will tell
         params = []
-    for name, a in [*zip(subject.input_names, subject.inputs, strict=True), *zip(subject.param_names(params), params, strict=True)]:
+    for name, a in [
+        *zip(subject.input_names, subject.inputs, strict=True),
+        *zip(subject.param_names(params), params, strict=True),
+    ]:
         if a.dtype.kind == "f" and np.isinf(a).any():
             index = tuple(int(i) for i in np.argwhere(np.isinf(a))[0])
             place = f"{name}{list(index)}" if index else name
-            raise ValueError(f"{subject.name}: {place} is {a[index]}; expected finite numbers, at which a derivative can be taken")
+            raise ValueError(
+                f"{subject.name}: {place} is {a[index]}; expected finite numbers, at which a derivative can be taken"
+            )
 
 
 def _options(given: dict[str, Any]) -> Options:

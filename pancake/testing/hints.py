@@ -17,6 +17,7 @@ from pancake.testing.clues import CHANCE, CLOSE, Clues, Mask, same
 from pancake.testing.comparison import Comparison
 from pancake.testing.subject import Vector
 
+
 def hint(comparison: Comparison, clues: Clues) -> str:
     """Say what the gradient from backward has to do with the one from numbers, or nothing."""
     b, n, name = comparison.b, comparison.n, comparison.name

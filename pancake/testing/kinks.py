@@ -1,10 +1,10 @@
-"""What is skipped at kinks, looked at from beside them: is it out of bounds, are ties counted twice, is something else wrong?
+"""What is skipped at kinks, looked at from beside them.
 
 At a kink a gradient is right if it is between the one-sided slopes. Two things need a closer look. Where several kinks meet in
 one place, as those of a stack of ReLUs do at an input of zeros, the usual gradient (each ReLU for itself) need not lie between
-the slopes of the whole; so what is out of bounds is called wrong only in a Function without parts, and if no other slope occurs
-nearby that is out of them, or if it is far out. And where a kink is a tie, as in a maximum, each entry may be in bounds while together they count twice; but moved together they move the
-output smoothly, so there the sum of their gradients has to be right.
+the slopes of the whole; so what is out of bounds is called wrong only in a Function without parts, and if no slope occurs nearby
+that is out of them too, or if it is far out. And where a kink is a tie, as in a maximum, each entry may be in bounds while
+together they count twice; but moved together they move the output smoothly, so there the sum of their gradients has to be right.
 """
 
 from __future__ import annotations

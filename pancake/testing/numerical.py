@@ -160,9 +160,8 @@ def _bounds(u: Vector, pairs: list[tuple[float, Vector, Vector]], unrest: float)
     The slopes to the left and to the right of each output are extrapolated over two steps; those steps are taken that agree
     best with the next.
     """
-    right = [p / h for h, p, _ in pairs]
-    left = [-m / h for h, _, m in pairs]
-    right, left = ([(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(side)] for side in (right, left))
+    sides_of_steps = [p / h for h, p, _ in pairs], [-m / h for h, _, m in pairs]
+    right, left = ([(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(side)] for side in sides_of_steps)
     best = (-math.inf, math.inf, math.inf)
     for k in range(1, len(right)):
         off = np.dot(np.abs(u), np.abs(right[k] - right[k - 1]) + np.abs(left[k] - left[k - 1]))
@@ -183,7 +182,9 @@ def _jumps(changes: list[Vector], noise: Vector) -> NDArray[np.bool_]:
 def _is_steep(slopes: list[float]) -> bool:
     """Whether central differences grow with each of the last steps, and less than those of mere noise do, 4 times."""
     last = slopes[-6:]
-    return all(1.3 * abs(coarse) < abs(fine) < 3.9 * abs(coarse) and fine * coarse > 0 for coarse, fine in itertools.pairwise(last))
+    return all(
+        1.3 * abs(coarse) < abs(fine) < 3.9 * abs(coarse) and fine * coarse > 0 for coarse, fine in itertools.pairwise(last)
+    )
 
 
 def _grain(line: Line, pairs: list[tuple[float, Vector, Vector]]) -> Vector:

@@ -25,15 +25,15 @@ from pancake.losses.loss import Loss
 from pancake.testing.contract import check_function, check_instances, set_mode
 from pancake.testing.inputs import batches, sequences
 from pancake.testing.recipes import LOSSES, SEEDS, WIDTHS, redraw_parameters
-from pancake.testing.strategies import targets_for
 from pancake.testing.snapshot import Snapshot
+from pancake.testing.strategies import targets_for
 from pancake.testing.subject import GradientError, Subject
 
 # What layers call the number of their input features; the first that the class takes gives the width of the input.
 WIDTH_NAMES = ["n_in", "in_features", "n_features", "num_features", "input_size", "input_dim", "in_dim", "features"]
 WIDTH_NAMES += ["n", "dim", "width", "size"]
 # Of arrays with more entries some and directions: there are many examples.
-FEW = {"max_entries": 128, "directions": 2}
+FEW: dict[str, Any] = {"max_entries": 128, "directions": 2}
 # Of so many entries a hint may be told.
 ENOUGH = 3
 # With so many there is no need to look for more.
@@ -146,7 +146,7 @@ class _Case:
 
     def run(self, check: Callable[..., Any]) -> GradientError | None:
         """What the check complains about."""
-        options = {} if self.target is None else {"target": self.target}
+        options: dict[str, Any] = {} if self.target is None else {"target": self.target}
         try:
             if check is check_function:
                 check_function(self.function, self.x, **options, **FEW)
@@ -292,7 +292,9 @@ class _Largest:
     """The hint of the largest example that failed: the smallest often has one entry, of which too much is true."""
 
     def __init__(self) -> None:
-        self.size, self.hints, self.shape = 0, {}, ()
+        self.size = 0
+        self.hints: dict[str, str] = {}
+        self.shape: tuple[int, ...] = ()
 
     def see(self, case: _Case, error: GradientError) -> None:
         """Take note of a failing example."""
@@ -393,7 +395,12 @@ def _look_for_larger(cases: SearchStrategy[_Case], check: Callable[..., Any], la
     """Look through some examples for a larger one that fails."""
 
     @settings(
-        max_examples=40, database=None, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=40,
+        database=None,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(case=cases)
     def look(case: _Case) -> None:

@@ -54,7 +54,9 @@ class Snapshot:
     def _look_at_all(self, things: list[Any]) -> None:
         kinds = set(map(type, things))
         for kind in [kind for kind in kinds if not issubclass(kind, _PLAIN)]:
-            new = {id(thing): thing for thing in (things if len(kinds) == 1 else [t for t in things if type(t) is kind])}
+            new: dict[int, Any] = {
+                id(thing): thing for thing in (things if len(kinds) == 1 else [t for t in things if type(t) is kind])
+            }
             for known in new.keys() & self._seen.keys():
                 del new[known]
             self._seen.update(new)
@@ -63,8 +65,8 @@ class Snapshot:
                 group = [container for container in group if not self._is_bulk(container)]
                 originals, copies = self._containers.setdefault(kind, ([], []))
                 originals += group
-                copies += map(kind.copy, group)
-                self._found += itertools.chain.from_iterable(map(dict.values, group) if issubclass(kind, dict) else group)
+                copies += [container.copy() for container in group]
+                self._found += itertools.chain.from_iterable(c.values() if issubclass(kind, dict) else c for c in group)
                 if kind in _CONTAINERS:
                     continue
             for thing in group:

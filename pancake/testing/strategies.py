@@ -110,7 +110,12 @@ def examples(strategy: SearchStrategy[Any], count: int = 5) -> list[Any]:
     found: list[Any] = []
 
     @settings(
-        max_examples=10 * count, database=None, derandomize=True, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=10 * count,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
     def collect(drawn: Any) -> None:

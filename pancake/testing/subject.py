@@ -87,7 +87,8 @@ def refuse_strangers(function: Any) -> None:
     if isinstance(function, type):
         name = function.__name__
         raise TypeError(
-            f"expected an instance, got the class {name}; pass {name}(...), or let pancake.testing.gradient_property({name}, ...) "
+            f"expected an instance, got the class {name}; pass {name}(...), "
+            f"or let pancake.testing.gradient_property({name}, ...) "
             "draw its arguments"
         )
     if all(callable(getattr(function, method, None)) for method in ("compute_forward", "compute_backward")):
@@ -103,8 +104,8 @@ def refuse_strangers(function: Any) -> None:
         name = getattr(function, "__name__", type(function).__name__)
         name = "forward" if name == "<lambda>" else name
         raise TypeError(
-            f"{wanted}, got {function!r}; for plain functions there is pancake.testing.check_vjp({name}, backward, *inputs), where "
-            "backward(dObj_dOut, *inputs) returns the gradients of the inputs"
+            f"{wanted}, got {function!r}; for plain functions there is pancake.testing.check_vjp({name}, backward, *inputs), "
+            "where backward(dObj_dOut, *inputs) returns the gradients of the inputs"
         )
     raise TypeError(
         f"{wanted}, got {function!r}; for layers of other shapes there is pancake.testing.adapt, for plain functions check_vjp"
@@ -169,8 +170,8 @@ class Subject:
         for output in outputs:
             if output.dtype.kind == "c" and not may_be_complex:
                 raise GradientError(
-                    f"{self.name}: {_short(forward)} returned complex numbers ({output.dtype}) for real input, and an objective is "
-                    "real; return the real and the imaginary part as two arrays, or as a last axis of length 2"
+                    f"{self.name}: {_short(forward)} returned complex numbers ({output.dtype}) for real input, and an objective "
+                    "is real; return the real and the imaginary part as two arrays, or as a last axis of length 2"
                 )
             if output.dtype.kind not in "fc":
                 raise GradientError(f"{self.name}: {_short(forward)} returned {output.dtype} instead of floating-point numbers")

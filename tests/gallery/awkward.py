@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from gallery.right import Map, grid, right, shape
 
 import pancake as pk
+from gallery.right import Map, grid, right, shape
 from pancake import Function
 
 

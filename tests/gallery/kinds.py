@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from gallery.wrong import Dense, Gain, Map, fault, normal
 
+from gallery.wrong import Gain, Map, fault, normal
 from pancake import Function
 
 X = normal(5, 3)

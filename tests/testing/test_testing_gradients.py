@@ -195,9 +195,7 @@ def test_kinks_are_skipped_and_counted(kinks):
 
 def hinge(at_zero, left=0.1, right=1.0):
     """left x below 0 and right x above, with a chosen slope at 0."""
-    return Map(
-        lambda x: np.where(x > 0, right * x, left * x), lambda x: np.where(x > 0, right, np.where(x < 0, left, at_zero))
-    )
+    return Map(lambda x: np.where(x > 0, right * x, left * x), lambda x: np.where(x > 0, right, np.where(x < 0, left, at_zero)))
 
 
 @given(

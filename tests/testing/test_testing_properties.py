@@ -351,7 +351,7 @@ def test_arguments_may_depend_on_others() -> None:
     quick(gradient_property(make, shape=lambda heads, n: (n // heads, heads), n=st.integers(1, 12), heads=divisors))()
     assert len(set(drawn)) > 5
     assert all(n % heads == 0 and shape == (n // heads, heads) for n, heads, shape in drawn)
-    with pytest.raises(TypeError, match="the arguments heads, n depend on each other|the arguments n, heads depend"):
+    with pytest.raises(TypeError, match=r"the arguments heads, n depend on each other|the arguments n, heads depend"):
         gradient_property(with_heads, n=lambda heads: heads, heads=lambda n: n)()
 
 

@@ -26,9 +26,7 @@ def test_the_summary_of_a_good_case():
     assert lines[0] == "Linear: gradients right"
     expected = [r"x \(4, 3\): 12 of 12", r"weight \(2, 3\): 6 of 6", r"bias \(2,\): 2 of 2"]
     for line, start in zip(lines[1:], expected, strict=True):
-        assert re.fullmatch(
-            rf"  {start} entries right; largest relative error \d\.\de[+-]\d\d \(five-point \d+\)", line
-        )
+        assert re.fullmatch(rf"  {start} entries right; largest relative error \d\.\de[+-]\d\d \(five-point \d+\)", line)
 
 
 def test_the_report_of_a_wrong_weight():

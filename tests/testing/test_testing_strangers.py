@@ -38,7 +38,10 @@ def test_the_inputs_of_plain_functions_have_the_names_of_forward():
     report = check_vjp(project, project_back, X, W)
     assert report.function == "project"
     assert [(a.name, a.right) for a in report.arrays] == [("x", 12), ("w", 6)]
-    assert [a.name for a in check_vjp(np.arctan2, lambda d, a, b: (d * b / (a * a + b * b), -d * a / (a * a + b * b)), X, X + 9).arrays] == [
+    assert [
+        a.name
+        for a in check_vjp(np.arctan2, lambda d, a, b: (d * b / (a * a + b * b), -d * a / (a * a + b * b)), X, X + 9).arrays
+    ] == [
         "x[0]",
         "x[1]",
     ]
@@ -48,11 +51,13 @@ def test_wrong_plain_functions():
     assert "project.w[" in complaint(check_vjp, project, lambda d, x, w: (project_back(d, x, w)[0], -(np.sin(x).T @ d)), X, W)
     assert "must return 2 gradients" in complaint(check_vjp, project, lambda d, x, w: d @ w.T, X, W)
     assert "not linear" in complaint(check_vjp, np.sin, lambda d, x: np.cos(x) * np.linalg.norm(d) * (d / np.linalg.norm(d)), X)
-    assert "writes to an array that it was given" in complaint(check_vjp, np.sin, lambda d, x: np.multiply(d, np.cos(x), out=d), X)
+    assert "writes to an array that it was given" in complaint(
+        check_vjp, np.sin, lambda d, x: np.multiply(d, np.cos(x), out=d), X
+    )
     for arguments in ((np.sin, None, X), (np.sin, np.cos), (int, np.cos, X)):
         with pytest.raises(TypeError, match="check_vjp: expected"):
             check_vjp(*arguments)
-    with pytest.raises(TypeError, match="expected the options wrt, .* got step"):
+    with pytest.raises(TypeError, match=r"expected the options wrt, .* got step"):
         check_vjp(np.sin, np.cos, X, step=1)
 
 
@@ -285,7 +290,12 @@ def test_mutate_plants_every_kind_of_fault_and_sees_them():
     assert not report.survivors, report
     assert report.score == 1
     changes = {fault.change for fault in report.caught}
-    for change in ("1 - self.y ** 2 -> 1 + self.y ** 2", "dz.T -> dz", "dz.sum(axis=0) -> dz.mean(axis=0)", "d * (1 - self.y ** 2) -> d"):
+    for change in (
+        "1 - self.y ** 2 -> 1 + self.y ** 2",
+        "dz.T -> dz",
+        "dz.sum(axis=0) -> dz.mean(axis=0)",
+        "d * (1 - self.y ** 2) -> d",
+    ):
         assert change in changes
     assert {fault.where for fault in report.caught} >= {"Dense.compute_backward", "Dense.slope", "Dense.of_bias"}
 
@@ -314,6 +324,9 @@ def test_mutate_wants_a_right_function_with_a_source():
     with pytest.raises(GradientError, match="sign"):
         mutate(wrong.SignOfWeight(), X)
     names = {"pk": pk}
-    exec("class Typed(pk.Function):\n    compute_forward = lambda s, x: 2 * x\n    def compute_backward(self, d): return 2 * d", names)
+    exec(
+        "class Typed(pk.Function):\n    compute_forward = lambda s, x: 2 * x\n    def compute_backward(self, d): return 2 * d",
+        names,
+    )
     with pytest.raises(TypeError, match="mutate: Typed has no source"):
         mutate(names["Typed"](), X)
