@@ -43,11 +43,11 @@ def call(function: Any, x: Any, values: list[Any]) -> Any:
 def product(function: Any, x: Any, values: list[Any], d: Any) -> list[Any]:
     """The gradients of the input and of the parameters, by backward."""
     call(function, x, values)
-    grads = function.get_params_and_grads()[1] if values else []
-    for g in grads:
+    for g in function.get_params_and_grads()[1] if values else []:
         g[...] = 0
     dx = function.compute_backward(np.array(d, float))
-    return [np.array(dx, float), *(g.copy() for g in function.get_params_and_grads()[1] if values)]
+    grads = function.get_params_and_grads()[1] if values else []
+    return [np.array(dx, float), *(g.copy() for g in grads)]
 
 
 def textbook(function: Any, x: Any, values: list[Any]) -> None:
@@ -190,8 +190,8 @@ def main() -> None:
     lines = [
         "# Checkers compared",
         "",
-        "Made by `python docs/make_checker_table.py`, on the gallery of `tests/gallery`: Functions that are wrong on purpose, each",
-        "in one way, and right ones that are awkward (kinks, ties, steep slopes, narrow parts, state). Only those count that all",
+        "Made by `python docs/make_checker_table.py`, on the gallery of `tests/gallery`: Functions that are wrong on purpose,",
+        "each in one way, and right ones that are awkward (kinks, ties, steep slopes, narrow parts, state). Only those count that all",
         f"checkers can take; the right ones are drawn with {SEEDS} seeds each. A checker that stops with an exception complains.",
         "",
         "| | " + " | ".join(have) + " |",

@@ -126,3 +126,11 @@ def a_stack_on_the_grid(rng):
     batch, n = shape(rng)
     stack = [pk.Linear(n, 5, rng=rng), pk.ReLU(), pk.LayerNorm(5), pk.Abs(), pk.Linear(5, 3, rng=rng), pk.HardTanh()]
     return pk.Sequential(stack), grid(rng, batch, n)
+
+
+@right
+def a_layer_norm_whose_outputs_cancel(rng):
+    f = pk.LayerNorm(2, eps=1e-5)
+    f.weight[...], f.bias[...] = [-0.1, 0.1], [0.1, -0.5]
+    x = np.array([[[1.1, 1.0], [-0.1, 0.9], [0.1, 0.7]], [[-31.0, -1.3], [31.0, 0.1], [-0.1, -31.0]]])
+    return f, x * rng.uniform(0.9, 1.1)
