@@ -1,4 +1,4 @@
-"""Proof that hand-written derivatives are right: gradient checks for Functions, losses, cells and stacks of them.
+"""Checks of hand-written derivatives: gradient checks for Functions, losses, cells and stacks of them.
 
 `gradient_property` and `strategies` need hypothesis, the rest only NumPy.
 """
@@ -7,10 +7,13 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from pancake.testing.adapt import adapt
 from pancake.testing.contract import check_function
 from pancake.testing.gradients import check_gradients, numerical_gradients
+from pancake.testing.mutation import MutationReport, mutate
 from pancake.testing.report import ArrayReport, GradientReport
 from pancake.testing.subject import GradientError
+from pancake.testing.vjp import check_vjp
 
 if TYPE_CHECKING:
     from pancake.testing import strategies
@@ -20,8 +23,12 @@ __all__ = [
     "ArrayReport",
     "GradientError",
     "GradientReport",
+    "MutationReport",
+    "adapt",
     "check_function",
     "check_gradients",
+    "check_vjp",
+    "mutate",
     "numerical_gradients",
 ]
 if importlib.util.find_spec("hypothesis"):  # so that `from pancake.testing import *` works without

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -16,9 +17,11 @@ from pancake.testing.numerical import Estimate, Line
 from pancake.testing.report import ArrayReport, Entry
 from pancake.testing.subject import Vector
 
-# Of so many doubtful entries of one array a closer look is taken. If all are wrong, so is what is far off by the first look.
-CLOSER = 64
-# Of an array too large for all entries, so many are drawn and checked before the directions.
+# Of so many doubtful entries of one array a closer look is taken. If these looks bear out what the first look said, it is
+# believed of the others; else of so many more a closer look is taken, and the rest is left to directions.
+CLOSER = 16
+MORE = 48
+# Of an array too large for all entries, at least so many are drawn and checked before the directions.
 SAMPLE = 64
 # Bisection stops when it has found so many wrong entries, or tried so many directions.
 ENOUGH = 16
@@ -50,10 +53,11 @@ class Comparison:
 
     def __init__(self, name: str, array: Vector, b: Vector, evaluator: Evaluator, u: Vector, options: Options) -> None:
         self.name, self.array, self.b, self.evaluator, self.u, self.options = name, array, b, evaluator, u, options
-        self.rtol = max(options.rtol, math.sqrt(evaluator.eps))  # more cannot be asked of float32
+        self.rtol = max(options.rtol, math.sqrt(evaluator.eps_of(array)))  # more cannot be asked of float32
         self.n = np.full(b.shape, np.nan)
         self.report = ArrayReport(name, b.shape)
         self.skipped: list[int] = []
+        self.beyond: dict[int, Estimate] = {}  # those of the skipped that are not between the one-sided slopes
         self.seen = np.zeros(b.size, bool)
         # What rounding in backward alone may leave of a gradient that is exactly 0.
         self.rounding = evaluator.rounding * float(np.max(np.abs(u), initial=0.0))
@@ -62,11 +66,21 @@ class Comparison:
             raise ValueError(f"{function}: it does not compute with complex numbers in {name}; use method='auto'")
 
     def run(self) -> None:
-        """Check all entries, or of a large array some entries and some directions."""
-        if self.array.size <= self.options.max_entries:
-            self.entries(range(self.array.size))
+        """Check all entries, or of a large array some entries and some directions.
+
+        If all of a sample are wrong, no more of them are looked at.
+        """
+        size, most = self.array.size, self.options.max_entries
+        not_finite = np.flatnonzero(~np.isfinite(self.b))[:SAMPLE].tolist()
+        sample = self.options.rng.permutation(size)
+        self.entries(sorted({*not_finite, *sample[:SAMPLE].tolist()}))
+        if len(self.report.wrong) >= 0.75 * SAMPLE:
             return
-        self.entries(sorted(self.options.rng.choice(self.array.size, min(SAMPLE, self.array.size), replace=False).tolist()))
+        if size <= most:
+            self.entries(np.flatnonzero(~self.seen).tolist())
+            return
+        more = sample[SAMPLE : most * most // size]
+        self.entries(sorted(more[~self.seen[more]].tolist()))
         if not self.report.wrong:
             self.along_directions()
 
@@ -93,21 +107,58 @@ class Comparison:
 
     def entries(self, indices: Sequence[int]) -> None:
         """Check some entries."""
-        first = {index: self.first(self.line(index), index) for index in indices}
-        doubtful = [i for i, estimate in first.items() if not self.is_right(float(self.b.flat[i]), estimate.value)]
-        estimates = dict(first)
+        estimates = {index: self.first(self.line(index), index) for index in indices}
+        doubtful = [i for i in indices if not self.is_right(float(self.b.flat[i]), estimates[i].value)]
         order = self.options.rng.permutation(np.array(doubtful, int)).tolist()
-        for i in order[:CLOSER]:
+        first = {i: estimates[i] for i in order}
+        several = CLOSER if len(order) > SAMPLE else len(order)
+        for i in order[:several]:
             estimates[i] = self.closer(self.line(i), i, first[i])
         sizes = np.abs([*(estimate.value for estimate in estimates.values()), *self.n[np.isfinite(self.n)]])
         floor = self.options.atol * float(np.max(sizes[np.isfinite(sizes)], initial=0.0))
-        all_wrong = all(self.verdict(i, estimates[i], floor) == "wrong" for i in order[:CLOSER])
-        for i in order[CLOSER:]:
-            off = abs(self.b.flat[i] - first[i].value)
-            if not (all_wrong and off > 1e-3 * max(abs(self.b.flat[i]), abs(first[i].value))):
-                estimates[i] = self.closer(self.line(i), i, first[i])
-        for i in indices:
+        unsettled = self._settle(order[several:], first, {i: estimates[i] for i in order[:several]}, estimates, floor)
+        for i in sorted(set(indices) - set(unsettled)):
             self.count(i, estimates[i], self.verdict(i, estimates[i], floor))
+        if unsettled:
+            self.budget = BISECTIONS
+            if self.direction(np.array(unsettled))[0] == "wrong":
+                self.bisect(np.array(unsettled))
+            for i in (i for i in unsettled if not self.seen[i]):
+                self.count(i, first[i], "inconclusive")
+
+    def _settle(
+        self,
+        rest: list[int],
+        first: dict[int, Estimate],
+        looked: dict[int, Estimate],
+        estimates: dict[int, Estimate],
+        floor: float,
+    ) -> list[int]:
+        """Decide on doubtful entries by their first look where closer looks at others bear it out; return what is left."""
+        if not rest:
+            return []
+        all_wrong = all(self.verdict(i, e, floor) == "wrong" for i, e in looked.items())
+        off = max((abs(first[i].value - e.value) for i, e in looked.items() if not e.kink), default=math.inf)
+        seem = [e for i, e in looked.items() if self._seems_kinked(i, first[i])]
+        kinks = bool(seem) and all(e.kink for e in seem)
+        budget, unsettled = MORE, []
+        for i in rest:
+            if all_wrong and abs(self.b.flat[i] - first[i].value) > max(10 * off, floor, self.rounding):
+                continue
+            if kinks and self._seems_kinked(i, first[i]):
+                estimates[i] = dataclasses.replace(first[i], kink=True)
+            elif budget:
+                budget -= 1
+                estimates[i] = self.closer(self.line(i), i, first[i])
+            else:
+                unsettled.append(i)
+        return unsettled
+
+    def _seems_kinked(self, index: int, first: Estimate) -> bool:
+        """Whether the first look saw two slopes, and the gradient is between them."""
+        size = max(abs(first.low), abs(first.high))
+        b = float(self.b.flat[index])
+        return first.high - first.low > 1e-3 * size and first.low - 1e-6 * size <= b <= first.high + 1e-6 * size
 
     def line(self, index: int) -> Line:
         """The line along one entry."""
@@ -118,8 +169,8 @@ class Comparison:
         if self.options.method == "complex" and self.complex_step is not None:
             return Estimate(float(self.u @ self.complex_step(index)), 0.0, False, numerical.COMPLEX)
         if self.options.method == "central":
-            return Estimate(numerical.central(line), 0.0, False, numerical.CENTRAL)
-        return Estimate(numerical.five_point(line), 0.0, False, numerical.FIVE_POINT)
+            return numerical.central(line)
+        return numerical.five_point(line)
 
     def closer(self, line: Line, index: int, first: Estimate) -> Estimate:
         """A closer look at an entry that does not agree."""
@@ -136,19 +187,32 @@ class Comparison:
         return Estimate(exact, best.error, False, numerical.COMPLEX) if agrees else best
 
     def is_right(self, b: float, value: float) -> bool:
-        """Whether the relative error is small enough."""
-        return bool(abs(b - value) <= self.rtol * max(abs(b), abs(value)))
+        """Whether both are finite, and the relative error is small enough."""
+        return bool(math.isfinite(value) and math.isfinite(b) and abs(b - value) <= self.rtol * max(abs(b), abs(value)))
 
     def verdict(self, index: int, estimate: Estimate, floor: float) -> str:
-        """Call one entry right, skipped, inconclusive or wrong."""
+        """Call one entry right, skipped, beyond (at a kink and not between its slopes), inconclusive or wrong."""
         b, value = float(self.b.flat[index]), estimate.value
         if self.is_right(b, value):
             return "right"
+        if not math.isfinite(self.array.flat[index]):
+            return "inconclusive"
+        if not math.isfinite(b):
+            # Infinite is right where the slope is; and next to an infinite output no number tells.
+            diverges = math.isinf(b) and (estimate.steep or not (estimate.kink or math.isfinite(value)))
+            return "inconclusive" if diverges or not np.isfinite(self.evaluator.here).all() else "wrong"
         if estimate.kink:
-            return "skipped" if self.options.kinks == "skip" else "wrong"
-        if not math.isfinite(value) or not math.isfinite(self.array.flat[index]):
+            between = self.is_between(b, estimate)
+            return "skipped" if between else "beyond" if self.options.kinks == "skip" else "wrong"
+        if not math.isfinite(value):
             return "inconclusive"
         return "inconclusive" if abs(b - value) <= max(floor, self.rounding, 10 * estimate.error) else "wrong"
+
+    def is_between(self, b: float, estimate: Estimate) -> bool:
+        """Whether a gradient at a kink is between the one-sided slopes, the ends included."""
+        ends = max((abs(end) for end in (estimate.low, estimate.high) if math.isfinite(end)), default=0.0)
+        slack = max(self.rtol * ends, self.rounding, 10 * estimate.bounds_error)
+        return estimate.low - slack <= b <= estimate.high + slack
 
     def count(self, index: int, estimate: Estimate, verdict: str) -> None:
         """Take a verdict into the report."""
@@ -161,9 +225,11 @@ class Comparison:
             report.methods[estimate.method] += 1
             error = abs(b - estimate.value) / max(abs(b), abs(estimate.value), 1e-300)
             report.largest_error = max(report.largest_error, error)
-        elif verdict == "skipped":
+        elif verdict in ("skipped", "beyond"):
             report.skipped += 1
             self.skipped.append(index)
+            if verdict == "beyond":
+                self.beyond[index] = estimate
         elif verdict == "inconclusive":
             report.inconclusive += 1
         else:
@@ -187,7 +253,8 @@ class Comparison:
             elif verdict == "wrong":
                 self.budget = BISECTIONS
                 self.bisect(everything)
-                if not report.wrong and abs(astray[0] - astray[1]) > self.rtol * astray[2]:
+                found = report.wrong or self.beyond
+                if not found and abs(astray[0] - astray[1]) > self.rtol * astray[2]:
                     report.wrong.append(Entry((), astray[0], astray[1], "along a random direction"))
                 if report.wrong:
                     return
@@ -195,25 +262,27 @@ class Comparison:
     def direction(self, indices: NDArray[np.intp]) -> tuple[str, float, float, float]:
         """Compare along a random direction through some entries: the verdict, what was expected, found, and could be at most."""
         v = np.zeros(self.array.shape)
-        v.flat[indices] = self.options.rng.choice([-1.0, 1.0], indices.size) * 2.0 ** round(-0.5 * math.log2(indices.size))
+        indices = indices[np.isfinite(self.b.flat[indices])]  # what is not finite has been looked at
+        # Lengths that differ: two entries that are wrong by opposite amounts do not cancel.
+        lengths = self.options.rng.uniform(0.5, 1.5, indices.size) * self.options.rng.choice([-1.0, 1.0], indices.size)
+        v.flat[indices] = lengths / math.sqrt(indices.size or 1)
         line = self.evaluator.direction(self.array, v, self.u)
-        expected, size = float(np.sum(self.b * v)), float(np.sum(np.abs(self.b * v)))
-        if not math.isfinite(expected):
-            return "wrong", expected, math.nan, size
+        b = np.where(v == 0, 0.0, self.b)
+        expected, size = float(np.sum(b * v)), float(np.sum(np.abs(b * v)))
         # Entries right by rtol may add up to rtol; a single wrong one among thousands shows only far below that.
         enough = 1e-4 * self.rtol * size
-        found = numerical.five_point(line)
+        found = numerical.five_point(line).value
         if abs(expected - found) <= enough:
             return "right", expected, found, size
         estimate = numerical.extrapolated(line)
         off, doubt = abs(expected - estimate.value), 10 * estimate.error
         if estimate.kink:
-            verdict = "skipped" if self.options.kinks == "skip" else "wrong"
+            verdict = "skipped" if self.is_between(expected, estimate) else "wrong"
         elif off <= enough or off <= doubt <= 1e-2 * self.rtol * size:
             verdict = "right"
         else:
             verdict = "wrong" if off > doubt else "inconclusive"
-        return verdict, expected, estimate.value, size
+        return verdict, expected, math.nan if estimate.kink else estimate.value, size
 
     def bisect(self, indices: NDArray[np.intp]) -> None:
         """Narrow down where a direction is off, until few entries are left to be checked one by one."""

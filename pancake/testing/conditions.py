@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 from pancake.function import Function
+from pancake.testing.bulk import duplicates
+from pancake.testing.evaluator import COARSE, FINE, WIDE, stands_still
 from pancake.testing.gradients import compare
 from pancake.testing.promises import overlap
+from pancake.testing.snapshot import Snapshot
 from pancake.testing.subject import GradientError, Subject, Vector
-from pancake.testing.trials import Trials, copies
+from pancake.testing.trials import Trial, Trials, copies
 
 
 def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator[str]:
@@ -33,8 +35,55 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
                 in_single = False
         if in_single:
             yield f"{trials.name}: the output moves in steps as coarse as float32 for a float64 input"
-    if isinstance(function, Function) and all(type(part).__module__.startswith("pancake.") for part in function.walk()):
+        elif not any(a.dtype.itemsize < 8 for a in [*trial.outputs, *(g for g in trial.gradients if g is not None)]):
+            yield from _moves_smoothly(trials)
+    of_library = isinstance(function, Function) and type(function).__module__.startswith("pancake.")
+    if of_library and all(type(part).__module__.startswith("pancake.") for part in function.walk()):
         yield from _stays_single(trials)
+
+
+def _moves_smoothly(trials: Trials) -> Iterator[str]:
+    """Complain about gradients that stand still where they must move a little: something backward uses is in float32."""
+    subject = trials.subject
+    first = trials.run()
+    rng = np.random.default_rng(5)
+    signs = {what: [rng.choice([-1.0, 1.0], a.shape) for a in arrays] for what, arrays in _movable(trials, first.upstream)}
+
+    def moved(what: str, arrays: list[Vector], t: float) -> dict[str, Vector]:
+        new = [a * (1 + t * s) if a.dtype.kind == "f" else a for a, s in zip(arrays, signs[what], strict=True)]
+        if what == "dObj_dOut":
+            return trials.run(u=new).results
+        if what == "x":
+            return trials.run(new, first.upstream).results
+        trials.start.restore()
+        for array, content in zip(subject.params_and_grads()[0], new, strict=True):
+            array[...] = content
+        return trials.run(u=first.upstream, fresh=False).results
+
+    for what, arrays in _movable(trials, first.upstream):
+        held = copies(arrays)
+        try:
+            results = {t: moved(what, held, t) for t in (WIDE, COARSE, FINE)}
+        except GradientError:  # outside of the domain
+            continue
+        for name, was in first.results.items():
+            changes = {t: np.abs(of_t[name] - was) for t, of_t in results.items()}
+            rounding = float(np.finfo(float).eps * np.abs(was[np.isfinite(was)]).max(initial=0.0))
+            if not name.startswith("the output") and stands_still(changes.__getitem__, rounding):
+                yield (
+                    f"{trials.name}: {name} moves in steps as coarse as float32 when {what} moves a little; is something that "
+                    "backward uses, such as the cache, kept in float32?"
+                )
+                return
+
+
+def _movable(trials: Trials, upstream: list[Vector]) -> list[tuple[str, list[Vector]]]:
+    params = trials.subject.params_and_grads()[0]
+    return [
+        ("x", trials.subject.inputs),
+        *([("dObj_dOut", upstream)] if trials.subject.target is None else []),
+        *([("its parameters", params)] if params and all(p.flags.writeable for p in params) else []),
+    ]
 
 
 def _stays_single(trials: Trials) -> Iterator[str]:
@@ -65,12 +114,17 @@ def ignores_layout(trials: Trials) -> Iterator[str]:
     """Complain where the memory layout of input or upstream gradient changes the result."""
     first = trials.run()
     for layout, change in _LAYOUTS.items():
-        trial = trials.run([change(x) for x in trials.subject.inputs])
-        if difference := trials.difference(trial.results, first.results):
-            yield f"{trials.name}: with {layout} input {difference}"
-        trial = trials.run(u=[change(u) for u in first.upstream])
-        if difference := trials.difference(trial.results, first.results):
-            yield f"{trials.name}: with {layout} dObj_dOut {difference}"
+        for what in ("input", "dObj_dOut"):
+            try:
+                if what == "input":
+                    trial = trials.run([change(x) for x in trials.subject.inputs])
+                else:
+                    trial = trials.run(u=[change(u) for u in first.upstream])
+            except GradientError as error:
+                yield f"with {layout} {what}: {error}"
+                continue
+            if difference := trials.difference(trial.results, first.results):
+                yield f"{trials.name}: with {layout} {what} {difference}"
 
 
 def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> Iterator[str]:
@@ -90,7 +144,8 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
         trials.start.restore()
         try:
             outputs, _ = other.forward(copies(inputs))
-        except GradientError:
+        except GradientError as error:
+            trials.notes.append(f"a batch of {wanted} instead of {size}: not checked, it is refused ({_cause(error)})")
             continue
         by_batch = [(wanted, *shape[1:]) if shape[:1] == (size,) else shape for shape in shapes]
         got = [y.shape for y in outputs]
@@ -113,7 +168,9 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
             trials.run()
             again = of_other.run(fresh=False).results
         except GradientError as error:
-            if not held:  # else it may be made for this size and broadcast
+            if held:  # it may be made for this size and broadcast
+                trials.notes.append(f"a batch of {wanted} instead of {size}: not checked, it is refused ({_cause(error)})")
+            else:
                 yield f"{said}: {error}"
             continue
         if difference := trials.difference(again, expected):
@@ -121,32 +178,52 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
 
 
 def follows_its_parameters(trials: Trials, gradients: dict[str, Any] | None) -> Iterator[str]:
-    """Complain where the gradients are right only as long as no optimizer has changed the parameters.
+    """Complain where the results are right only as long as no optimizer has changed the parameters.
 
-    A few entries are enough: what was computed from the parameters once and for all is wrong everywhere. `gradients` are
-    the options of the check of gradients, None to leave that out.
+    `gradients` are the options of the check of gradients, None to leave that out. A few entries are enough: what was computed
+    from the parameters once and for all is wrong everywhere.
     """
     params, _ = trials.subject.params_and_grads()
     if gradients is None or not params:
         return
-    trials.start.restore()
     rng = np.random.default_rng(4)
-    for p in params:
-        if p.dtype.kind == "f" and p.flags.writeable:
-            p *= 1 + 1e-3 * rng.normal(size=p.shape)
+    factors = [1 + 1e-3 * rng.normal(size=p.shape) for p in params]
+
+    def change() -> None:
+        for p, factor in zip(params, factors, strict=True):
+            if p.dtype.kind == "f" and p.flags.writeable:
+                p *= factor
+
+    trials.start.restore()
+    change()
     try:
         report = compare(trials.subject, {**gradients, "wrt": "all", "max_entries": 64, "directions": 1})
     except GradientError:  # outside of the domain
         return
     if not report.ok:
         yield f"after its parameters have changed: {report.complaints()[0]}; is something computed from them kept?"
+        return
+    before = trials.run().results
+    if trials.difference(trials.run(fresh=False).results, before):
+        return  # it changes from call to call, which is said elsewhere
+    trials.start.restore()
+    change()
+    wanted = trials.run(fresh=False).results
+    trials.start.restore()
+    trials.run(fresh=False)
+    change()
+    if difference := trials.difference(trials.run(fresh=False).results, wanted):
+        yield (
+            f"{trials.name}: when its parameters change after a first forward and backward, {difference}; is something computed "
+            "from them at the first call and kept?"
+        )
 
 
-def takes_other_dtypes(trials: Trials) -> Iterator[str]:
+def takes_other_dtypes(trials: Trials, ignored: Collection[str] = ()) -> Iterator[str]:
     """Complain where float32 or integer input gives something quite different from the same numbers in float64."""
     if not any(x.dtype.kind == "f" for x in trials.subject.inputs):
         return
-    for dtype in (np.float32, np.int64):
+    for dtype in [np.int64] if "float32" in ignored else [np.float32, np.int64]:
         changed = [
             x if x.dtype.kind != "f" else (np.sign(x) * np.ceil(np.abs(x)) if dtype is np.int64 else x).astype(dtype)
             for x in trials.subject.inputs
@@ -154,37 +231,118 @@ def takes_other_dtypes(trials: Trials) -> Iterator[str]:
         exact = [c.astype(np.float64) if x.dtype.kind == "f" else c for c, x in zip(changed, trials.subject.inputs, strict=True)]
         try:
             expected = trials.run(exact)
+        except GradientError:  # outside of the domain
+            continue
+        try:
             got = trials.run(changed, expected.upstream).results
+        except GradientError as error:  # refusing is allowed
+            trials.notes.append(f"{np.dtype(dtype)} input: not checked, it is refused ({_cause(error)})")
+            continue
+        if not all(np.isfinite(a).all() for a in expected.results.values()):
+            continue
+        allowed = _what_rounding_does(trials, exact, expected)
+        for name, array in got.items():
+            atol = max(1e-5, trials.atol, allowed[name])
+            if difference := trials.difference({name: array}, expected.results, rtol=0.1, atol=atol):
+                yield f"{trials.name}: with {np.dtype(dtype)} input {difference}"
+                break
+
+
+def _what_rounding_does(trials: Trials, inputs: list[Vector], expected: Trial) -> dict[str, float]:
+    """By how much results change where the input, or what is computed from it, is rounded to float32."""
+    rng = np.random.default_rng(6)
+    worst = dict.fromkeys(expected.results, 0.0)
+    for _ in range(3):
+        rounded = [x * (1 + 2.0**-23 * rng.choice([-1, 1], x.shape)) if x.dtype.kind == "f" else x for x in inputs]
+        try:
+            results = trials.run(rounded, expected.upstream).results
         except GradientError:
-            continue  # refusing is allowed
-        finite = all(np.isfinite(a).all() for a in expected.results.values())
-        if finite and (difference := trials.difference(got, expected.results, rtol=0.1, atol=max(1e-5, trials.atol))):
-            yield f"{trials.name}: with {np.dtype(dtype)} input {difference}"
+            continue
+        for name, array in results.items():
+            off = np.abs(array - expected.results[name])
+            worst[name] = max(worst[name], 30 * float(off[np.isfinite(off)].max(initial=0.0)))
+    return worst
 
 
 def can_be_copied(trials: Trials) -> Iterator[str]:
-    """Complain about copies and pickles that are not independent equals."""
-    function = trials.subject.function
+    """Complain about copies and pickles that are not independent equals, and about instances that disturb each other.
+
+    What stands for a foreign object need not be one that can be copied; nor can closures. That is noted.
+    """
+    subject = trials.subject
+    function = subject.function
+    trials.start.restore()
+    closures = [f.__qualname__ for f in trials.start.closures]
+    try:
+        twin, through_pickle = duplicates(function, subject.bulk.values())
+    except Exception as error:
+        said = f"copy.deepcopy raised {type(error).__name__}: {error}"
+        if isinstance(function, Function):
+            yield f"{trials.name}: {said}"
+        else:
+            trials.notes.append(f"copies: not checked, {said}")
+        return
+    found = [*_is_equal_copy(trials, twin, "deepcopy")]
+    trials.start.restore()
+    found += is_independent(trials, duplicates(function, subject.bulk.values())[0], "a copy")
     trials.start.restore()
     try:
-        twin = copy.deepcopy(function)
+        twin = through_pickle()
     except Exception as error:
-        yield f"{trials.name}: copy.deepcopy raised {type(error).__name__}: {error}"
+        if any(said in str(error) for said in ("local", "attribute lookup", "not the same object", "not found as")):
+            trials.notes.append(f"pickle: not checked, the class can only be pickled from a module ({error})")
+        elif isinstance(function, Function) and not closures:
+            found.append(f"{trials.name}: pickle raised {type(error).__name__}: {error}")
+        else:
+            trials.notes.append(f"pickle: not checked, it raised {type(error).__name__}: {error}")
     else:
-        yield from _is_equal_copy(trials, twin, "deepcopy")
+        found += _is_equal_copy(trials, twin, "pickle")
+    if found and closures:
+        trials.notes.append(f"copies: not checked, there is a closure ({', '.join(closures)}), which copy.deepcopy does not copy")
+    else:
+        yield from found
+
+
+def is_independent(trials: Trials, twin: Any, what: str) -> Iterator[str]:
+    """Complain where a forward and backward of another instance, between forward and backward, changes the results."""
+    subject = trials.subject
+    other = Subject(twin, subject.template, subject.target)
+    other.bulk = subject.bulk
+    Snapshot(twin, other.bulk)  # which finds where in the twin that stands
+    theirs, mine = other.params_and_grads(), subject.params_and_grads()
+    if any(overlap(a, b) for a in (*mine[0], *mine[1]) for b in (*theirs[0], *theirs[1])):
+        yield f"{trials.name}: {what} shares its parameters with this one; is there a default argument that all of them change?"
+        return
+    first = trials.run()
     trials.start.restore()
+    subject.zero_grads()
+    outputs, out = subject.forward(copies(subject.inputs))
     try:
-        twin = pickle.loads(pickle.dumps(function))
-    except Exception as error:
-        if not any(said in str(error) for said in ("local", "attribute lookup", "not the same object", "not found as")):
-            yield f"{trials.name}: pickle raised {type(error).__name__}: {error}"
-    else:
-        yield from _is_equal_copy(trials, twin, "pickle")
+        theirs_outputs, theirs_out = other.forward(trials.other_inputs())
+        other.backward(trials.upstream(theirs_outputs, seed=2), theirs_out)
+    except GradientError as error:
+        yield f"{what}: {error}"
+        return
+    gradients = subject.backward(first.upstream, out)
+    params, grads = subject.params_and_grads()
+    if difference := trials.difference(trials.results(params, outputs, gradients, grads), first.results):
+        yield (
+            f"{trials.name}: {what} of it that runs between forward and backward changes the result: {difference}; is the cache "
+            "an attribute of the class, a default argument or a global, which all instances share?"
+        )
 
 
 def _is_equal_copy(trials: Trials, twin: Any, how: str) -> Iterator[str]:
     """Compare a copy with the original, before and after the parameters of both have changed alike."""
-    of_twin = Trials(Subject(twin, trials.subject.template, trials.subject.target), like=trials)
+    of_twin = Subject(twin, trials.subject.template, trials.subject.target)
+    of_twin.bulk = trials.subject.bulk
+    try:
+        yield from _differs(trials, Trials(of_twin, like=trials), how)
+    except GradientError as error:
+        yield f"a {how}: {error}"
+
+
+def _differs(trials: Trials, of_twin: Trials, how: str) -> Iterator[str]:
     mine, theirs = trials.subject.params_and_grads(), of_twin.subject.params_and_grads()
     if any(overlap(a, b) for a in (*mine[0], *mine[1]) for b in (*theirs[0], *theirs[1])):
         yield f"{trials.name}: a {how} shares memory with the original; training one would change the other"
@@ -197,14 +355,22 @@ def _is_equal_copy(trials: Trials, twin: Any, how: str) -> Iterator[str]:
     if difference := trials.difference(got, dict(zip(got, wanted, strict=True))):
         yield f"{trials.name}: a {how} gives something else than the original: {difference}"
         return
-    for each in (trials, of_twin):
+    results = []
+    for each in (trials, of_twin):  # one after the other: the copy must not compute with the parameters of the original
         each.start.restore()
         for p in each.subject.params_and_grads()[0]:
             p[...] = 1.25 * p + 0.125
-    wanted = trials.run(fresh=False).results.values()
-    got = of_twin.run(fresh=False).results
+        results.append(each.run(fresh=False).results)
+        each.start.restore()
+    wanted, got = results[0].values(), results[1]
     if difference := trials.difference(got, dict(zip(got, wanted, strict=True))):
         yield f"{trials.name}: a {how} does not compute with the parameters that it lists: {difference}"
+
+
+def _cause(error: GradientError) -> str:
+    """What a function says when it refuses something, in one line."""
+    cause = error.__cause__ or error
+    return " ".join(f"{type(cause).__name__}: {cause}".split())[:120]
 
 
 def _with_rows(x: Vector, size: int | None, wanted: int) -> Vector:

@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.function import Function
-from pancake.testing import numerical
+from pancake.testing import kinks, numerical
+from pancake.testing.clues import Clues
 from pancake.testing.comparison import Comparison, Options
 from pancake.testing.evaluator import Evaluator
 from pancake.testing.hints import hint
 from pancake.testing.report import GradientReport
 from pancake.testing.snapshot import Snapshot
 from pancake.testing.snippet import snippet
-from pancake.testing.subject import GradientError, Subject, Vector
+from pancake.testing.subject import GradientError, Subject, Vector, as_forward
 
 METHODS = ("auto", "complex", "five-point", "central")
-# How far, relative to its size, everything is moved for another look at what was skipped at a kink.
-ASIDE = 1e-3
 
 
 def check_gradients(
@@ -35,7 +34,7 @@ def check_gradients(
     rtol: float = 1e-6,
     atol: float = 1e-8,
     kinks: str = "skip",
-    max_entries: int = 2000,
+    max_entries: int = 400,
     directions: int = 3,
     rng: int | np.random.Generator | None = 0,
 ) -> GradientReport:
@@ -65,8 +64,11 @@ def check_gradients(
     atol : float
         An entry that is not right but off by less than `atol` times the largest gradient of its array is inconclusive.
     kinks : {"skip", "error"}
-        What to do with an entry at which the slopes to the left and to the right differ. What is skipped is looked at once
-        more a little aside, where everything is moved at random by a thousandth; what is wrong there is wrong.
+        At a kink, where the slopes to the left and to the right differ, a gradient between the two is skipped and counted,
+        and one that is not is wrong. Where several kinks meet, as those of a stack of ReLUs do at 0, the usual gradient need
+        not lie between the slopes of the whole: "skip" allows for that, "error" does not. Entries that are tied, as in a
+        maximum, are compared together, along the direction of all ones. What is skipped is looked at once more a little
+        aside, where everything is moved at random by a thousandth; what is wrong there is wrong.
     max_entries : int
         Of an array with more entries, some are checked, and then random directions; where one is off, bisection finds the
         entries.
@@ -87,14 +89,20 @@ def check_gradients(
         If a gradient is wrong or has a wrong shape, if the output is nan for a finite input, or if the function raises an
         exception.
     ValueError, TypeError
-        If the arguments make no sense.
+        If the arguments make no sense; also if an input or a parameter is infinite.
     """
     given: dict[str, Any] = {"wrt": wrt, "method": method, "rtol": rtol, "atol": atol, "kinks": kinks}
     given |= {"max_entries": max_entries, "directions": directions, "rng": rng}
-    subject = Subject(in_double(function), x, target)
+    subject, _ = in_double(function, x, target)
+    return complete(subject, given)
+
+
+def complete(subject: Subject, given: dict[str, Any]) -> GradientReport:
+    """The report of `check_gradients`, or the GradientError."""
     result = compare(subject, given)
     if not result.ok:
-        result.snippet = reproduce("check_gradients", subject, given, lambda other: not compare(other, given).ok)
+        quick = {**given, "wrt": [array.name for array in result.arrays if array.wrong], "max_entries": 8, "directions": 1}
+        result.snippet = reproduce("check_gradients", subject, given, lambda other: not compare(other, quick).ok)
         raise GradientError(str(result), result)
     return result
 
@@ -117,7 +125,7 @@ def numerical_gradients(
     Parameters
     ----------
     function, x, target, wrt
-        As in `check_gradients`; the function may do without a right backward.
+        As in `check_gradients`; no backward is needed. The function may be any callable that returns arrays.
     dObj_dOut : array_like, or a tuple of them
         The upstream gradient, shaped like the output; a number counts for every entry.
 
@@ -132,8 +140,9 @@ def numerical_gradients(
     GradientError
         If the function raises an exception.
     """
-    subject = Subject(in_double(function), x, target)
-    whole = Snapshot(subject.function)
+    subject, _ = in_double(as_forward(function), x, target)
+    refuse_infinity(subject)
+    whole = Snapshot(subject.function, subject.bulk)
     try:
         evaluator = Evaluator(subject)
         outputs, _ = subject.forward(evaluator.inputs)
@@ -151,14 +160,21 @@ def numerical_gradients(
         whole.restore()
 
 
-def in_double(function: Any) -> Any:
-    """The function itself, or a copy in float64 of a Function with narrower parameters, whose rounding would hide errors."""
+def in_double(function: Any, x: Any, target: Any) -> tuple[Subject, bool]:
+    """What is to be checked, and whether it was narrow: then a copy in float64, since rounding would hide errors.
+
+    That is so for a Function with narrower parameters.
+    """
+    subject = Subject(function, x, target)
+    Snapshot(function, subject.bulk)  # which finds what is bulky, so that it can be kept out of the way
     try:
-        if isinstance(function, Function) and any(p.dtype.itemsize < 8 for p in function.get_params_and_grads()[0]):
-            return copy.deepcopy(function).astype(np.float64)
+        with subject.without_bulk():
+            narrow = isinstance(function, Function) and any(p.dtype.itemsize < 8 for p in function.get_params_and_grads()[0])
+        if narrow:
+            return Subject(copy.deepcopy(function).astype(np.float64), x, target), True
     except Exception:  # it cannot be copied or converted, or its parameters are not in order, which the check will tell
-        return function
-    return function
+        pass
+    return subject, False
 
 
 def upstream(subject: Subject, size: int, rng: np.random.Generator) -> Vector:
@@ -190,7 +206,8 @@ def _same(a: Any, b: Any) -> bool:
 def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
     """The report of `check_gradients`; the function is left as it was found."""
     options = _options(given)
-    whole = Snapshot(subject.function)
+    refuse_infinity(subject)
+    whole = Snapshot(subject.function, subject.bulk)
     try:
         evaluator = Evaluator(subject)
         u = upstream(subject, evaluator.here.size, options.rng)
@@ -200,13 +217,44 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
         comparisons = [Comparison(name, arrays[name], found[name], evaluator, u, options) for name in chosen]
         for comparison in comparisons:
             comparison.run()
+        kinks.look_closer(comparisons, evaluator, options.rng)
+        judged, gradients = evaluator, found
+        nothing_wrong = not any(c.report.wrong for c in comparisons)
+        if nothing_wrong and any(c.skipped or c.report.skipped_directions for c in comparisons):
+            beside = kinks.again_aside(comparisons, evaluator, u, options.rng)
+            if beside is not None:
+                judged, gradients = beside, beside.gradients(u)
         if any(c.report.wrong for c in comparisons):
-            _explain(comparisons, evaluator, found)
-        elif any(c.skipped or c.report.skipped_directions for c in comparisons):
-            _look_aside(comparisons, evaluator, u, options)
+            _explain(comparisons, judged, gradients, u)
+        notes = [_not_checked(name, a) for name, a in arrays.items() if name not in chosen]
     finally:
         whole.restore()
-    return GradientReport(subject.name, [c.report for c in comparisons])
+    return GradientReport(subject.name, [c.report for c in comparisons], notes)
+
+
+def _not_checked(name: str, array: Vector) -> str:
+    """A line on an array that was left out."""
+    if array.dtype.kind == "f":
+        return f"{name}: not checked, wrt leaves it out"
+    return f"{name}: not checked, it is {array.dtype}: integers cannot be moved a little, by a check or by an optimizer"
+
+
+def refuse_infinity(subject: Subject) -> None:
+    """Raise an error that names the first infinite entry of the inputs and parameters."""
+    try:
+        params = subject.params_and_grads()[0]
+    except GradientError:  # which the check will tell
+        params = []
+    for name, a in [
+        *zip(subject.input_names, subject.inputs, strict=True),
+        *zip(subject.param_names(params), params, strict=True),
+    ]:
+        if a.dtype.kind == "f" and np.isinf(a).any():
+            index = tuple(int(i) for i in np.argwhere(np.isinf(a))[0])
+            place = f"{name}{list(index)}" if index else name
+            raise ValueError(
+                f"{subject.name}: {place} is {a[index]}; expected finite numbers, at which a derivative can be taken"
+            )
 
 
 def _options(given: dict[str, Any]) -> Options:
@@ -245,33 +293,9 @@ def _chosen(evaluator: Evaluator, wrt: str | Sequence[str]) -> list[str]:
     return chosen
 
 
-def _explain(comparisons: list[Comparison], evaluator: Evaluator, found: dict[str, Vector]) -> None:
+def _explain(comparisons: list[Comparison], evaluator: Evaluator, found: dict[str, Vector], u: Vector) -> None:
     """Put the likely cause into the reports."""
-    subject = evaluator.subject
-    again = evaluator.gradients(upstream(subject, evaluator.here.size, np.random.default_rng(1)))
+    clues = Clues(evaluator, comparisons, found, u)
     for comparison in comparisons:
         if comparison.report.wrong:
-            others = {c.name: c.n for c in comparisons if c is not comparison and c.n.shape == comparison.n.shape}
-            ignores_upstream = subject.target is None and np.array_equal(found[comparison.name], again[comparison.name])
-            comparison.report.hint = hint(comparison, [x.shape for x in subject.inputs], others, ignores_upstream)
-
-
-def _look_aside(comparisons: list[Comparison], evaluator: Evaluator, u: Vector, options: Options) -> None:
-    """Check what was skipped at kinks once more at a point close by that is on none of them."""
-
-    def aside(a: Vector) -> Vector:
-        return a + ASIDE * options.rng.normal(size=a.shape) * np.where(a == 0, 1.0, a) if a.dtype.kind == "f" else a
-
-    evaluator.snapshot.restore()
-    for p in evaluator.params:
-        p[...] = aside(p)
-    try:
-        moved = Evaluator(evaluator.subject.with_inputs([aside(x) for x in evaluator.inputs]))
-        found = moved.gradients(u)
-    except GradientError:  # outside of the domain
-        return
-    for comparison in comparisons:
-        if comparison.skipped or comparison.report.skipped_directions:
-            comparison.again_at(moved, u, found[comparison.name])
-    if any(c.report.wrong for c in comparisons):
-        _explain(comparisons, moved, found)
+            comparison.report.hint = hint(comparison, clues)

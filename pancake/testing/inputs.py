@@ -1,7 +1,8 @@
-"""Hypothesis strategies of inputs and targets: arrays of numbers that are easy to read and to differentiate at.
+"""Hypothesis strategies of inputs and targets: arrays of numbers that are easy to read, and among them those that hide faults.
 
-The numbers are odd tenths: 0.1, -0.1, 0.3, ... They are short, never 0, and keep away from the places where activations and
-losses have kinks, which are whole numbers and even tenths. They shrink towards 0.1, arrays towards shape (1, 1).
+Half of the arrays are of odd tenths: 0.1, -0.1, 0.3, ... They are short, never 0, and keep away from the places where activations
+and losses have kinks, which are whole numbers and even tenths. The other half has 0, 1, 5.3, 31 and 0.001, of both signs, among
+them: where formulas divide, saturate, overflow, or are cut off. All shrink towards 0.1, arrays towards shape (1, 1).
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ from pancake.memory import Array
 Size: TypeAlias = int | SearchStrategy[int]
 Shape: TypeAlias = tuple[int, ...]
 
-BATCH = TIME = st.integers(1, 4)
+BATCH = st.integers(1, 4) | st.integers(5, 12)
+TIME = st.integers(1, 4)
+TELLING = (0.1, -0.1, 0.0, 1.0, -1.0, 1e-3, -1e-3, 5.3, -5.3, 31.0, -31.0, *((2 * k + 1) / 10 for k in range(-9, 9)))
 
 
 def arrays(
-    shape: Shape | SearchStrategy[Shape], *, low: float = -2.0, high: float = 2.0, dtype: DTypeLike = np.float64
+    shape: Shape | SearchStrategy[Shape], *, low: float | None = None, high: float | None = None, dtype: DTypeLike = np.float64
 ) -> SearchStrategy[Array]:
-    """Arrays of odd tenths.
+    """Arrays of odd tenths from -2 to 2; in half of them also 0, and 1, 5.3, 31 and 0.001 of both signs.
 
     Parameters
     ----------
     shape : tuple of int, or a strategy of them
-    low, high : float
-        The range; there is an odd tenth in it. Numbers shrink towards the one nearest to 0, positive before negative.
+    low, high : float, optional
+        A range with an odd tenth in it: then all are odd tenths in this range, which begins or ends at -2 or 2 if only one is
+        given. Numbers shrink towards the one nearest to 0, positive before negative.
     dtype : floating dtype
 
     Raises
@@ -41,10 +45,15 @@ def arrays(
     ValueError
         If there is no odd tenth from `low` to `high`.
     """
+    if low is None and high is None:
+        table = np.array(TELLING, dtype)
+        tame = tenths(shape, -10, 9, lambda k: np.asarray((2 * k + 1) / 10, dtype))
+        return tame | tenths(shape, 0, len(TELLING) - 1, lambda k: np.asarray(table[k]))
+    low, high = -2.0 if low is None else low, 2.0 if high is None else high
     first, last = math.ceil((10 * low - 1) / 2 - 1e-9), math.floor((10 * high - 1) / 2 + 1e-9)
     if first > last:
         raise ValueError(f"arrays: expected an odd tenth, such as 0.1, from low={low} to high={high}; there is none")
-    return tenths(shape, first, last, lambda k: ((2 * k + 1) / 10).astype(dtype))
+    return tenths(shape, first, last, lambda k: np.asarray((2 * k + 1) / 10, dtype))
 
 
 def tenths(shape: Shape | SearchStrategy[Shape], first: int, last: int, value: Callable[[Any], Array]) -> SearchStrategy[Array]:
@@ -56,11 +65,11 @@ def batches(
     features: Size,
     *,
     batch: Size = BATCH,
-    low: float = -2.0,
-    high: float = 2.0,
+    low: float | None = None,
+    high: float | None = None,
     dtype: DTypeLike = np.float64,
 ) -> SearchStrategy[Array]:
-    """Batches of examples, arrays (B, I) of odd tenths.
+    """Batches of examples, arrays (B, I) of numbers as in `arrays`.
 
     Parameters
     ----------
@@ -76,12 +85,12 @@ def sequences(
     features: Size,
     *,
     batch: Size = BATCH,
-    time: Size = BATCH,
-    low: float = -2.0,
-    high: float = 2.0,
+    time: Size = TIME,
+    low: float | None = None,
+    high: float | None = None,
     dtype: DTypeLike = np.float64,
 ) -> SearchStrategy[Array]:
-    """Batches of sequences, arrays (B, T, I) of odd tenths.
+    """Batches of sequences, arrays (B, T, I) of numbers as in `arrays`.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pancake.testing.subject import Vector
 
@@ -70,24 +71,52 @@ class Line:
 
 @dataclass
 class Estimate:
-    """A numerical derivative: its value, how far it may be off, whether there is a kink at the point, and the rule."""
+    """A numerical derivative.
+
+    Attributes
+    ----------
+    value, error : float
+        The derivative, and how far it may be off.
+    kink : bool
+        Whether the slopes to the left and to the right of the point differ.
+    method : str
+    low, high : float
+        At a kink, the bounds of what a gradient may be: each output may count with any slope between its two.
+    bounds_error : float
+        How far the bounds may be off.
+    steep : bool
+        Whether the slope grows without bound towards the point, as that of a cube root at 0 does.
+    """
 
     value: float
     error: float
     kink: bool
     method: str
+    low: float = -math.inf
+    high: float = math.inf
+    bounds_error: float = 0.0
+    steep: bool = False
 
 
-def central(line: Line) -> float:
+def central(line: Line) -> Estimate:
     """One central difference with the step that suits it, eps^(1/3); larger for large numbers, of which less is left."""
     h = _power_of_two(line.eps ** (1 / 3) * math.sqrt(line.scale))
-    return line.objective(line.change(h) - line.change(-h)) / (2 * h)
+    right, left = line.objective(line.change(h)), -line.objective(line.change(-h))
+    return _first_look((right + left) / (2 * h), right / h, left / h, CENTRAL)
 
 
-def five_point(line: Line) -> float:
+def five_point(line: Line) -> Estimate:
     """One difference of five points with the step that suits it, about eps^(1/4)."""
     h = _power_of_two(line.eps**0.25 * math.sqrt(line.scale))
-    return line.objective(8 * (line.change(h) - line.change(-h)) - (line.change(2 * h) - line.change(-2 * h))) / (12 * h)
+    near, far = (line.objective(line.change(t)) for t in (h, 2 * h))
+    near_left, far_left = (-line.objective(line.change(-t)) for t in (h, 2 * h))
+    value = (8 * (near + near_left) - (far + far_left)) / (12 * h)
+    return _first_look(value, (4 * near - far) / (2 * h), (4 * near_left - far_left) / (2 * h), FIVE_POINT)
+
+
+def _first_look(value: float, right: float, left: float, method: str) -> Estimate:
+    """An estimate without its error, with the one-sided slopes as bounds: what it looks like, no more."""
+    return Estimate(value, 0.0, False, method, min(left, right), max(left, right))
 
 
 def extrapolated(line: Line) -> Estimate:
@@ -101,15 +130,16 @@ def extrapolated(line: Line) -> Estimate:
     back = [line.change(-h) for h in steps]
     pairs = list(zip(steps, forward, back, strict=True))
     slopes = [np.nan_to_num(np.abs(p - m) / (2 * h), posinf=0.0) for h, p, m in pairs]
-    noise = _noise(line, forward + back, np.median(slopes, axis=0))
+    noise = np.maximum(_noise(line, forward + back, np.median(slopes, axis=0)), _grain(line, pairs))
     weight = np.abs(line.u)
     unrest = 3 * float(np.dot(weight, noise))
-    kink = _is_kink([(float(np.dot(weight, np.abs(p + m))) / h, unrest / h) for h, p, m in pairs])
+    jumps = bool(np.any(_jumps(forward, noise)[line.u != 0])) or bool(np.any(_jumps(back, noise)[line.u != 0]))
+    kink = jumps or _is_kink([(float(np.dot(weight, np.abs(p + m))) / h, unrest / h) for h, p, m in pairs])
     first = [line.objective(p - m) / (2 * h) for h, p, m in pairs]
     second = [(16 * fine - coarse) / 15 for coarse, fine in itertools.pairwise(first)]
     third = [(256 * fine - coarse) / 255 for coarse, fine in itertools.pairwise(second)]
     roundings = [4 * float(np.linalg.norm(line.u * noise)) / h for h in steps[2:]]
-    best = Estimate(math.nan, math.inf, kink, EXTRAPOLATED)
+    best = Estimate(math.nan, math.inf, kink, EXTRAPOLATED, steep=_is_steep(first))
     accepted: list[tuple[float, float]] = []
     for value, lower, rounding in reversed(list(zip(third, second[1:], roundings, strict=True))):
         rounding += 64 * line.eps * abs(value)
@@ -118,8 +148,61 @@ def extrapolated(line: Line) -> Estimate:
         accepted.append((value, rounding))
         error = rounding + abs(value - lower)
         if error < best.error:
-            best = Estimate(value, error, kink, EXTRAPOLATED)
+            best.value, best.error = value, error
+    if kink and not jumps:
+        best.low, best.high, best.bounds_error = _bounds(line.u, pairs, unrest)
     return best
+
+
+def _bounds(u: Vector, pairs: list[tuple[float, Vector, Vector]], unrest: float) -> tuple[float, float, float]:
+    """The least and the largest that a gradient may be at a kink, and how far these may be off.
+
+    The slopes to the left and to the right of each output are extrapolated over two steps; those steps are taken that agree
+    best with the next.
+    """
+    sides_of_steps = [p / h for h, p, _ in pairs], [-m / h for h, _, m in pairs]
+    right, left = ([(4 * fine - coarse) / 3 for coarse, fine in itertools.pairwise(side)] for side in sides_of_steps)
+    best = (-math.inf, math.inf, math.inf)
+    for k in range(1, len(right)):
+        off = np.dot(np.abs(u), np.abs(right[k] - right[k - 1]) + np.abs(left[k] - left[k - 1]))
+        error = float(off) + 2 * unrest / pairs[k + 1][0]
+        if error < best[2]:
+            sides = u * right[k], u * left[k]
+            best = float(np.minimum(*sides).sum()), float(np.maximum(*sides).sum()), error
+    return best
+
+
+def _jumps(changes: list[Vector], noise: Vector) -> NDArray[np.bool_]:
+    """Which outputs change by as much for the smallest step as for one 256 times as large."""
+    small, large = np.abs(changes[-1]), np.abs(changes[-5] if len(changes) > 4 else changes[0])
+    with np.errstate(invalid="ignore"):
+        return (small > 0.5 * large) & (small > 1e3 * noise) & np.isfinite(small)
+
+
+def _is_steep(slopes: list[float]) -> bool:
+    """Whether central differences grow with each of the last steps, and less than those of mere noise do, 4 times."""
+    last = slopes[-6:]
+    return all(
+        1.3 * abs(coarse) < abs(fine) < 3.9 * abs(coarse) and fine * coarse > 0 for coarse, fine in itertools.pairwise(last)
+    )
+
+
+def _grain(line: Line, pairs: list[tuple[float, Vector, Vector]]) -> Vector:
+    """The grain of outputs that stand still for small steps in both directions and move for all larger ones.
+
+    Something on the way to them is narrower than double precision: what they do in the smallest step that moves them is
+    rounding, and that they do not move in smaller ones means nothing.
+    """
+    sides = np.array([[p for _, p, _ in pairs], [m for _, _, m in pairs]])
+    moves = sides != 0
+    moving = moves.sum(axis=1)  # by side and output, over all steps
+    begins = np.cumprod(moves, axis=1).sum(axis=1)  # from the largest step down, before the first that does not move it
+    fine = sum(h > 1e-5 * line.scale for h, _, _ in pairs)
+    grainy = np.all((moving == begins) & (begins > fine) & (begins < len(pairs)), axis=0)
+    if not grainy.any():
+        return np.zeros_like(line.here)
+    smallest = np.take_along_axis(np.abs(sides), np.maximum(begins - 1, 0)[:, None], axis=1)[:, 0].max(axis=0)
+    return np.where(grainy & np.isfinite(smallest), smallest, 0.0)
 
 
 def _steps(line: Line) -> list[float]:

@@ -68,6 +68,8 @@ class ArrayReport:
         index = f"[{', '.join(map(str, worst.index))}]" if worst.index else ""
         if self.checked == self.size:
             count = f"{len(self.wrong)} of {self.size} entries of {self.name} wrong"
+        elif not worst.index and self.size > 1:
+            count = f"{self.name} has {self.size} entries, and bisection did not find which"
         elif self.directions:
             count = f"{len(self.wrong)} of the {self.size} entries of {self.name} found wrong by bisection"
         else:
@@ -86,12 +88,15 @@ class GradientReport:
         The name of what was checked.
     arrays : list of ArrayReport
         One for each input and parameter.
+    notes : list of str
+        What was not checked, and why.
     snippet : str
         Lines that reproduce a failure.
     """
 
     function: str
     arrays: list[ArrayReport]
+    notes: list[str] = field(default_factory=list)
     snippet: str = ""
 
     @property
@@ -103,8 +108,8 @@ class GradientReport:
         """How much was checked and by which method, the largest error, and what was left open."""
         verdict = "gradients right" if self.ok else "gradients WRONG"
         if self.ok and not any(array.right for array in self.arrays):
-            verdict = "nothing found wrong, nothing proved"
-        return "\n  ".join([f"{self.function}: {verdict}", *(array.summary() for array in self.arrays)])
+            verdict = "nothing found wrong, nothing verified"
+        return "\n  ".join([f"{self.function}: {verdict}", *(array.summary() for array in self.arrays), *self.notes])
 
     def complaints(self) -> list[str]:
         """One line for each array that has wrong entries, those first of which the cause is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pancake.function import Function
+from pancake.testing.pair import Pair
 from pancake.testing.subject import Subject, Vector
 
 # Larger arrays are written as random numbers of the same shape, where these show the failure as well.
@@ -35,10 +37,12 @@ def snippet(check: str, subject: Subject, options: dict[str, Any], fails: Callab
         arrays = list(state.values()) or subject.params_and_grads()[0]
     except Exception:  # of a function that does not even have its parameters in order
         state, arrays = {}, []
+    if isinstance(function, Pair):
+        return _of_functions(function, subject, options)
     write = _random if _fails_at_random(subject, arrays, fails) else _literal
     lines = [
         "import numpy as np",
-        f"from pancake.testing import {check}",
+        f"from pancake.testing import {'adapt, ' if 'adapt(' in repr(function) else ''}{check}",
         *_imports(function),
         "",
         f"function = {_made(function)}",
@@ -58,6 +62,17 @@ def snippet(check: str, subject: Subject, options: dict[str, Any], fails: Callab
         passed = ", target=target"
     passed += "".join(f", {name}={value!r}" for name, value in options.items())
     return "\n".join([*lines, f"{check}(function, x{passed})"])
+
+
+def _of_functions(function: Pair, subject: Subject, options: dict[str, Any]) -> str:
+    """The lines for two plain functions."""
+    forward, backward = function.calls["compute_forward"], function.calls["compute_backward"]
+    names = [re.sub(r"\W+", "", name) for name in subject.input_names]
+    passed = {"cache": True, **options} if function.cached else options
+    arguments = [forward, backward, *names, *(f"{name}={value!r}" for name, value in passed.items())]
+    lines = ["import numpy as np", "from pancake.testing import check_vjp", f"# {forward} and {backward} as in your code", ""]
+    lines += [f"{name} = {_literal(array)}" for name, array in zip(names, subject.inputs, strict=True)]
+    return "\n".join([*lines, f"check_vjp({', '.join(arguments)})"])
 
 
 def _fails_at_random(subject: Subject, arrays: list[Vector], fails: Callable[[Subject], bool]) -> bool:

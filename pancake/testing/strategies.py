@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from numpy.typing import ArrayLike
@@ -39,6 +42,7 @@ from pancake.testing.recipes import (
 __all__ = [
     "arrays",
     "batches",
+    "examples",
     "functions",
     "labels",
     "losses",
@@ -87,9 +91,10 @@ def _nested(make: Callable[[Array, int], SearchStrategy[Function]]) -> Recipe:
 
 def library_classes(base: type[Any]) -> list[type[Any]]:
     """All subclasses of `base` in pancake, found by walking, except private ones and those that say "Base of ..."."""
-    for module in pkgutil.iter_modules(pancake.__path__, "pancake."):
-        if not module.ispkg and module.name != "pancake.plotting":  # which needs matplotlib, and no module may need it
-            importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(pancake.__path__, "pancake.", onerror=lambda name: None):
+        if not module.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):  # of a module that needs a package, such as matplotlib, which is not there
+                importlib.import_module(module.name)
 
     def below(cls: type[Any]) -> Iterator[type[Any]]:
         for child in cls.__subclasses__():
@@ -98,6 +103,35 @@ def library_classes(base: type[Any]) -> list[type[Any]]:
 
     found = {cls: None for cls in below(base) if cls.__module__.startswith("pancake.") and not cls.__name__.startswith("_")}
     return [cls for cls in found if not (cls.__doc__ or "").startswith(("Base of ", "Base class of "))]
+
+
+def examples(strategy: SearchStrategy[Any], count: int = 5) -> list[Any]:
+    """The simplest thing that a strategy draws, and `count` - 1 others, as different as may be: the same every time."""
+    found: list[Any] = []
+
+    @settings(
+        max_examples=10 * count,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(drawn: Any) -> None:
+        found.append(drawn)
+
+    collect()
+    kinds: dict[Any, list[Any]] = {}  # by the axes of arrays and by what was made, numbers aside
+    for thing in found[1:]:
+        made, *rest = thing if isinstance(thing, tuple) else (thing,)
+        axes = [np.ndim(array) for array in rest if not isinstance(array, tuple)]
+        kinds.setdefault((*axes, re.sub(r"[\d.]+", "", repr(made))[:200]), []).append(thing)
+    for alike in kinds.values():
+        alike.sort(key=lambda thing: len(repr(thing)))
+    # The middle ones of each kind, kind after kind.
+    rounds = [alike.pop(len(alike) // 2) for _ in range(count) for alike in kinds.values() if alike]
+    return found[:1] + rounds[: count - 1]
 
 
 def _refuse_unknown(strategy: str, classes: Iterable[type[Any]], known: Iterable[type[Any]], table: str, recipe: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pancake.function import Function
+from pancake.testing.bulk import Bulk
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 
@@ -31,6 +33,85 @@ class CallError(GradientError):
     """A method of the function has raised an exception."""
 
 
+class StandIn:
+    """What stands in a check for something of another shape, and lends it the three methods.
+
+    Attributes
+    ----------
+    name : str
+        What reports call it.
+    calls : mapping
+        What messages say for "compute_forward" and "compute_backward".
+    input_names : sequence of str
+        Those of the inputs; empty for x, or x[0], x[1], ...
+    """
+
+    name: str = ""
+    calls: Mapping[str, str] = {}
+    input_names: Sequence[str] = ()
+
+    def named_params(self) -> list[tuple[str, Any]]:
+        """The parameters by name."""
+        return []
+
+
+class Forward(StandIn):
+    """A forward alone, for numerical derivatives."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.calls = {"compute_forward": self.name}
+
+    def compute_forward(self, *inputs: Any) -> Any:
+        """Call it."""
+        return self.function(*inputs)
+
+    def compute_backward(self, *upstream: Any) -> Any:
+        """There is none."""
+        raise NotImplementedError(f"{self.name} has no backward")
+
+
+def as_forward(function: Any) -> Any:
+    """The function, if it has the methods, else what calls it or its `compute_forward` or `forward`."""
+    if isinstance(function, type) or hasattr(function, "compute_backward"):
+        return function
+    for method in ("compute_forward", "forward", "__call__"):
+        if callable(getattr(function, method, None)):
+            return Forward(function if method == "__call__" else getattr(function, method))
+    return function
+
+
+def refuse_strangers(function: Any) -> None:
+    """Raise a TypeError that says what to use instead, unless the object has the methods of a Function."""
+    if isinstance(function, type):
+        name = function.__name__
+        raise TypeError(
+            f"expected an instance, got the class {name}; pass {name}(...), "
+            f"or let pancake.testing.gradient_property({name}, ...) "
+            "draw its arguments"
+        )
+    if all(callable(getattr(function, method, None)) for method in ("compute_forward", "compute_backward")):
+        return
+    wanted = "expected an object with compute_forward and compute_backward"
+    if any(callable(getattr(function, method, None)) for method in ("forward", "backward", "fprop", "bprop")):
+        name = type(function).__name__
+        raise TypeError(
+            f"{wanted}, got a {name}; for layers with other names of methods or parameters there is pancake.testing.adapt: "
+            f"check_function(adapt({name}(...), forward='forward', backward='backward', params=[...], grads=[...]), x)"
+        )
+    if callable(function):
+        name = getattr(function, "__name__", type(function).__name__)
+        name = "forward" if name == "<lambda>" else name
+        raise TypeError(
+            f"{wanted}, got {function!r}; for plain functions there is pancake.testing.check_vjp({name}, backward, *inputs), "
+            "where backward(dObj_dOut, *inputs) returns the gradients of the inputs"
+        )
+    raise TypeError(
+        f"{wanted}, got {function!r}; for layers of other shapes there is pancake.testing.adapt, for plain functions check_vjp"
+    )
+
+
 class Subject:
     """A function with its inputs, seen as lists of arrays whatever tuples they come in.
 
@@ -45,31 +126,39 @@ class Subject:
     """
 
     def __init__(self, function: Any, x: Any, target: Any = None) -> None:
-        if isinstance(function, type):
-            raise TypeError(f"expected an instance, got the class {function.__name__}; pass {function.__name__}(...)")
-        for method in ("compute_forward", "compute_backward"):
-            if not callable(getattr(function, method, None)):
-                raise TypeError(f"expected an object with compute_forward and compute_backward, got {function!r}")
+        refuse_strangers(function)
         self.function = function
         self.target = None if target is None else np.array(target)
         self._names: list[str] = []
         self._params: list[Any] | None = None  # those of the first call of `params_and_grads`
+        self.bulk: dict[int, Bulk] = {}  # what snapshots of the function share
         self.handed_out: Any = None  # the copy of the target that the latest forward was given
-        self.name = type(function).__name__
+        # What stands in for a foreign layer or a pair of functions says how these are called.
+        self.stands_in = isinstance(function, StandIn)
+        self.name = function.name if self.stands_in else type(function).__name__
         self.several = isinstance(x, tuple)
         self.template = _map(lambda leaf: _as_array(self.name, leaf), x)
         self.inputs = [leaf for _, leaf in _leaves(self.template)]
         self.input_names = ["x" + path for path, _ in _leaves(self.template)]
+        if self.stands_in and len(function.input_names) == len(self.inputs):
+            self.input_names = list(function.input_names)
         if not all(leaf.size for leaf in self.inputs):
             raise ValueError(f"{self.name}: expected at least one example, got an empty input")
 
+    def call(self, method: str) -> str:
+        """How a method is to be called in messages."""
+        if self.stands_in:
+            return str(self.function.calls.get(method, f"{self.name}.{method}"))
+        return f"{self.name}.{method}"
+
     # --- calls ---
 
-    def forward(self, inputs: Sequence[Any]) -> tuple[list[Vector], Any]:
+    def forward(self, inputs: Sequence[Any], may_be_complex: bool = False) -> tuple[list[Vector], Any]:
         """The outputs as a list of arrays, and the structure they came in."""
         x = _rebuild(self.template, iter(inputs))
         compute = self.function.compute_forward
-        with _Named(f"{self.name}.compute_forward", inputs):
+        forward = self.call("compute_forward")
+        with _Named(forward, inputs):
             if self.target is not None:
                 self.handed_out = self.target.copy(order="K")
                 out = compute(x, self.handed_out)
@@ -77,16 +166,21 @@ class Subject:
                 out = compute(*x) if self.several else compute(x)
         outputs = [np.asarray(leaf) for _, leaf in _leaves(out)]
         if not outputs:
-            raise GradientError(f"{self.name}: compute_forward returned {out!r}; is a `return` missing?")
+            raise GradientError(f"{self.name}: {_short(forward)} returned {out!r}; is a `return` missing?")
         for output in outputs:
+            if output.dtype.kind == "c" and not may_be_complex:
+                raise GradientError(
+                    f"{self.name}: {_short(forward)} returned complex numbers ({output.dtype}) for real input, and an objective "
+                    "is real; return the real and the imaginary part as two arrays, or as a last axis of length 2"
+                )
             if output.dtype.kind not in "fc":
-                raise GradientError(f"{self.name}: compute_forward returned {output.dtype} instead of floating-point numbers")
+                raise GradientError(f"{self.name}: {_short(forward)} returned {output.dtype} instead of floating-point numbers")
         return outputs, out
 
     def backward(self, upstream: Sequence[Vector], out: Any, method: str = "compute_backward") -> list[Vector | None]:
         """The gradient of each input, None for inputs of integers; `out` is the structure of the outputs."""
         compute = getattr(self.function, method)
-        with _Named(f"{self.name}.{method}", upstream):
+        with _Named(self.call(method), upstream):
             if self.target is not None:
                 gradient = compute()
             else:
@@ -94,22 +188,27 @@ class Subject:
                 gradient = compute(*d) if isinstance(out, tuple) else compute(d)
         if method != "compute_backward":
             return []
-        return [self._gradient(*leaf) for leaf in self._beside(self.template, gradient, "x")]
+        leaves = [leaf for _, *leaf in self._beside(self.template, gradient, "x")]
+        return [self._gradient(name, *leaf) for name, leaf in zip(self.input_names, leaves, strict=True)]
+
+    @property
+    def _backward(self) -> str:
+        return _short(self.call("compute_backward"))
 
     def _gradient(self, name: str, x: Vector, gradient: Any) -> Vector | None:
         if x.dtype.kind != "f":
             return None
         if gradient is None:
             raise GradientError(
-                f"{self.name}: compute_backward returned None as the gradient of {name}; expected an array of shape {x.shape}"
+                f"{self.name}: {self._backward} returned None as the gradient of {name}; expected an array of shape {x.shape}"
             )
         if np.shape(gradient) != x.shape:
             raise GradientError(
-                f"{self.name}: compute_backward returned a dObj_dIn of shape {np.shape(gradient)} for {name} of shape {x.shape}"
+                f"{self.name}: {self._backward} returned a dObj_dIn of shape {np.shape(gradient)} for {name} of shape {x.shape}"
             )
         array = np.asarray(gradient)
         if array.dtype.kind not in "biuf":
-            raise GradientError(f"{self.name}: compute_backward returned {array.dtype} as the gradient of {name}")
+            raise GradientError(f"{self.name}: {self._backward} returned {array.dtype} as the gradient of {name}")
         return array
 
     def _beside(self, template: Any, tree: Any, name: str) -> Iterator[tuple[str, Vector, Any]]:
@@ -120,7 +219,7 @@ class Subject:
             if not isinstance(tree, (tuple, list)) or len(tree) != len(template):
                 got = f"{len(tree)} of them" if isinstance(tree, (tuple, list)) else type(tree).__name__
                 raise GradientError(
-                    f"{self.name}: compute_backward must return {len(template)} gradients, one for each part of {name}, got {got}"
+                    f"{self.name}: {self._backward} must return {len(template)} gradients, one for each part of {name}, got {got}"
                 )
             for i, (part, subtree) in enumerate(zip(template, tree, strict=True)):
                 yield from self._beside(part, subtree, f"{name}[{i}]")
@@ -133,7 +232,7 @@ class Subject:
         """The parameters and their gradients; two empty lists for a loss or another object without any."""
         if not hasattr(self.function, "get_params_and_grads"):
             return [], []
-        with _Named(f"{self.name}.get_params_and_grads", ()):
+        with _Named(f"{self.name}.get_params_and_grads", ()), self.without_bulk():
             params, grads = self.function.get_params_and_grads()
             params, grads = list(params), list(grads)
         if self._params is None:
@@ -156,13 +255,24 @@ class Subject:
                 raise GradientError(f"{self.name}: the gradient of {name} has shape {g.shape}, the parameter {p.shape}")
         return params, grads
 
+    @contextlib.contextmanager
+    def without_bulk(self) -> Iterator[None]:
+        """Hide what is large and plain while something walks through all that the function has."""
+        with contextlib.ExitStack() as stack:
+            for bulk in self.bulk.values():
+                stack.enter_context(bulk.hidden())
+            yield
+
     def param_names(self, params: Sequence[Any]) -> list[str]:
         """The names of the parameters: those of `state_dict`, else of the attributes, else their numbers."""
-        if len(self._names) == len(params):
+        if len(self._names) == len(params):  # also where there are none
             return self._names
         names: dict[int, str] = {}
+        if self.stands_in:
+            names = {id(array): name for name, array in self.function.named_params()}
         if isinstance(self.function, Function):
-            names = {id(array): key for key, array in self.function._named_arrays()}
+            with self.without_bulk():
+                names = {id(array): key for key, array in self.function._named_arrays()}
         for name, value in getattr(self.function, "__dict__", {}).items():
             names.setdefault(id(value), name)
         found = [names.get(id(p), f"params[{i}]") for i, p in enumerate(params)]
@@ -182,7 +292,9 @@ class Subject:
 
     def with_inputs(self, inputs: Sequence[Any], target: Any = None) -> Subject:
         """The same function with other inputs in the same structure."""
-        return Subject(self.function, _rebuild(self.template, iter(inputs)), self.target if target is None else target)
+        other = Subject(self.function, _rebuild(self.template, iter(inputs)), self.target if target is None else target)
+        other.bulk = self.bulk
+        return other
 
 
 class _Named:
@@ -201,6 +313,11 @@ class _Named:
             shapes = ", ".join(str(np.shape(a)) for a in self.arguments)
             given = f" (with arrays of shape {shapes})" if shapes else ""
             raise CallError(f"{self.method} raised {type(error).__name__}: {error}{given}") from error
+
+
+def _short(call: str) -> str:
+    """The name of a method without that of its class."""
+    return call.rpartition(".")[2]
 
 
 def split(vector: Vector, outputs: Sequence[Vector]) -> list[Vector]:

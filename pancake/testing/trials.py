@@ -43,7 +43,8 @@ class Trials:
 
     def __init__(self, subject: Subject, like: Trials | None = None) -> None:
         self.subject, self.name = subject, subject.name
-        self.start = Snapshot(subject.function)
+        self.start = Snapshot(subject.function, subject.bulk)
+        self.notes: list[str] = []  # what could not be checked
         self.rtol: float = like.rtol if like else 1e-9
         self.atol: float = like.atol if like else 1e-12
 

@@ -125,7 +125,7 @@ class SignOfWeight(Dense):
         return -super().of_weight(dz)
 
 
-@fault(X, "bias", "constant ratio 2: is each entry added twice?", right=("x", "weight"))
+@fault(X, "bias", "constant ratio 2: is each entry added twice, or a factor 1/2", right=("x", "weight"))
 class BiasAddedTwice(Dense):
     def of_bias(self, dz):
         return 2 * super().of_bias(dz)

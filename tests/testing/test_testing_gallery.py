@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from gallery import awkward, kinds  # noqa: F401  # which enter more
 from gallery.right import RIGHT
 from gallery.wrong import FAULTS
 
@@ -56,7 +57,7 @@ LARGE = {"a_bias_before_a_thousand_kinks", "a_large_net_of_kinks", "a_large_inpu
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.parametrize(("check", "seeds"), [(check_gradients, 10), (check_function, 2)])
+@pytest.mark.parametrize(("check", "seeds"), [(check_gradients, 4), (check_function, 1)])
 def test_no_false_alarm(name, check, seeds):
     for seed in range(2000 if THOROUGH else 1 if name in LARGE else seeds):
         function, x, target = RIGHT[name](np.random.default_rng(seed))
@@ -65,7 +66,7 @@ def test_no_false_alarm(name, check, seeds):
         assert report.arrays
         for array in report.arrays:
             assert array.checked == array.right + array.skipped + array.inconclusive
-            assert array.checked == array.size or array.size > 2000
+            assert array.checked == array.size or array.size > 400
 
 
 # Of these at least so large a part of the entries must be proved, neither skipped nor called inconclusive.
@@ -99,5 +100,5 @@ def test_awkward_functions_are_not_just_waved_through(name):
 
 
 def test_the_gallery_is_large():
-    assert len(FAULTS) >= 60
-    assert len(RIGHT) >= 30
+    assert len(FAULTS) >= 120
+    assert len(RIGHT) >= 65

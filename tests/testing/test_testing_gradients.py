@@ -185,14 +185,118 @@ def test_below_atol_it_is_inconclusive_and_never_right():
         check_gradients(Map(lambda x: x * slopes, lambda x: slopes * [1, 1, 2]), X, atol=1e-12)
 
 
-def test_kinks_are_skipped_and_counted_or_refused():
+@pytest.mark.parametrize("kinks", ["skip", "error"])
+def test_kinks_are_skipped_and_counted(kinks):
     x = np.array([[0.0, 1.0, -1.0], [2.0, 0.0, 0.0]])
-    report = check_gradients(pk.ReLU(), x)
+    report = check_gradients(pk.ReLU(), x, kinks=kinks)
     assert (report.arrays[0].right, report.arrays[0].skipped) == (3, 3)
     assert "3 skipped at kinks" in report.summary()
-    with pytest.raises(GradientError, match="at a kink") as caught:
-        check_gradients(pk.ReLU(), x, kinks="error")
-    assert [entry.index for entry in caught.value.report.arrays[0].wrong] == [(0, 0), (1, 1), (1, 2)]
+
+
+def hinge(at_zero, left=0.1, right=1.0):
+    """left x below 0 and right x above, with a chosen slope at 0."""
+    return Map(lambda x: np.where(x > 0, right * x, left * x), lambda x: np.where(x > 0, right, np.where(x < 0, left, at_zero)))
+
+
+@given(
+    at_zero=st.sampled_from([-0.5, 0.0, 0.09, 0.1, 0.11, 0.5, 0.999, 1.0, 1.01, 2.0, 17.0, np.nan, np.inf, -np.inf]),
+    turned=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_at_a_kink_a_gradient_lies_between_the_slopes(at_zero, turned, seed):
+    left, right = (1.0, 0.1) if turned else (0.1, 1.0)
+    x = np.array([[0.0, 0.7, -0.3], [0.0, -0.2, 0.0]])
+    f = hinge(at_zero, left, right)
+    if 0.1 <= at_zero <= 1.0:
+        assert check_gradients(f, x, rng=seed).arrays[0].skipped == 3
+    else:
+        with pytest.raises(GradientError, match=r"x\[[01], [02]\]: backward") as caught:
+            check_gradients(f, x, rng=seed)
+        assert {entry.index for entry in caught.value.report.arrays[0].wrong} == {(0, 0), (1, 0), (1, 2)}
+
+
+def test_a_wrong_slope_at_one_kink_of_many_thousand_entries_is_found():
+    x = np.random.default_rng(0).normal(size=(60, 70))
+    x[17, 3] = 0
+    check_gradients(hinge(0.5), x)
+    with pytest.raises(GradientError, match=r"x\[17, 3\]"):
+        check_gradients(hinge(17.0), x)
+    with pytest.raises(GradientError, match=r"x\[17, 3\]: backward nan"):
+        check_gradients(hinge(np.nan), x)
+
+
+@pytest.mark.parametrize("n_in", [1, 3])
+def test_where_several_kinks_meet_each_may_have_its_own_slope(n_in):
+    """The gradient of ReLUs that are 0 at 0 need not lie between the slopes of the whole, and is right all the same."""
+    for seed in range(20):
+        stack = pk.Sequential([pk.MatMul(n_in, 4, rng=seed), pk.ReLU(), pk.MatMul(4, 1, rng=seed + 1)])
+        report = check_gradients(stack, np.zeros((2, n_in)))
+        assert report.ok
+        assert report.arrays[0].skipped == 2 * n_in
+
+    class FarOff(pk.Sequential):
+        def compute_backward(self, d):
+            return super().compute_backward(d) + 50
+
+    with pytest.raises(GradientError, match="at a kink"):
+        check_gradients(FarOff([pk.MatMul(n_in, 4, rng=0), pk.ReLU(), pk.MatMul(4, 1, rng=1)]), np.zeros((2, n_in)))
+
+
+def test_kinks_error_allows_no_other_slopes():
+    out_of_bounds = next(
+        stack
+        for stack in (pk.Sequential([pk.MatMul(1, 2, rng=s), pk.ReLU(), pk.MatMul(2, 1, rng=s + 1)]) for s in range(50))
+        if stack[0].weight[0, 0] * stack[0].weight[1, 0] < 0 and stack[2].weight[0, 0] * stack[2].weight[0, 1] < 0
+    )
+    check_gradients(out_of_bounds, np.zeros((1, 1)))
+    with pytest.raises(GradientError, match="at a kink"):
+        check_gradients(out_of_bounds, np.zeros((1, 1)), kinks="error")
+
+
+class Largest(pk.Function):
+    """The maximum, minimum or median along an axis; `share` says who of the tied gets the gradient."""
+
+    def __init__(self, of, share, axis=1):
+        self.of, self.share, self.axis = of, share, axis
+
+    def compute_forward(self, x):
+        y = self.of(x, axis=self.axis, keepdims=True)
+        self.tied = x == y
+        return y
+
+    def compute_backward(self, d):
+        first = self.tied & (np.cumsum(self.tied, axis=self.axis) == 1)
+        shares = {"first": first, "all": self.tied, "equal": self.tied / self.tied.sum(axis=self.axis, keepdims=True)}
+        return d * (shares[self.share] if self.share in shares else 0 * self.tied)
+
+
+TIED = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.5, 1.0]])
+
+
+@pytest.mark.parametrize("of", [np.max, np.min])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_ties_count_once(of, axis):
+    for share in ("first", "equal"):
+        assert check_gradients(Largest(of, share, axis), TIED).ok
+    with pytest.raises(GradientError, match=r"x\[\d, \d\]"):
+        check_gradients(Largest(of, "all", axis), TIED)
+    for share in ("all", "none"):
+        with pytest.raises(GradientError, match=r"along all ones through \d+ entries that are tied.*count more than once"):
+            check_gradients(Largest(of, share, axis), np.ones((3, 3)))
+
+
+def test_kinks_that_cancel_by_chance_are_no_tie():
+    """One entry at the lower and one at the upper bound: moved together, the sum of the two is smooth, and both are right."""
+
+    class Sum(pk.Function):
+        def compute_forward(self, x):
+            self.inside = np.abs(x) <= 1
+            return np.clip(x, -1, 1).sum(axis=1)
+
+        def compute_backward(self, d):
+            return d[:, None] * self.inside
+
+    assert check_gradients(Sum(), np.array([[1.0, -1.0, 0.3], [-1.0, 1.0, 1.0]])).ok
 
 
 @pytest.mark.parametrize("distance", 10.0 ** -np.arange(1, 9))
@@ -218,6 +322,60 @@ def test_nan_for_a_finite_input_is_an_error_and_infinity_is_not():
     assert (report.arrays[0].right, report.arrays[0].inconclusive) == (2, 1)
     report = check_gradients(Map(np.tanh, lambda x: 1 - np.tanh(x) ** 2), np.array([1.0, np.nan]))
     assert (report.arrays[0].right, report.arrays[0].inconclusive) == (1, 1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_no_gradient_that_is_not_finite_is_right(bad):
+    everywhere = Map(np.tanh, lambda x: np.full(x.shape, bad))
+    at_one = Map(np.tanh, lambda x: np.where(x == X[2, 1], bad, 1 - np.tanh(x) ** 2))
+    for f, count in ((everywhere, X.size), (at_one, 1)):
+        with pytest.raises(GradientError, match="backward is not finite") as caught:
+            check_gradients(f, X)
+        assert len(caught.value.report.arrays[0].wrong) == count
+
+    class OfParameter(wrong.Dense):
+        def of_weight(self, dz):
+            return np.where(np.arange(self.weight.size).reshape(self.weight.shape) == 5, bad, super().of_weight(dz))
+
+    with pytest.raises(GradientError, match=r"OfParameter\.weight\[1, 2\]: backward -?(nan|inf)"):
+        check_gradients(OfParameter(), X)
+    large = np.random.default_rng(0).normal(size=(100, 100))
+    with pytest.raises(GradientError, match=r"x\[31, 41\]: backward -?(nan|inf)"):
+        check_gradients(Map(np.tanh, lambda x: np.where(x == large[31, 41], bad, 1 - np.tanh(x) ** 2)), large)
+
+
+def test_an_infinite_slope_is_infinite():
+    """At 0 the slopes of these have no bound: infinity is no mistake there, and nan is."""
+    x = np.array([[0.0, 0.5, 2.0]])
+    for f, df in ((np.cbrt, lambda x: 1 / (3 * np.cbrt(x) ** 2)), (np.sqrt, lambda x: 0.5 / np.sqrt(x))):
+        report = check_gradients(Map(f, df), x)
+        assert (report.arrays[0].right, report.arrays[0].inconclusive) == (2, 1)
+        with pytest.raises(GradientError, match=r"x\[0, 0\]: backward nan"):
+            check_gradients(Map(f, lambda x, df=df: np.where(x == 0, np.nan, df(x))), x)
+
+
+@pytest.mark.parametrize("check", [check_gradients, pk.testing.check_function, numerical_gradients])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+def test_an_infinite_input_or_parameter_is_refused_by_name(check, bad):
+    x, f = X.copy(), wrong.Dense()
+    x[1, 2] = bad
+    with pytest.raises(ValueError, match=r"Dense: x\[1, 2\] is -?inf; expected finite numbers"):
+        check(f, x)
+    f.bias[1] = bad
+    with pytest.raises(ValueError, match=r"Dense: bias\[1\] is -?inf; expected finite numbers"):
+        check(f, X)
+
+
+def test_what_was_not_checked_is_named():
+    class Whole(wrong.Gain):
+        def __init__(self):
+            self.k, self.grad_k = np.array([1, 2, 3]), np.zeros(3)
+
+    for check in (check_gradients, pk.testing.check_function):
+        assert "\n  k: not checked, it is int64" in check(Whole(), X).summary()
+    assert "\n  x: not checked, it is int64" in check_gradients(pk.Embedding(4, 2, rng=0), [[1, 2]]).summary()
+    assert "\n  x: not checked, wrt leaves it out" in check_gradients(wrong.Dense(), X, wrt="bias").summary()
+    assert "not checked" not in check_gradients(wrong.Dense(), X).summary()
 
 
 def test_a_gradient_that_is_not_finite_is_wrong():
@@ -458,5 +616,5 @@ def test_numerical_gradients_does_without_backward():
 
 def test_five_points_miss_what_extrapolation_finds():
     line = Line(lambda t: np.array([np.sin(1e4 * t)]), np.zeros(1), np.ones(1), 1.0, 1.0, 2.0**-52)
-    assert abs(five_point(line) - 1e4) > 100
+    assert abs(five_point(line).value - 1e4) > 100
     assert extrapolated(line).value == pytest.approx(1e4, rel=1e-9)

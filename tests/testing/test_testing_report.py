@@ -26,9 +26,7 @@ def test_the_summary_of_a_good_case():
     assert lines[0] == "Linear: gradients right"
     expected = [r"x \(4, 3\): 12 of 12", r"weight \(2, 3\): 6 of 6", r"bias \(2,\): 2 of 2"]
     for line, start in zip(lines[1:], expected, strict=True):
-        assert re.fullmatch(
-            rf"  {start} entries right; largest relative error \de-\d\d \(five-point \d+\)".replace(r"\de", r"\d\.\de"), line
-        )
+        assert re.fullmatch(rf"  {start} entries right; largest relative error \d\.\de[+-]\d\d \(five-point \d+\)", line)
 
 
 def test_the_report_of_a_wrong_weight():
@@ -63,10 +61,10 @@ def test_an_array_whose_cause_is_known_comes_first():
     assert lines[1].startswith("F.a[0]")
 
 
-def test_nothing_proved_is_not_called_right():
+def test_nothing_verified_is_not_called_right():
     report = check_gradients(pk.ReLU(), np.zeros(3))
     assert report.ok
-    assert report.summary() == "ReLU: nothing found wrong, nothing proved\n  x (3,): 0 of 3 entries right, 3 skipped at kinks"
+    assert report.summary() == "ReLU: nothing found wrong, nothing verified\n  x (3,): 0 of 3 entries right, 3 skipped at kinks"
 
 
 # --- hints that are certain, and none where nothing is ---
@@ -82,7 +80,7 @@ def test_no_hint_for_random_faults():
 
 
 @pytest.mark.parametrize(
-    ("batch", "said"), [(4, "4 is the batch size; a sum where the forward has a mean?"), (2, "added twice?")]
+    ("batch", "said"), [(4, "4 is the batch size; a sum where the forward has a mean?"), (2, "added twice, or")]
 )
 def test_a_ratio_of_the_batch_size_or_of_two(batch, said):
     class Mean(wrong.Gain):
@@ -92,7 +90,7 @@ def test_a_ratio_of_the_batch_size_or_of_two(batch, said):
         def compute_backward(self, dObj_dOut):
             return super().compute_backward(dObj_dOut) / np.array(len(dObj_dOut))
 
-    assert failure(check_gradients, Mean(), X[:batch]).report.arrays[1].hint.endswith(said)
+    assert said in failure(check_gradients, Mean(), X[:batch]).report.arrays[1].hint
 
 
 # --- lines to paste ---

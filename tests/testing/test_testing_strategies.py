@@ -75,11 +75,53 @@ def test_batches_and_sequences_have_the_shape_asked_for(data: st.DataObject, bat
     assert data.draw(sequences(features, batch=batch, time=time)).shape == (batch, time, features)
 
 
-@given(batches(3) | sequences(2) | arrays(()))
-def test_numbers_are_odd_tenths(x: Any) -> None:
+@given(batches(3, low=-2) | sequences(2, high=2) | arrays((), low=-2, high=2))
+def test_numbers_of_a_range_are_odd_tenths(x: Any) -> None:
     assert x.dtype == np.float64
     assert (tenths(x) % 2 == 1).all()
     assert (np.abs(x) < 2).all()
+
+
+def test_numbers_without_a_range_are_small_large_zero_and_of_both_signs() -> None:
+    """The spread of what is drawn: a strategy that became tame would find less, and nothing else would tell."""
+    values: list[float] = []
+    sizes, axes = set(), set()
+
+    @settings(max_examples=200, **plain)
+    @given(batches(3) | sequences(2))
+    def collect(x: Any) -> None:
+        values.extend(x.ravel().tolist())
+        sizes.add(len(x))
+        axes.add(x.ndim)
+
+    collect()
+    assert {0.0, 1.0, -1.0, 5.3, -5.3, 31.0, -31.0, 1e-3, -1e-3, 0.3, -1.9} <= set(values)
+    assert np.mean(np.abs(values) < 2) > 0.7  # most of them leave the rest to be seen
+    assert {1, 2, 7, 12} <= sizes
+    assert max(sizes) == 12
+    assert axes == {2, 3}
+
+
+def test_what_functions_draws_is_spread_as_well() -> None:
+    x_seen: list[float] = []
+    gains: list[float] = []
+    sizes, axes = set(), set()
+
+    @settings(max_examples=300, **plain)
+    @given(functions(LayerNorm, Linear, Tanh))
+    def collect(drawn: Any) -> None:
+        function, x = drawn
+        x_seen.extend(np.ravel(x).tolist())
+        sizes.add(np.size(x) and np.shape(x)[:1])
+        axes.add(x.ndim)
+        if isinstance(function, LayerNorm):
+            gains.extend(function.weight.tolist())
+
+    collect()
+    assert {0.0, 31.0, -31.0, 5.3, 1e-3, 0.1, -0.1} <= set(x_seen)
+    assert (12,) in sizes
+    assert {1, 2, 3} <= axes
+    assert min(gains) < 0 < max(gains)
 
 
 @given(batches(3, low=-0.9, high=0.3, dtype=np.float32))
@@ -214,7 +256,8 @@ def test_parameters_leave_the_values_that_they_start_from() -> None:
     function, _ = some(functions(LayerNorm), lambda drawn: drawn[0].n > 1)
     assert not np.array_equal(function.weight, np.ones(function.n))
     assert not np.array_equal(function.bias, np.zeros(function.n))
-    assert (function.weight > 0).all()
+    some(functions(LayerNorm), lambda drawn: drawn[0].n > 2 and (drawn[0].weight > 0).all())
+    some(functions(LayerNorm), lambda drawn: (drawn[0].weight < 0).any())
     tenths(function.weight)
     linear, _ = some(functions(Linear), lambda drawn: drawn[0].weight.size > 3 and drawn[0].weight.min() < 0)
     assert (np.abs(tenths(linear.weight)) <= 15).all()
