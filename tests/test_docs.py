@@ -13,6 +13,7 @@ import make_bricks
 import make_notebook
 import pages
 import pytest
+import test_house
 from hypothesis import settings
 
 import pancake as pk
@@ -176,6 +177,14 @@ def test_every_module_has_its_place_in_the_reading_order() -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pancake").rglob("*.py")}
     for module in sorted(modules - {"pancake/_version.py"}):
         assert f"`{module}`" in text, f"docs/reading_order.md does not name {module}"
+
+
+def test_every_file_stands_after_those_that_it_imports_in_the_reading_order() -> None:
+    text = (DOCS / "reading_order.md").read_text(encoding="utf-8")
+    place = {name: text.find(f"`{path.relative_to(ROOT).as_posix()}`") for name, path in test_house.MODULES.items()}
+    for name in test_house.MODULES:
+        for needed in test_house.imports(name, lazy=False):
+            assert place[needed] <= place[name], f"{name} is to be read before {needed}, which it imports"
 
 
 # --- the table of bricks ---

@@ -1,4 +1,4 @@
-"""What keeps signals in range and nets from learning by heart: normalisation and dropout."""
+"""What keeps signals in range and nets from learning by heart: normalisation."""
 
 from __future__ import annotations
 
