@@ -22,6 +22,7 @@ os.environ["PANCAKE_FAST"] = "0"  # the faults are planted in the plain pages, w
 
 from pancake.function import Function
 from pancake.functions.elementwise import Mean, Sum
+from pancake.functions.shapes import Transpose
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss
 from pancake.losses.loss import Loss
@@ -96,6 +97,8 @@ def more(cls: type) -> list[tuple[Any, Any, Any]]:
     x = np.random.default_rng(0).normal(size=(2, 3, 4))
     if cls in (Sum, Mean):
         return [(cls(axis=axis), x, None) for axis in (0, 1, -1, (0, 2))]
+    if cls is Transpose:
+        return [(Transpose((2, 0, 1)), x, None)]
     if cls is BinaryCrossEntropy:
         return [(BinaryCrossEntropy(), np.array([[0.0, 1.0, 0.3]]), np.array([[0.0, 1.0, 1.0]]))]
     if cls in (CrossEntropy, NegativeLogLikelihood):
