@@ -125,7 +125,9 @@ class Function(Remembers, Tree):
     def compute_backward(self, dObj_dOut: Any) -> Any:
         """Add to the gradients of the parameters and return the gradient of the input, dObj_dIn.
 
-        It refers to the latest forward: dObj_dOut is shaped like that forward's output, dObj_dIn like its input.
+        It refers to the latest forward: dObj_dOut is shaped like that forward's output, dObj_dIn like its input. It may be
+        called again after one forward, and adds again. After two forwards only the latter is remembered: a first backward is
+        that of the latter, and a second one is refused.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
 

@@ -20,8 +20,9 @@ REDUCTIONS = ("mean", "sum", "none")
 class Loss(Remembers):
     """Base class of the losses: one number that says how wrong a prediction is, and its gradient, with which backward begins.
 
-    A loss is called with a prediction and a target; `compute_backward` then returns dObj_dPred. The number is always the
-    integral of the gradient: what `reduction`, weights and options do to the one, they do to the other.
+    A loss is called with a prediction and a target; `compute_backward` then returns dObj_dPred. The number is the integral of
+    the gradient: what `reduction`, weights and options do to the one, they do to the other. (Not so where a loss says that it
+    is clamped: `BinaryCrossEntropy` at probabilities next to 0 and 1, as in torch.)
 
     A loss of your own derives from this class and defines `compute_forward` and `compute_backward`, as those in
     `pancake/losses` do.

@@ -13,8 +13,6 @@ from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pancake.training.lr_finder import LearningRates
-
 
 def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Drawing:
     """Draw how losses, metrics and whatever else was noted went from epoch to epoch.
@@ -130,7 +128,7 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     return Drawing(ax.figure.canvas.figure, [ax], artists)
 
 
-def plot_learning_rates(found: LearningRates, *, ax: Axes | None = None) -> Drawing:
+def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
     """Draw the loss by learning rate, and the suggestion, of `find_learning_rate`.
 
     Parameters
