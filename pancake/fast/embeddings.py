@@ -44,7 +44,8 @@ def install() -> None:
 
     @wraps(plain_backward)
     def compute_backward(self: Embedding, dObj_dOut: Any) -> Array:
-        if not switch.on or type(self) is not Embedding or self.frozen or not self.grad_weight.flags.c_contiguous:
+        grad = self.grad_weight
+        if not switch.on or type(self) is not Embedding or self.frozen or grad.dtype not in PAIRS or not grad.flags.c_contiguous:
             return plain_backward(self, dObj_dOut)
         x = self._remembered()
         d = self._upstream(dObj_dOut, (*x.shape, self.dim), self.weight.dtype)

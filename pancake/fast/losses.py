@@ -16,6 +16,7 @@ import numpy as np
 
 from pancake.fast import switch
 from pancake.fast.program import Left, Notes, Run, Text, guard, scalar
+from pancake.functions.activations import largest_exponent
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
 from pancake.losses.loss import Loss
@@ -128,8 +129,11 @@ class BinaryKernel:
             notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
             notes.call(np.add, rises, work, rises)
         notes.call(np.multiply, t, self.z, work)
-        notes.call(np.subtract, self.z, rises, self.g)
-        notes.call(np.exp, self.g, self.g)
+        e, one = np.empty(pred.shape, dtype), scalar(1, dtype)
+        notes.call(np.minimum, self.z, scalar(largest_exponent(dtype), dtype), out=e)
+        notes.call(np.exp, e, e)
+        notes.call(np.add, e, one, self.g)
+        notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
         notes.call(np.subtract, self.g, t, self.g)
         notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
         notes.call(np.subtract, rises, work, rises)

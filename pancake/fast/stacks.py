@@ -20,7 +20,7 @@ from pancake.fast import switch
 from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
 from pancake.fast.program import Left, Notes, Run, Text, guard, same
 from pancake.function import Function, Kept
-from pancake.functions.containers import Sequential, has_parameters
+from pancake.functions.containers import Sequential, has_parameters, remembering
 from pancake.functions.linear import Linear
 from pancake.memory import Array
 
@@ -241,9 +241,27 @@ class StackLeft(Left):
 class StackKept(Kept):
     """What a forward has left in a stack of several segments and Functions, and what has run."""
 
-    __slots__ = ("ran",)
+    __slots__ = ("functions", "ran")
 
     ran: list[tuple[Any, Program | None]]
+    functions: list[Any]
+
+
+def _left(functions: list[Any]) -> list[tuple[Any, Any]]:
+    """What the parts of a stack remember, as the plain stack notes it."""
+    left = []
+    for function in functions:
+        left.append((function, function._cache))
+        if function._cache is None:  # as in Functions of users, inside of which there may be some that remember
+            left += [(part, part._cache) for part in remembering(function)]
+    return left
+
+
+def _answer(stack: Sequential, kept: StackKept) -> None:
+    """Refuse what the plain stack refuses."""
+    if stack.functions != kept.functions or (kept.used and kept.older) or any(p._cache is not c for p, c in kept.what[0]):
+        stack._remembered()
+    kept.used = True
 
 
 def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
@@ -262,9 +280,8 @@ def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
         stack._cache = None  # some have remembered this call and some the one before it
         raise
     before = stack._cache
-    left = [(function, function._cache) for function in stack.functions]
-    stack._cache = kept = StackKept((left,), before is not None and not before.used)
-    kept.ran = ran
+    stack._cache = kept = StackKept((_left(stack.functions),), before is not None and not before.used)
+    kept.ran, kept.functions = ran, state.functions
     if state.whole:
         state.latest = ran[0][1]
     return x
@@ -335,7 +352,7 @@ def install() -> None:
                 if dObj_dIn is not NotImplemented:
                     return dObj_dIn
         elif kept.__class__ is StackKept and switch.on:
-            self._remembered()
+            _answer(self, kept)
             for item, program in reversed(kept.ran):
                 dObj_dOut = back_through(item, program, dObj_dOut, True)
             return dObj_dOut
@@ -349,7 +366,7 @@ def install() -> None:
             if _may_answer(self, program, kept) and program.back(dObj_dOut, False) is None:
                 return
         elif kept.__class__ is StackKept and switch.on:
-            self._remembered()
+            _answer(self, kept)
             first = next((i for i, (item, _) in enumerate(kept.ran) if item.__class__ is Segment or has_parameters(item)), None)
             if first is None:
                 return

@@ -43,12 +43,12 @@ class Container(Function):
 
     def _remember(self, *what: Any) -> None:
         """Keep what backward needs, and what each part remembers now."""
-        super()._remember(*what, [(part, part._cache) for part in _remembering(self)])
+        super()._remember(*what, [(part, part._cache) for part in remembering(self)])
 
     def _answer(self) -> tuple[Any, ...]:
         """What the latest forward has kept, if all parts are as it has left them."""
         *what, left = super()._answer()
-        if list(map(id, _remembering(self))) != [id(part) for part, _ in left]:
+        if list(map(id, remembering(self))) != [id(part) for part, _ in left]:
             raise RuntimeError(f"{self!r}: its parts have been exchanged since its forward; call it again before backward")
         for part, cache in left:
             if part._cache is not cache:
@@ -62,12 +62,12 @@ class Container(Function):
         return any(part._takes_lengths() for part in self._parts())
 
 
-def _remembering(tree: Tree) -> Iterator[Function]:
+def remembering(tree: Tree) -> Iterator[Function]:
     """The parts of a tree, and those inside of parts that remember nothing themselves, as Functions of users do."""
     for part in tree._parts():
         yield part
         if part._cache is None:
-            yield from _remembering(part)
+            yield from remembering(part)
 
 
 class Listed(Container):

@@ -169,9 +169,13 @@ class Optimizer:
 
     def _exchanged(self) -> bool:
         """Whether a part of the library's own containers has been exchanged."""
-        if any(parts != held for parts, held in self._lists):
-            return True
-        return any(attributes.get(name) is not part for attributes, name, part in self._places)
+        for parts, held in self._lists:  # loops, since each step passes here
+            if parts != held:
+                return True
+        for attributes, name, part in self._places:  # noqa: SIM110
+            if name not in attributes or attributes[name] is not part:
+                return True
+        return False
 
     def _rebound(self) -> bool:
         return any(_changed(held, part._holdings()) for part, held in self._watched)

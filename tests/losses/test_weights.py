@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from test_contract import LOSSES, make
+from test_contract import LOSS_IDS, LOSSES, make
 
 import pancake as pk
 from pancake.losses.classes import ClassLoss
 from pancake.losses.loss import REDUCTIONS, Loss
 
-each_loss = pytest.mark.parametrize(("text", "pred", "target"), LOSSES, ids=[f"{i}-{case[0]}" for i, case in enumerate(LOSSES)])
+each_loss = pytest.mark.parametrize(("example", "pred", "target"), LOSSES, ids=LOSS_IDS)
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 POISON = (np.nan, np.inf, -np.inf, 1e30, -7.0)
 
 
-def make_loss(text: str, reduction: str) -> Loss:
-    loss: Loss = make(text)
+def make_loss(example: Any, reduction: str) -> Loss:
+    loss: Loss = make(example)
     loss.reduction = reduction
     return loss
 
@@ -42,8 +42,8 @@ def weights_of(loss: Loss, target: Any, pred: Any, axes: int, rng: Any) -> Any:
 @each_reduction
 @pytest.mark.parametrize("axes", [1, 2])
 @each_loss
-def test_what_has_weight_0_is_absent(text: str, pred: Any, target: Any, axes: int, reduction: str) -> None:
-    loss, rng = make_loss(text, reduction), np.random.default_rng(0)
+def test_what_has_weight_0_is_absent(example: Any, pred: Any, target: Any, axes: int, reduction: str) -> None:
+    loss, rng = make_loss(example, reduction), np.random.default_rng(0)
     axes = min(axes, pred.ndim - isinstance(loss, ClassLoss))
     weight = weights_of(loss, target, pred, axes, rng)
     value = loss(pred, target, weight)
@@ -63,9 +63,9 @@ def test_what_has_weight_0_is_absent(text: str, pred: Any, target: Any, axes: in
 
 
 @each_loss
-def test_a_target_of_weight_0_may_be_beyond_the_dtype(text: str, pred: Any, target: Any) -> None:
+def test_a_target_of_weight_0_may_be_beyond_the_dtype(example: Any, pred: Any, target: Any) -> None:
     if target.dtype.kind == "f":
-        loss, weight = make(text), np.arange(len(pred)).astype(float)
+        loss, weight = make(example), np.arange(len(pred)).astype(float)
         target = target.copy()
         target[0] = 1e300
         with np.errstate(all="raise", under="ignore"):
@@ -75,8 +75,8 @@ def test_a_target_of_weight_0_may_be_beyond_the_dtype(text: str, pred: Any, targ
 
 @each_reduction
 @each_loss
-def test_a_batch_of_which_nothing_counts(text: str, pred: Any, target: Any, reduction: str) -> None:
-    loss = make_loss(text, reduction)
+def test_a_batch_of_which_nothing_counts(example: Any, pred: Any, target: Any, reduction: str) -> None:
+    loss = make_loss(example, reduction)
     weight = np.zeros(len(pred))
     value = loss(np.full_like(pred, np.nan), target, weight)
     assert not np.any(value)
@@ -104,25 +104,25 @@ def test_a_class_of_weight_0_is_absent_where_it_is_the_right_one(cls: type[Class
 
 
 @each_loss
-def test_the_divisor_is_what_mean_divides_by(text: str, pred: Any, target: Any) -> None:
+def test_the_divisor_is_what_mean_divides_by(example: Any, pred: Any, target: Any) -> None:
     weight = np.random.default_rng(0).uniform(0.5, 2, len(pred))
     for given in (None, weight):
-        loss, total = make_loss(text, "mean"), make_loss(text, "sum")
+        loss, total = make_loss(example, "mean"), make_loss(example, "sum")
         value, whole = loss(pred, target, given), total(pred, target, given)
         assert isinstance(value, np.floating)
         assert isinstance(loss.divisor, (float, int, np.number))
         assert value * loss.divisor == pytest.approx(whole)
         assert total.divisor == 1
         assert_allclose(loss.compute_backward() * loss.divisor, total.compute_backward(), rtol=1e-12, atol=1e-15)
-        none = make_loss(text, "none")
+        none = make_loss(example, "none")
         none(pred, target, given)
         assert none.divisor == 1
 
 
 @each_loss
-def test_means_of_batches_joined_by_their_divisors_are_the_mean_of_all(text: str, pred: Any, target: Any) -> None:
+def test_means_of_batches_joined_by_their_divisors_are_the_mean_of_all(example: Any, pred: Any, target: Any) -> None:
     weight = np.random.default_rng(0).uniform(0, 2, len(pred))
-    loss = make_loss(text, "mean")
+    loss = make_loss(example, "mean")
     whole = loss(pred, target, weight)
     gradient, divisor = loss.compute_backward(), loss.divisor
     parts = []

@@ -17,6 +17,7 @@ from test_contract import FUNCTIONS, make
 from threads import in_threads
 
 import pancake
+import pancake as pk
 from pancake import (
     Add,
     BatchNorm,
@@ -302,15 +303,15 @@ def test_what_is_no_model(model):
 
 # --- no rows ---
 
-ROWWISE = [(text, x) for text, x in FUNCTIONS if not isinstance(x, tuple) and x.ndim > 1]
+ROWWISE = [(example, x) for example, x in FUNCTIONS if not isinstance(x, tuple) and x.ndim > 1]
 
 
-@pytest.mark.parametrize(("text", "x"), ROWWISE, ids=[f"{i}-{case[0]}" for i, case in enumerate(ROWWISE)])
-def test_no_rows_have_no_outputs(text, x):
+@pytest.mark.parametrize(("example", "x"), ROWWISE, ids=[f"{i}-{type(case[0]).__name__}" for i, case in enumerate(ROWWISE)])
+def test_no_rows_have_no_outputs(example, x):
     """Of every Function whose output has a row for each row of its input."""
-    function = make(text)
+    function = make(example)
     y = copy.deepcopy(function).eval()(x)
-    if text in ("Reshape((2, 6))", "Sum()", "Mean()", "Expand(-1, 3)") or "axis=(0" in text or y.shape[:1] != x.shape[:1]:
+    if isinstance(example, (pk.Reshape, pk.Sum, pk.Mean, pk.Expand, pk.Transpose)) or y.shape[:1] != x.shape[:1]:
         return
     for empty in (x[:0], np.zeros((0, *x.shape[1:]), x.dtype)):
         got = predict(function, empty)
