@@ -36,7 +36,7 @@ def install() -> None:
 
     @wraps(plain_forward)
     def compute_forward(self: Embedding, x: Any) -> Array:
-        if not switch.on or type(self) is not Embedding:
+        if switch.reasons or type(self) is not Embedding:
             return plain_forward(self, x)
         indices = self._indices(x)
         self._remember(indices)
@@ -45,7 +45,7 @@ def install() -> None:
     @wraps(plain_backward)
     def compute_backward(self: Embedding, dObj_dOut: Any) -> Array:
         grad = self.grad_weight
-        if not switch.on or type(self) is not Embedding or self.frozen or grad.dtype not in PAIRS or not grad.flags.c_contiguous:
+        if switch.reasons or type(self) is not Embedding or self.frozen or grad.dtype not in PAIRS or not grad.flags.c_contiguous:
             return plain_backward(self, dObj_dOut)
         x = self._remembered()
         d = self._upstream(dObj_dOut, (*x.shape, self.dim), self.weight.dtype)

@@ -315,7 +315,7 @@ def _install(cls: Any) -> None:
 
     @wraps(plain_forward)
     def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
-        if not switch.on or weight is not None or self.__class__ is not cls:
+        if switch.reasons or weight is not None or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
         known = STATES.get(id(self))
         program = None if known is None else known[1].latest
@@ -343,7 +343,7 @@ def _install(cls: Any) -> None:
     @wraps(plain_backward)
     def compute_backward(self: Any) -> Array:
         kept = self._cache
-        if kept.__class__ is Left and switch.on:
+        if kept.__class__ is Left and not switch.reasons:
             program = STATES[id(self)][1].latest
             if program is not None and program.kept is kept and program.intact():
                 run = program.run

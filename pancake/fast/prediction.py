@@ -31,7 +31,7 @@ def program_of(model: Function, x: Any) -> Program | None:
 
     Only stacks of layers that have no modes become one program.
     """
-    if not switch.on or type(model) is not Sequential or not model.functions:
+    if switch.reasons or type(model) is not Sequential or not model.functions:
         return None
     states = _local.states
     known = states.get(id(model))

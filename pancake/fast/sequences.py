@@ -436,7 +436,7 @@ def backwards(kernel: SequenceKernel, ends: Lengths, dObj_dOut: Array, dObj_dSta
 def latest(owner: Unrolled) -> SequenceKernel | None:
     """The kernel that the latest forward of an `Unrolled` has used, if its backward may use it too."""
     kept = owner._cache
-    if kept.__class__ is not SequenceKept or not switch.on or (kept.used and kept.older):
+    if kept.__class__ is not SequenceKept or switch.reasons or (kept.used and kept.older):
         return None
     kernel: SequenceKernel = kept.kernel
     return kernel if kernel.cell is owner.cell and kernel.intact() else None
@@ -448,7 +448,7 @@ def install() -> None:
 
     @wraps(plain_forward)
     def compute_forward(self: Unrolled, x: Any, state: Any = None, lengths: Any = None) -> Array:
-        if not switch.on or type(self) is not Unrolled or type(self.cell) not in KERNELS:
+        if switch.reasons or type(self) is not Unrolled or type(self.cell) not in KERNELS:
             return plain_forward(self, x, state, lengths)
         inputs = self._in_time(x)
         now = self._initial(state, inputs)

@@ -316,7 +316,7 @@ def install() -> None:
 
     @wraps(plain_forward)
     def compute_forward(self: Sequential, x: Any, lengths: Any = None) -> Any:
-        if not switch.on or lengths is not None or self.__class__ is not Sequential or not self.functions:
+        if switch.reasons or lengths is not None or self.__class__ is not Sequential or not self.functions:
             return plain_forward(self, x, lengths)
         known = STATES.get(id(self))
         if known is None or known[1].functions != self.functions:
@@ -345,13 +345,13 @@ def install() -> None:
     @wraps(plain_backward)
     def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
         kept = self._cache
-        if kept.__class__ is StackLeft and switch.on:
+        if kept.__class__ is StackLeft and not switch.reasons:
             program: Any = STATES[id(self)][1].latest
             if _may_answer(self, program, kept):
                 dObj_dIn = program.back(dObj_dOut, True)
                 if dObj_dIn is not NotImplemented:
                     return dObj_dIn
-        elif kept.__class__ is StackKept and switch.on:
+        elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
             for item, program in reversed(kept.ran):
                 dObj_dOut = back_through(item, program, dObj_dOut, True)
@@ -361,11 +361,11 @@ def install() -> None:
     @wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
         kept = None if "compute_backward" in vars(self) else self._cache
-        if kept.__class__ is StackLeft and switch.on:
+        if kept.__class__ is StackLeft and not switch.reasons:
             program: Any = STATES[id(self)][1].latest
             if _may_answer(self, program, kept) and program.back(dObj_dOut, False) is None:
                 return
-        elif kept.__class__ is StackKept and switch.on:
+        elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
             first = next((i for i, (item, _) in enumerate(kept.ran) if item.__class__ is Segment or has_parameters(item)), None)
             if first is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-_lock = threading.Lock()
-_reasons = int(os.environ.get("PANCAKE_FAST", "1") == "0")  # to be off: so many `off()` are running
+# Why the fast path is off: a weak reference for each running `off()`, or a word. It is on while there is none.
+reasons: set[Any] = {"PANCAKE_FAST=0"} if os.environ.get("PANCAKE_FAST") == "0" else set()
 
-on = not _reasons
+
+class _Block:
+    """Lives as long as a block of `off()` runs, however it ends, be it by a Ctrl-C in the middle of entering it."""
 
 
 @contextmanager
@@ -20,15 +23,9 @@ def off() -> Iterator[None]:
     What is computed is the same, to 1e-12 in float64; so this is to learn, to debug, and to check the fast path itself. The
     environment variable PANCAKE_FAST=0 does it for a whole process.
     """
-    _count(1)
+    block = _Block()
+    reasons.add(weakref.ref(block, reasons.discard))
     try:
         yield
     finally:
-        _count(-1)
-
-
-def _count(change: int) -> None:
-    global _reasons, on
-    with _lock:
-        _reasons += change
-        on = not _reasons
+        del block
