@@ -38,7 +38,10 @@ from pancake import (
 )
 
 each_function = pytest.mark.parametrize(("example", "x"), FUNCTIONS, ids=FUNCTION_IDS)
-each_loss = pytest.mark.parametrize(("example", "pred", "target"), LOSSES, ids=LOSS_IDS)
+OF_EXAMPLES = [(case, name) for case, name in zip(LOSSES, LOSS_IDS, strict=True) if np.ndim(case[1])]  # not of single numbers
+each_loss = pytest.mark.parametrize(
+    ("example", "pred", "target"), [case for case, _ in OF_EXAMPLES], ids=[name for _, name in OF_EXAMPLES]
+)
 
 
 def other(x):
@@ -189,14 +192,26 @@ def test_a_forward_nobody_asked_the_gradient_of_harms_nothing(example, x):
 # --- a number as dObj_dOut ---
 
 
+def ends_with_a_layer(function):
+    while type(function) is Sequential:
+        if not function.functions:
+            return False
+        function = function[-1]
+    return True
+
+
 @each_function
 def test_a_number_upstream_counts_only_where_the_output_is_one_number(example, x):
     function = make(example)
     y = forward(function, x)
     first, *state = arguments(y)
     others = [upstream(part) for part in state]
+    if not ends_with_a_layer(function):
+        return  # an empty stack hands on whatever comes
     if np.size(first) == 1:
-        d = function.compute_backward(2.0)
+        d = function.compute_backward(2.0, *others)
+        if others:
+            return
         np.testing.assert_array_equal(d, function.compute_backward(np.full(np.shape(first), 2.0)))
         return
     with pytest.raises(ValueError, match=r"expected dObj_dOut of shape .*loss.compute_backward\(\) returns"):

@@ -71,10 +71,10 @@ def test_forward_and_backward_are_those_of_the_parts():
         for grad in a.get_params_and_grads()[1]:
             grad.fill(0)
     stack = Sequential([f, g, h])
-    np.testing.assert_array_equal(stack(X), expected)
-    np.testing.assert_array_equal(stack.compute_backward(U), d)
+    np.testing.assert_allclose(stack(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(stack.compute_backward(U), d, rtol=1e-12)
     for a, b in zip(stack.get_params_and_grads()[1], grads, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 def test_a_list_of_functions():

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from test_contract import LOSS_IDS, LOSSES, make
 
 import pancake as pk
 from pancake.losses.classes import ClassLoss
 from pancake.losses.loss import REDUCTIONS, Loss
 
-each_loss = pytest.mark.parametrize(("example", "pred", "target"), LOSSES, ids=LOSS_IDS)
+RNG = np.random.default_rng(0)
+X, POSITIVE = RNG.normal(size=(4, 3)), RNG.uniform(0.2, 2.0, size=(4, 3))
+ROWS, SEQUENCES = RNG.dirichlet(np.ones(3), size=4), RNG.normal(size=(2, 4, 3))
+LABELS, LABELS_IN_TIME = np.array([2, 0, 1, 1]), np.array([[1, 0, 0, 1], [1, 1, 1, 2]])
+# Of each loss what it is given: predictions and targets of a few examples.
+LOSSES = [
+    (pk.MeanSquaredError(), X, POSITIVE),
+    (pk.MeanAbsoluteError(), X, POSITIVE),
+    (pk.Huber(delta=0.3), X, POSITIVE),
+    (pk.Hinge(), X, np.sign(SEQUENCES[0])),
+    (pk.BinaryCrossEntropy(), POSITIVE / 3, ROWS),
+    (pk.BinaryCrossEntropy(from_logits=True), X, (X > 0).astype(float)),
+    (pk.CrossEntropy(), X, LABELS),
+    (pk.CrossEntropy(label_smoothing=0.1), X, ROWS),
+    (pk.CrossEntropy(class_weight=np.array([1.0, 0.5, 2.0])), X, LABELS),
+    (pk.CrossEntropy(), SEQUENCES, LABELS_IN_TIME),
+    (pk.NegativeLogLikelihood(), np.log(ROWS), LABELS),
+]
+
+
+def make(example: Loss) -> Loss:
+    return copy.deepcopy(example)
+
+
+each_loss = pytest.mark.parametrize(
+    ("example", "pred", "target"), LOSSES, ids=[f"{i}-{loss!r}" for i, (loss, _, _) in enumerate(LOSSES)]
+)
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 POISON = (np.nan, np.inf, -np.inf, 1e30, -7.0)
 
