@@ -6,10 +6,10 @@ its page in `pancake/losses`.
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -293,9 +293,9 @@ STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
 def state_of(loss: Any) -> State:
     """The programs of a loss, which vanish with it."""
     known = STATES.get(id(loss))
-    if known is None:
+    if known is None or known[0]() is not loss:
         key = id(loss)
-        known = STATES[key] = weakref.ref(loss, lambda _: STATES.pop(key, None)), State()
+        known = STATES[key] = weakref.ref(loss, functools.partial(STATES.pop, key)), State()
     return known[1]
 
 
@@ -313,12 +313,12 @@ def install() -> None:
 def _install(cls: Any) -> None:
     plain_forward, plain_backward = cls.compute_forward, cls.compute_backward
 
-    @wraps(plain_forward)
+    @functools.wraps(plain_forward)
     def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
         if switch.reasons or weight is not None or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
         known = STATES.get(id(self))
-        program = None if known is None else known[1].latest
+        program = None if known is None or known[0]() is not self else known[1].latest
         if program is None or not program.fits(pred, target) or not program.intact():
             program = state_of(self).program(self, pred, target)
             if program is None:
@@ -340,7 +340,7 @@ def _install(cls: Any) -> None:
         self._cache, self.divisor = kept, program.divisor
         return np.float64(value)
 
-    @wraps(plain_backward)
+    @functools.wraps(plain_backward)
     def compute_backward(self: Any) -> Array:
         kept = self._cache
         if kept.__class__ is Left and not switch.reasons:

@@ -5,6 +5,7 @@ A program writes into its own arrays, so each thread has programs of its own.
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from typing import Any
@@ -37,7 +38,7 @@ def program_of(model: Function, x: Any) -> Program | None:
     known = states.get(id(model))
     if known is None or known[1].functions != model.functions:
         key = id(model)
-        known = states[key] = weakref.ref(model, lambda _: states.pop(key, None)), State(model.functions)
+        known = states[key] = weakref.ref(model, functools.partial(states.pop, key)), State(model.functions)
     if not known[1].whole or not vars(model).keys().isdisjoint(METHODS):
         return None
     if any(getattr(Sequential, name) is not method for name, method in INSTALLED.items()):

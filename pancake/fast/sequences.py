@@ -7,10 +7,10 @@ that each lies in one piece. The equations are those of `pancake/recurrent/cells
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -415,7 +415,7 @@ def kernel_of(unrolled: Unrolled, x: Array) -> SequenceKernel | None:
         return None
     key = id(unrolled)
     kernel = KERNELS[cls](cell, x, unrolled.reverse)
-    KERNELS_OF[key] = weakref.ref(unrolled, lambda _: KERNELS_OF.pop(key, None)), kernel
+    KERNELS_OF[key] = weakref.ref(unrolled, functools.partial(KERNELS_OF.pop, key)), kernel
     return kernel
 
 
@@ -446,7 +446,7 @@ def install() -> None:
     """Put the fast path before the methods of `Unrolled`."""
     plain_forward, plain_backward, plain_accumulate = (getattr(Unrolled, name) for name in METHODS[:3])
 
-    @wraps(plain_forward)
+    @functools.wraps(plain_forward)
     def compute_forward(self: Unrolled, x: Any, state: Any = None, lengths: Any = None) -> Array:
         if switch.reasons or type(self) is not Unrolled or type(self.cell) not in KERNELS:
             return plain_forward(self, x, state, lengths)
@@ -479,14 +479,14 @@ def install() -> None:
         dObj_dX = kernel.after_backward(input_too)
         return None if dObj_dX is None else ends.padded(dObj_dX).swapaxes(0, 1)
 
-    @wraps(plain_backward)
+    @functools.wraps(plain_backward)
     def compute_backward(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
         kernel = latest(self)
         if kernel is None:
             return plain_backward(self, dObj_dOut, dObj_dState)
         return through_time(self, kernel, dObj_dOut, dObj_dState, True)
 
-    @wraps(plain_accumulate)
+    @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> None:
         kernel = None if "compute_backward" in vars(self) else latest(self)
         if kernel is None:

@@ -8,9 +8,9 @@ forward, the plain layers take over, which find in their caches what the program
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -228,7 +228,7 @@ def state_of(stack: Sequential) -> State:
     """How a stack is cut, noted anew when its list has changed."""
     state = State(stack.functions)
     key = id(stack)
-    STATES[key] = weakref.ref(stack, lambda _: STATES.pop(key, None)), state
+    STATES[key] = weakref.ref(stack, functools.partial(STATES.pop, key)), state
     return state
 
 
@@ -314,7 +314,7 @@ def install() -> None:
     plain_forward, plain_backward = Sequential.compute_forward, Sequential.compute_backward
     plain_accumulate = Sequential.accumulate_grads
 
-    @wraps(plain_forward)
+    @functools.wraps(plain_forward)
     def compute_forward(self: Sequential, x: Any, lengths: Any = None) -> Any:
         if switch.reasons or lengths is not None or self.__class__ is not Sequential or not self.functions:
             return plain_forward(self, x, lengths)
@@ -342,7 +342,7 @@ def install() -> None:
         self._cache = kept
         return y
 
-    @wraps(plain_backward)
+    @functools.wraps(plain_backward)
     def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
         kept = self._cache
         if kept.__class__ is StackLeft and not switch.reasons:
@@ -358,7 +358,7 @@ def install() -> None:
             return dObj_dOut
         return plain_backward(self, dObj_dOut)
 
-    @wraps(plain_accumulate)
+    @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
         kept = None if "compute_backward" in vars(self) else self._cache
         if kept.__class__ is StackLeft and not switch.reasons:
