@@ -561,7 +561,8 @@ def test_files_of_version_1_stay_readable(suffix):
         # other processors round other last digits
         np.testing.assert_allclose(predict(model, expected["x"]), expected["before"], rtol=1e-12)
         history = train(model, optimizer, 2)
-        np.testing.assert_allclose(predict(model, expected["x"]), expected["after"], rtol=1e-9)
+        # and 16 steps of training make a difference of 1e-16 one of 1e-9
+        np.testing.assert_allclose(predict(model, expected["x"]), expected["after"], rtol=1e-7)
         np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-9)
     user = model[5]
     assert user.notes == {"names": ("a", "b"), 3: [None, True, 0.5, math.inf, np.float32(0.1), np.dtype(np.float32)]}

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 
 from pancake import CrossEntropy, Linear
-from pancake.losses.loss import Loss
+from pancake.losses.elementwise import ElementwiseLoss
 from pancake.testing import GradientError, check_gradients, gradient_property
 from pancake.testing.strategies import batches, labels, sequences
 
@@ -271,7 +271,7 @@ def test_an_input_that_does_not_fit_says_how_it_was_drawn() -> None:
 
 
 def test_a_subclass_of_a_loss_needs_no_target() -> None:
-    class Cubed(Loss):
+    class Cubed(ElementwiseLoss):
         def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
             self._remember(pred - target)
             return self._reduced((pred - target) ** 3, pred.size)
