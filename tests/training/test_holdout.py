@@ -109,7 +109,9 @@ def test_nothing_is_copied_of_an_array_on_a_disk(on_disk, shuffle):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.isfinite(history["val_loss"]).all()
-    assert peak < 0.6 * x[:1000].nbytes + 8e6  # of 32 MB, and less than the 8 MB to validate with and another work array
+    remembered = x[:1000].nbytes if pk.fast.switch.reasons else 0  # a layer by itself keeps a copy of what it is given
+    # Of 32 MB, and less than the 8 MB to validate with and another work array.
+    assert peak < 0.6 * x[:1000].nbytes + 8e6 + remembered
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
