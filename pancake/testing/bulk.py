@@ -12,6 +12,7 @@ import copy
 import io
 import itertools
 import pickle
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -112,7 +113,9 @@ def _reveal(thing: Any, seen: set[int]) -> None:
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    if hasattr(thing, "__dict__") and not isinstance(thing, type):
+    if isinstance(thing, (type, types.ModuleType)):
+        return  # of the program, not of the copy
+    if hasattr(thing, "__dict__"):
         _reveal(vars(thing), seen)
     for key, value in list(thing.items() if isinstance(thing, dict) else enumerate(thing if isinstance(thing, list) else ())):
         if isinstance(value, Hidden):

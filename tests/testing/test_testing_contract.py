@@ -12,6 +12,7 @@ from gallery.right import RIGHT
 
 import pancake as pk
 from pancake.testing import GradientError, check_function
+from pancake.testing.bulk import duplicates
 from pancake.testing.snapshot import Snapshot
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -198,3 +199,16 @@ def test_a_snapshot_restores_slots_closures_containers_and_shared_state():
     snapshot.restore()
     assert (calls, thing.hidden(), Shared.cache) == (0, 1, [])
     np.testing.assert_equal(thing.values, {"a": [np.zeros(2), {1, 2}]})
+
+
+def test_a_copy_is_not_looked_for_in_the_modules_that_it_refers_to(monkeypatch):
+    class Shy:
+        @property
+        def __class__(self):
+            raise FutureWarning("some modules warn when their parts are looked at")
+
+    monkeypatch.setattr(np, "shy", Shy(), raising=False)
+    function = right.Odd()
+    assert function.module is np
+    _, through_pickle = duplicates(function, [])
+    assert through_pickle().module is np
