@@ -196,7 +196,7 @@ class Function(Remembers, Tree):
     def _upstream(self, dObj_dOut: Any, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """`dObj_dOut` as an array of the shape and dtype of the output, else refused."""
         d: Array = dObj_dOut
-        if type(d) is np.ndarray and d.shape == shape and d.dtype is dtype:
+        if type(d) is np.ndarray and d.shape == shape and d.dtype == dtype:
             return d
         d = numeric(self, d, "dObj_dOut").astype(dtype, copy=False)
         if d.shape == shape:

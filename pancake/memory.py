@@ -57,6 +57,7 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
     dtype : numpy.dtype
     """
     layouts = list(layouts)
+    dtype = np.dtype(dtype.type)  # an unpickled array has an equal one of its own, which would go on to every later layer
     total = sum(math.prod(shape) for shape, _ in layouts)
     with _lock:
         block = _blocks.get(dtype)

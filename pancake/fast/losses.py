@@ -59,7 +59,7 @@ class LossProgram:
         return (
             pred.__class__ is np.ndarray is target.__class__
             and pred.shape == shape
-            and pred.dtype is dtype
+            and pred.dtype == dtype
             and pred.strides == strides
             and (target.shape, target.dtype) == self.target
         )
@@ -256,8 +256,8 @@ def _fits(loss: Any, pred: Any, target: Any) -> bool:
         return False
     if cls is CrossEntropy:
         plain = loss.class_weight is None and not loss.label_smoothing
-        return plain and pred.ndim in (2, 3) and target.dtype is INTP and target.shape == pred.shape[:-1]
-    return target.shape == pred.shape and target.dtype is pred.dtype and (cls is not BinaryCrossEntropy or loss.from_logits)
+        return plain and pred.ndim in (2, 3) and target.dtype == INTP and target.shape == pred.shape[:-1]
+    return target.shape == pred.shape and target.dtype == pred.dtype and (cls is not BinaryCrossEntropy or loss.from_logits)
 
 
 INSTALLED: dict[tuple[type[Loss], str], Any] = {}

@@ -391,7 +391,8 @@ class SequenceKept(Kept):
         copies = StepCopies(f"Unrolled({kernel.cell!r})", kernel.cell)
         steps = dict(zip(kernel.times, copies.of(kernel.rows.reshape(kernel.shape), self.state), strict=True))
         for t, step in steps.items():
-            step.cell._cache = Kept(kernel.kept(t), False)
+            step.cell._cache = kept = Kept(kernel.kept(t), False)
+            kept.used = self.used
             step.shape = kernel.shape[1:]
         return steps, self.ends, kernel.h_after, self.state, copies
 
@@ -411,7 +412,7 @@ def kernel_of(unrolled: Unrolled, x: Array) -> SequenceKernel | None:
     if any(getattr(cls, name) is not PLAIN[cls, name] for name in METHODS):
         return None
     arrays = [array for pair in zip(*cell.get_params_and_grads(), strict=True) for array in pair]
-    if len(arrays) != 8 or any(array.dtype is not x.dtype or not array.T.flags.c_contiguous for array in arrays):
+    if len(arrays) != 8 or any(array.dtype != x.dtype or not array.T.flags.c_contiguous for array in arrays):
         return None
     key = id(unrolled)
     kernel = KERNELS[cls](cell, x, unrolled.reverse)

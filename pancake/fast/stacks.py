@@ -123,7 +123,7 @@ class Program:
             return NotImplemented
         if self.older and any(left.older and left.used for left in self.left):
             return NotImplemented  # they refuse
-        if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype is not self.out_dtype:
+        if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype != self.out_dtype:
             d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
         write = self.grads is not None
         for bits in self.grads or ():
@@ -190,7 +190,7 @@ def _fits(layers: list[Any], x: Array) -> bool:
             return False
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
-            if layer.n_in != features or any(array.dtype is not dtype or dtype not in DTYPES for array in arrays):
+            if layer.n_in != features or any(array.dtype != dtype or dtype not in DTYPES for array in arrays):
                 return False
             features = layer.n_out
     return True
@@ -327,7 +327,7 @@ def install() -> None:
             program is None
             or x.__class__ is not np.ndarray
             or x.shape != program.shape
-            or x.dtype is not program.dtype
+            or x.dtype != program.dtype
             or (len(program.shape) == 3 and key_of(x) != program.key)
             or not program.intact()
         ):

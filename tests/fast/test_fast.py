@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -302,3 +303,48 @@ def test_threads_may_predict_while_another_trains_its_own_model() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("cell", [pk.RNNCell, pk.LSTMCell, pk.GRUCell])
+def test_a_plain_forward_after_one_that_was_answered_may_be_answered_twice(cell: Any) -> None:
+    unrolled, x, d = pk.Unrolled(cell(2, 3, rng=0)), RNG.normal(size=(2, 4, 2)), RNG.normal(size=(2, 4, 3))
+    unrolled(x)
+    dObj_dX = unrolled.compute_backward(d)
+    with pk.fast.off():
+        unrolled(x)
+    for _ in range(2):
+        np.testing.assert_allclose(unrolled.compute_backward(d), dObj_dX, rtol=1e-12)
+    unrolled(x)
+    with pk.fast.off():
+        unrolled(x)
+    unrolled.compute_backward(d)
+    with pytest.raises(RuntimeError, match="older"):
+        unrolled.compute_backward(d)
+
+
+def unpickled(thing: Any) -> Any:
+    """As read from a file: NumPy then makes arrays whose dtype equals the usual one, and is another object."""
+    return pickle.loads(pickle.dumps(thing))
+
+
+def test_what_was_unpickled_takes_the_fast_path() -> None:
+    x, t, labels = unpickled(RNG.normal(size=(4, 2))), unpickled(np.ones((4, 3))), unpickled(np.array([0, 1, 2, 0]))
+    assert x.dtype is not np.dtype(float)
+    for loss, target in ((pk.MeanSquaredError(), t), (pk.CrossEntropy(), labels)):
+        model = unpickled(pk.Sequential([pk.Linear(2, 3, rng=0), pk.Tanh()]))
+        for _ in range(2):
+            loss(model(x), target)
+            model.compute_backward(loss.compute_backward())
+        assert stacks.STATES[id(model)][1].latest is not None
+        assert losses.STATES[id(loss)][1].latest is not None
+    unrolled = unpickled(pk.Unrolled(pk.GRUCell(2, 3, rng=0)))
+    unrolled(x.reshape(1, 4, 2))
+    assert sequences.latest(unrolled) is not None
+
+
+def test_layers_made_after_a_net_was_unpickled_have_the_usual_dtype() -> None:
+    for dtype in (np.float16, np.float32, np.float64):
+        model = unpickled(pk.Sequential([pk.Linear(2, 3, rng=0, dtype=dtype)]))
+        later = pk.Linear(2, 3, rng=0, dtype=dtype)
+        assert model(np.ones((1, 2), dtype)).dtype == np.dtype(dtype)
+        assert all(array.dtype is np.dtype(dtype) for array in (later.weight, later.grad_weight, later.bias))
