@@ -71,7 +71,6 @@ class Remembers:
                 "forward, which is forgotten; call forward and backward in turn, or use a shared_copy() for each forward "
                 "(Unrolled does, for the steps of a cell)"
             )
-        kept.used = True
         what: tuple[Any, ...] = kept.what
         return what
 
@@ -116,7 +115,7 @@ class Function(Remembers, Tree):
             setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
         for name in ("compute_backward", "accumulate_grads"):
             if name in vars(cls):
-                setattr(cls, name, _unless_frozen(vars(cls)[name]))
+                setattr(cls, name, _kept_book_of(vars(cls)[name]))
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs."""
@@ -213,21 +212,22 @@ def _parameters_of(cls: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(cls.__init__).parameters
 
 
-def _unless_frozen(backward: Any) -> Any:
-    """A backward that adds to no gradient where the Function is frozen; what it returns is the same."""
+def _kept_book_of(backward: Any) -> Any:
+    """A backward after which it is known that it has been, and which adds to no gradient where the Function is frozen."""
     if not isinstance(backward, types.FunctionType):
         return backward
 
     @functools.wraps(backward)
     def compute(self: Function, *args: Any, **kwargs: Any) -> Any:
-        if not self.frozen:
-            return backward(self, *args, **kwargs)
-        grads = [(grad, grad.copy()) for _, _, grad in self._own_parameters()]
+        grads = [(grad, grad.copy()) for _, _, grad in self._own_parameters()] if self.frozen else ()
         try:
-            return backward(self, *args, **kwargs)
+            result = backward(self, *args, **kwargs)
         finally:
             for grad, before in grads:
                 grad[...] = before
+        if isinstance(self._cache, Kept):
+            self._cache.used = True  # only now: one that was refused may be called again
+        return result
 
     return compute
 

@@ -53,6 +53,7 @@ def install() -> None:
             add_rows(self.grad_weight, x.T.reshape(-1), d.swapaxes(0, 1).reshape(-1, self.dim))
         else:
             add_rows(self.grad_weight, x.reshape(-1), d.reshape(-1, self.dim))
+        self._cache.used = True
         return np.zeros(x.shape, d.dtype)
 
     for method in (compute_forward, compute_backward):

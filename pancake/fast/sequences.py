@@ -475,9 +475,9 @@ def install() -> None:
         ends, state = kept.ends, kept.state
         d = self._upstream_in_time(dObj_dOut, ends, kernel.h_after)
         d_state = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
-        kept.used = True
         self.dObj_dState = backwards(kernel, ends, d, d_state)
         dObj_dX = kernel.after_backward(input_too)
+        kept.used = True
         return None if dObj_dX is None else ends.padded(dObj_dX).swapaxes(0, 1)
 
     @functools.wraps(plain_backward)

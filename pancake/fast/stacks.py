@@ -54,7 +54,6 @@ class Program:
         self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
         self.run = Run()
         self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
-        self.kept = StackLeft(self.run, lambda: ([*zip(self.layers, self.left, strict=True)],))
         self.older = False
         self.features = len(self.kernels[-1].y)
         self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
@@ -232,10 +231,17 @@ def state_of(stack: Sequential) -> State:
     return state
 
 
-class StackLeft(Left):
-    """What is left in a stack by the one program that it is."""
+class StackLeft(Kept):
+    """What is left in a stack by the one program that it is: another object after every run, by which a stack around it sees one."""
 
-    __slots__ = ()
+    __slots__ = ("program",)
+
+    def __init__(self, program: Program, older: bool) -> None:
+        self.program, self.used, self.older = program, False, older
+
+    @property
+    def what(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return ([*zip(self.program.layers, self.program.left, strict=True)],)
 
 
 class StackKept(Kept):
@@ -261,7 +267,6 @@ def _answer(stack: Sequential, kept: StackKept) -> None:
     """Refuse what the plain stack refuses."""
     if stack.functions != kept.functions or (kept.used and kept.older) or any(p._cache is not c for p, c in kept.what[0]):
         stack._remembered()
-    kept.used = True
 
 
 def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
@@ -299,14 +304,9 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
     return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
 
 
-def _may_answer(stack: Sequential, program: Any, kept: Left) -> bool:
+def _may_answer(stack: Sequential, kept: StackLeft) -> bool:
     """Whether the backward of a stack is that of the program that has left this in it."""
-    return (
-        program is not None
-        and program.kept is kept
-        and STATES[id(stack)][1].functions == stack.functions
-        and not (kept.older and kept.used)
-    )
+    return STATES[id(stack)][1].functions == stack.functions and not (kept.older and kept.used)
 
 
 def install() -> None:
@@ -332,29 +332,25 @@ def install() -> None:
             or not program.intact()
         ):
             return forward_in_parts(self, state, x)
-        before, kept, run = self._cache, program.kept, program.run
-        if before is not kept or run.answered != run.number:
-            kept.older = before is not None and not before.used
-        elif kept.older:
-            kept.older = False
-        self._cache = None  # until the run is through
+        before, self._cache = self._cache, None  # until the run is through
         y = program(x)
-        self._cache = kept
+        self._cache = StackLeft(program, before is not None and not before.used)
         return y
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
         kept = self._cache
         if kept.__class__ is StackLeft and not switch.reasons:
-            program: Any = STATES[id(self)][1].latest
-            if _may_answer(self, program, kept):
-                dObj_dIn = program.back(dObj_dOut, True)
+            if _may_answer(self, kept):
+                dObj_dIn = kept.program.back(dObj_dOut, True)
                 if dObj_dIn is not NotImplemented:
+                    kept.used = True
                     return dObj_dIn
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
             for item, program in reversed(kept.ran):
                 dObj_dOut = back_through(item, program, dObj_dOut, True)
+            kept.used = True
             return dObj_dOut
         return plain_backward(self, dObj_dOut)
 
@@ -362,18 +358,18 @@ def install() -> None:
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
         kept = None if "compute_backward" in vars(self) else self._cache
         if kept.__class__ is StackLeft and not switch.reasons:
-            program: Any = STATES[id(self)][1].latest
-            if _may_answer(self, program, kept) and program.back(dObj_dOut, False) is None:
+            if _may_answer(self, kept) and kept.program.back(dObj_dOut, False) is None:
+                kept.used = True
                 return
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
             first = next((i for i, (item, _) in enumerate(kept.ran) if item.__class__ is Segment or has_parameters(item)), None)
-            if first is None:
-                return
-            for item, program in kept.ran[:first:-1]:
-                dObj_dOut = back_through(item, program, dObj_dOut, True)
-            item, program = kept.ran[first]
-            back_through(item, program, dObj_dOut, False)
+            if first is not None:
+                for item, program in kept.ran[:first:-1]:
+                    dObj_dOut = back_through(item, program, dObj_dOut, True)
+                item, program = kept.ran[first]
+                back_through(item, program, dObj_dOut, False)
+            kept.used = True
             return
         plain_accumulate(self, dObj_dOut)
 

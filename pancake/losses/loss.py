@@ -113,6 +113,11 @@ class Loss(Remembers):
             raise ValueError(f"{self!r}: expected weights of at least 0, got {w.min()}")
         return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))
 
+    def _answer(self) -> tuple[Any, ...]:
+        what = super()._answer()
+        self._cache.used = True  # a backward without arguments is not refused any more
+        return what
+
     def _no_forward(self) -> NoReturn:
         raise RuntimeError(f"{self!r}: compute_backward needs a call with prediction and target before it")
 

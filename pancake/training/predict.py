@@ -99,6 +99,8 @@ def evaluated(model: Function) -> Iterator[Callable[[Any, Any], Any]]:
     try:
         try:
             model.eval()
+            for part in parts:
+                part._cache = None  # or else Unrolled would run this in the copies of its cell that the latest forward has left
             with fast.off():
                 yield lambda x, lengths: forward(model, x, lengths)
         finally:

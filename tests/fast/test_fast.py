@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -348,3 +349,33 @@ def test_layers_made_after_a_net_was_unpickled_have_the_usual_dtype() -> None:
         later = pk.Linear(2, 3, rng=0, dtype=dtype)
         assert model(np.ones((1, 2), dtype)).dtype == np.dtype(dtype)
         assert all(array.dtype is np.dtype(dtype) for array in (later.weight, later.grad_weight, later.bias))
+
+
+def test_a_part_called_by_itself_is_noticed_whatever_has_run() -> None:
+    inner = pk.Sequential([pk.Linear(2, 2, rng=0), pk.Tanh()])
+    for outer in (pk.Residual(inner), pk.Sequential([inner, pk.Softmax()]), pk.Add([inner, pk.Identity()])):
+        x, d = RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2))
+        for _ in range(2):
+            outer(x)
+            outer.compute_backward(d)
+        outer(x)
+        inner(x + 1)
+        inner.compute_backward(d)
+        with pytest.raises(RuntimeError, match="by itself"):
+            outer.compute_backward(d)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_backward_that_was_refused_may_be_called_again(on: bool) -> None:
+    functions = [pk.Linear(2, 3, rng=0), pk.Tanh(), pk.Embedding(3, 3, rng=0), pk.Unrolled(pk.GRUCell(2, 3, rng=0))]
+    inputs = [np.ones((4, 2)), np.ones((4, 3)), np.array([0, 1, 2, 0]), np.ones((4, 5, 2))]
+    stacks = [pk.Sequential([pk.Linear(2, 3, rng=0), pk.Tanh()]), pk.Sequential([pk.Linear(2, 3, rng=0), pk.Softmax()])]
+    for function, x in zip([*functions, *stacks], [*inputs, inputs[0], inputs[0]], strict=True):
+        with contextlib.nullcontext() if on else pk.fast.off():
+            function(x)
+            y = function(x)  # after two forwards, one backward is answered
+            with pytest.raises(ValueError, match="dObj_dOut"):
+                function.compute_backward(np.ones((7, 7)))
+            function.compute_backward(np.ones_like(y))
+            with pytest.raises(RuntimeError, match="older"):
+                function.compute_backward(np.ones_like(y))

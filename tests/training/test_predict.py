@@ -449,3 +449,16 @@ def test_a_method_wrapped_on_an_instance_is_called_in_training_and_in_prediction
     assert not np.allclose(predict(model, x), y)
     np.testing.assert_allclose(predict(model, x), model(x), rtol=1e-12)
     assert len(calls) == 2
+
+
+def test_a_prediction_leaves_what_the_steps_of_a_cell_remember():
+    model = pk.Sequential([pk.Unrolled(pk.GRUCell(2, 3, rng=0)), pk.Linear(3, 1, rng=1)])
+    method, x, d = model[1].compute_forward, SEQUENCES[:2, :, :2], np.ones((2, SEQUENCES.shape[1], 1))
+    model[1].compute_forward = lambda x: method(x)  # so that no copy of the model can stand in for it
+    model.eval()  # or else a change of mode makes new steps
+    with pk.fast.off():
+        model(x)
+        expected = model.compute_backward(d)
+        model(x)
+        predict(model, 3 * x)
+        np.testing.assert_array_equal(model.compute_backward(d), expected)
