@@ -27,7 +27,7 @@ DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 INTP = np.dtype(np.intp)
 WIDE = 512  # classes; where there are more, they are worked off row by row, and in blocks of rows that stay in cache
 BLOCK = 1 << 16  # numbers in such a block
-PRED, TARGET = Text("pred"), Text("target")
+TARGET = Text("target")
 
 
 class LossProgram:
@@ -45,9 +45,12 @@ class LossProgram:
 
     def __init__(self, loss: Any, pred: Array, target: Array) -> None:
         self.pred, self.target = (pred.shape, pred.dtype, pred.strides), (target.shape, target.dtype)
-        self.divisor = float(target.size) if loss.reduction == "mean" else 1.0
-        self.kernel = KERNELS[type(loss)](loss, pred, target, self.divisor)
-        self.forward, self.backward = self.kernel.forward, self.kernel.backward
+        self.divisor = divisor_of(loss, target)
+        notes = Notes()
+        notes.names[id(pred)] = "pred"
+        self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
+        self.forward = notes.write("pred, target", self.kernel.result)
+        self.backward = functools.partial(self.kernel.gradient().copy, "K")
         self.run = Run()
         self.kept = Left(self.run, self.kernel.kept)
         names = [name for name in vars(loss) if name != "divisor"]
@@ -65,17 +68,45 @@ class LossProgram:
         )
 
 
-class SquaredErrorKernel:
+def divisor_of(loss: Any, target: Array) -> float:
+    """What the sum of the values is divided by."""
+    return float(target.size) if loss.reduction == "mean" else 1.0
+
+
+class LossKernel:
+    """Notes the value and the gradient of a loss, for a prediction that looks like `pred` and has a name in the notes.
+
+    Attributes
+    ----------
+    result : str
+        The expression of the sum of the values.
+    """
+
+    result: str
+    g: Array
+
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
+        raise NotImplementedError
+
+    def gradient(self) -> Array:
+        """dObj_dPred, in the shape of the predictions; the same memory after every run."""
+        return self.g
+
+    def kept(self) -> tuple[Any, ...]:
+        """What the page would remember."""
+        raise NotImplementedError
+
+
+class SquaredErrorKernel(LossKernel):
     """(p - t)^2 and 2 (p - t) / n."""
 
-    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
-        dtype, notes = pred.dtype, Notes()
-        self.difference, self.g, values = (np.empty(pred.shape, dtype) for _ in range(3))
-        notes.call(np.subtract, PRED, TARGET, self.difference)
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
+        dtype = pred.dtype
+        self.difference, self.g, values = (np.empty_like(pred) for _ in range(3))
+        notes.call(np.subtract, pred, TARGET, self.difference)
         self.note(loss, notes, values, dtype)
         notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
-        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(values)}, None)")
-        self.backward: Callable[[], Array] = self.g.copy
+        self.result = notes.expression(np.add.reduce, values, None)
 
     def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
         notes.call(np.multiply, self.difference, self.difference, values)
@@ -107,14 +138,14 @@ class HuberKernel(SquaredErrorKernel):
         notes.call(np.maximum, self.g, -delta, out=self.g)
 
 
-class BinaryKernel:
+class BinaryKernel(LossKernel):
     """log(1 + exp(z)) - t z and (sigmoid(z) - t) / n, from logits z."""
 
-    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
-        dtype, notes = pred.dtype, Notes()
-        self.z, self.t, rises, work, self.g = (np.empty(pred.shape, dtype) for _ in range(5))
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
+        dtype = pred.dtype
+        self.z, self.t, rises, work, self.g = (np.empty_like(pred) for _ in range(5))
         t = self.t
-        notes.put(self.z, PRED)
+        notes.put(self.z, pred)
         notes.put(t, TARGET)
         # argmax and argmin cost a third of max and min on small arrays; nan is both
         lowest, highest = (f"{notes.name(t.item)}({notes.name(find)}())" for find in (t.argmin, t.argmax))
@@ -129,7 +160,7 @@ class BinaryKernel:
             notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
             notes.call(np.add, rises, work, rises)
         notes.call(np.multiply, t, self.z, work)
-        e, one = np.empty(pred.shape, dtype), scalar(1, dtype)
+        e, one = np.empty_like(pred), scalar(1, dtype)
         notes.call(np.minimum, self.z, scalar(largest_exponent(dtype), dtype), out=e)
         notes.call(np.exp, e, e)
         notes.call(np.add, e, one, self.g)
@@ -137,29 +168,28 @@ class BinaryKernel:
         notes.call(np.subtract, self.g, t, self.g)
         notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
         notes.call(np.subtract, rises, work, rises)
-        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(rises)}, None)")
-        self.backward: Callable[[], Array] = self.g.copy
+        self.result = notes.expression(np.add.reduce, rises, None)
 
     def kept(self) -> tuple[Any, ...]:
         return self.z, self.t, np.ones((1,) * self.z.ndim, self.z.dtype)
 
 
-class CrossEntropyKernel:
+class CrossEntropyKernel(LossKernel):
     """log sum exp(z) - z_t and (softmax(z) - onehot(t)) / n, with the classes as first axis, over which NumPy reduces fast."""
 
-    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype, self.shape = pred.dtype, pred.shape
-        C, n, notes = pred.shape[-1], target.size, Notes()
+        C, n = pred.shape[-1], target.size
         self.e, self.g, s = (np.empty((C, n), dtype) for _ in range(3))
         self.total, top, values, work = (np.empty(n, dtype) for _ in range(4))
         self.right, columns = np.empty(n, np.intp), np.arange(n)
-        z, t = PRED + ".T", "target"
+        z, t = notes.name(pred) + ".T", "target"
         self.order: tuple[int, ...] = (0,)
         self.lengths: tuple[int, ...] = (n,)
         if pred.ndim == 3:  # in whichever order the examples lie in memory
             self.order = (1, 0) if pred.strides[1] > pred.strides[0] else (0, 1)
             self.lengths = tuple(pred.shape[axis] for axis in self.order)
-            z = f"pred.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
+            z = f"{notes.name(pred)}.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
             t = f"target.transpose{self.order}.reshape({n})"
         notes.put(s, Text(z))
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
@@ -177,15 +207,15 @@ class CrossEntropyKernel:
         notes.call(flat.take, self.right, None, ones, "clip")
         notes.call(np.subtract, ones, scalar(1 / divisor, dtype), ones)
         notes.lines.append(f"{notes.name(flat)}[{notes.name(self.right)}] = {notes.name(ones)}")
-        self.forward = notes.write("pred, target", f"{notes.name(np.add.reduce)}({notes.name(values)})")
+        self.result = notes.expression(np.add.reduce, values)
 
     def seen(self, array: Array) -> Array:
         """A view of an array (C, N) in the shape of the predictions."""
         axes = [1 + self.order.index(axis) for axis in range(len(self.order))]
         return array.reshape(-1, *self.lengths).transpose(*axes, 0)
 
-    def backward(self) -> Array:
-        return self.seen(self.g).copy("K")
+    def gradient(self) -> Array:
+        return self.seen(self.g)
 
     def kept(self) -> tuple[Any, ...]:
         onehot = np.zeros_like(self.e)
@@ -193,13 +223,14 @@ class CrossEntropyKernel:
         return *(self.seen(array).reshape(-1, self.shape[-1]) for array in (self.e / self.total, onehot)), self.shape
 
 
-class WideKernel:
+class WideKernel(LossKernel):
     """The same where there are many classes: row by row, in blocks of rows that stay in cache."""
 
-    def __init__(self, loss: Any, pred: Array, target: Array, divisor: float) -> None:
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         self.divisor, self.shape = divisor, pred.shape
         self.g = np.empty((target.size, pred.shape[-1]), pred.dtype)
         self.rows = max(1, BLOCK // pred.shape[-1])
+        self.result = notes.expression(self.forward, pred, TARGET)
 
     def forward(self, pred: Array, target: Array) -> Any:
         C = self.shape[-1]
@@ -222,8 +253,8 @@ class WideKernel:
         self.labels = t.copy()
         return values.sum()
 
-    def backward(self) -> Array:
-        return self.g.reshape(self.shape).copy()
+    def gradient(self) -> Array:
+        return self.g.reshape(self.shape)
 
     def kept(self) -> tuple[Any, ...]:
         a = np.zeros_like(self.g)
@@ -231,12 +262,12 @@ class WideKernel:
         return self.g * self.g.dtype.type(self.divisor) + a, a, self.shape
 
 
-def _class_kernel(loss: Any, pred: Array, target: Array, divisor: float) -> Any:
+def _class_kernel(loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> LossKernel:
     wide = pred.shape[-1] >= WIDE and pred.flags.c_contiguous
-    return (WideKernel if wide else CrossEntropyKernel)(loss, pred, target, divisor)
+    return (WideKernel if wide else CrossEntropyKernel)(loss, notes, pred, target, divisor)
 
 
-KERNELS: dict[type[Loss], Callable[..., Any]] = {
+KERNELS: dict[type[Loss], Callable[..., LossKernel]] = {
     MeanSquaredError: SquaredErrorKernel,
     MeanAbsoluteError: AbsoluteErrorKernel,
     Huber: HuberKernel,

@@ -33,7 +33,74 @@ LAYERS = {Linear, *ACTIVATIONS}
 PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
 
 
-class Program:
+class Chain:
+    """The kernels of neighbouring layers for inputs of one shape and dtype, and what their runs leave in the layers.
+
+    Attributes
+    ----------
+    output : ndarray
+        What comes out of the last layer, in the program's own memory; not filled where `fresh` memory was asked for.
+    result : str
+        The expression of what comes out, fresh or a view of `output`.
+    guarded, methods : list
+        What must stay the same for the kernels to be those of the layers, as `guard` takes it.
+    """
+
+    def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
+        """Note the forward, a function of `x`."""
+        self.layers, self.shape, self.dtype, self.key = layers, x.shape, x.dtype, key_of(x)
+        self.lies = Lies(x, layers[0].weight.dtype)
+        self.kernels: list[Any] = []
+        for layer in layers:
+            before = self.kernels[-1].y if self.kernels else None
+            if isinstance(layer, Linear):
+                self.kernels.append(LinearKernel(layer, notes, self.lies, before, fresh and layer is layers[-1]))
+            else:
+                assert before is not None
+                z = before
+                if not isinstance(self.kernels[-1], LinearKernel):  # which needs what it has put out, and y would overwrite it
+                    z = self.lies.new(len(before))
+                    notes.call(np.copyto, z, before)
+                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, z))
+        last = self.kernels[-1]
+        self.output = self.lies.seen(last.y)
+        seen = notes.name(self.output)
+        self.result = (last.result if isinstance(last, LinearKernel) else None) or (f"{seen}.copy('K')" if fresh else seen)
+        self.features = len(last.y)
+        self.run = Run()
+        self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
+        self.older = False
+        self.guarded = [
+            (layer, [*kernel.guarded, *vars(layer).keys() & {"frozen"}])
+            for layer, kernel in zip(layers, self.kernels, strict=True)
+        ]
+        self.methods = [(type(layer), name) for layer in layers for name in METHODS]
+        self.remembered = same([(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)])
+
+    def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
+        """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
+        for kernel in reversed(self.kernels[1:]):
+            d = kernel.backward(notes, d, write)
+        if not input_too:
+            self.kernels[0].accumulate(notes, d, write)
+            return "None"
+        dObj_dIn = self.kernels[0].backward(notes, d, write)
+        return f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')"
+
+    def take_over(self) -> None:
+        """Leave in every layer what it is to remember of the coming run."""
+        for layer, left in zip(self.layers, self.left, strict=True):
+            before = layer._cache
+            left.older = before is not None and not before.used
+            layer._cache = left
+        self.older = any(left.older for left in self.left)
+
+    def is_whole(self) -> bool:
+        """Whether a coming run needs no `take_over`: every layer has what the one before has left, and its backward has been."""
+        return not self.older and self.run.answered == self.run.number and self.remembered()
+
+
+class Program(Chain):
     """What a segment computes for inputs of one shape and dtype.
 
     Attributes
@@ -47,73 +114,31 @@ class Program:
     """
 
     def __init__(self, layers: list[Any], x: Array) -> None:
-        self.layers, self.shape, self.dtype, self.key = layers, x.shape, x.dtype, key_of(x)
-        self.lies = Lies(x, layers[0].weight.dtype)
-        self.kernels: list[Any] = []
-        self.forward = self._write_forward()
-        self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
-        self.run = Run()
-        self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
-        self.older = False
-        self.features = len(self.kernels[-1].y)
-        self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
-        self.grads = _bits([layer for layer in layers if isinstance(layer, Linear)])
-        guarded = [
-            (layer, [*kernel.guarded, *vars(layer).keys() & {"frozen"}])
-            for layer, kernel in zip(layers, self.kernels, strict=True)
-        ]
-        self.intact = guard(guarded, [(type(layer), name) for layer in layers for name in METHODS])
-        self.remembered = same([(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)])
-        self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
-
-    def _write_forward(self) -> Callable[[Array], Array]:
         notes = Notes()
-        for layer in self.layers:
-            before = self.kernels[-1].y if self.kernels else None
-            if isinstance(layer, Linear):
-                self.kernels.append(LinearKernel(layer, notes, self.lies, before, layer is self.layers[-1]))
-            else:
-                assert before is not None
-                z = before
-                if not isinstance(self.kernels[-1], LinearKernel):  # which needs what it has put out, and y would overwrite it
-                    z = self.lies.new(len(before))
-                    notes.call(np.copyto, z, before)
-                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, z))
-        last = self.kernels[-1]
-        fresh = last.result if isinstance(last, LinearKernel) else None
-        return notes.write("x", fresh or f"{notes.name(self.lies.seen(last.y))}.copy('K')")
+        super().__init__(layers, x, notes, True)
+        self.forward = notes.write("x", self.result)
+        self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
+        self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
+        self.grads = gradient_bits(layers)
+        self.intact = guard(self.guarded, self.methods)
+        self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
 
     def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
         notes, d = Notes(), self.lies.new(self.features)
         notes.put(self.lies.seen(d), Text("d"))
-        for kernel in reversed(self.kernels[1:]):
-            d = kernel.backward(notes, d, write)
-        if not input_too:
-            self.kernels[0].accumulate(notes, d, write)
-            return notes.write("d")
-        dObj_dIn = self.kernels[0].backward(notes, d, write)
-        return notes.write("d", f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')")
+        return notes.write("d", self.note_backward(notes, d, input_too, write))
 
     def __call__(self, x: Array) -> Array:
         """Run forward."""
-        run = self.run
-        if self.older or run.answered != run.number or not self.remembered():
-            self._take_over()
-        run.number += 1
+        if not self.is_whole():
+            self.take_over()
+        self.run.number += 1
         try:
             return self.forward(x)
         except BaseException:
             for layer in self.layers:
                 layer._cache = None
             raise
-
-    def _take_over(self) -> None:
-        """Leave in every layer what it is to remember of the coming run."""
-        for layer, left in zip(self.layers, self.left, strict=True):
-            before = layer._cache
-            left.older = before is not None and not before.used
-            layer._cache = left
-        self.older = any(left.older for left in self.left)
 
     def back(self, d: Any, input_too: bool) -> Any:
         """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
@@ -141,13 +166,14 @@ def key_of(x: Array) -> tuple[Any, ...]:
     return x.shape, x.dtype, x.ndim == 3 and x.strides[1] > x.strides[0]
 
 
-def _bits(layers: list[Linear]) -> list[Any] | None:
-    """The gradients in few vectors, as whole numbers that are 0 only where a gradient is.
+def gradient_bits(layers: list[Any]) -> list[Any] | None:
+    """The gradients of the `Linear`s among some layers in few vectors, as whole numbers that are 0 only where a gradient is.
 
     Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a
     gradient, the second must add to what the first has written.
     """
-    pairs = [pair for layer in layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
+    linears = [layer for layer in layers if isinstance(layer, Linear)]
+    pairs = [pair for layer in linears for pair in zip(*layer.get_params_and_grads(), strict=True)]
     runs = memory.runs([value for value, _ in pairs], [grad for _, grad in pairs])
     whole = all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs)
     if not whole or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
@@ -232,7 +258,7 @@ def state_of(stack: Sequential) -> State:
 
 
 class StackLeft(Kept):
-    """What is left in a stack by the one program that it is: another object after every run, by which a stack around it sees one."""
+    """What is left in a stack by the one program that it is; another object after every run, which a stack around it sees."""
 
     __slots__ = ("program",)
 
