@@ -64,6 +64,7 @@ from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
 from pancake.training.metrics import accuracy, confusion_matrix, f1_score, mean_absolute_error, r2_score, top_k_accuracy
 from pancake.training.predict import predict
+from pancake.training.train_step import TrainStep
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
@@ -146,6 +147,7 @@ __all__ = [
     "Subtract",
     "Sum",
     "Tanh",
+    "TrainStep",
     "Transpose",
     "Unrolled",
     "__version__",

@@ -48,6 +48,7 @@ class LossProgram:
         self.divisor = divisor_of(loss, target)
         notes = Notes()
         notes.names[id(pred)] = "pred"
+        notes.arguments.add(id(pred))
         self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
         self.forward = notes.write("pred, target", self.kernel.result)
         self.backward = functools.partial(self.kernel.gradient().copy, "K")
@@ -103,7 +104,11 @@ class SquaredErrorKernel(LossKernel):
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype = pred.dtype
         self.difference, self.g, values = (np.empty_like(pred) for _ in range(3))
-        notes.call(np.subtract, pred, TARGET, self.difference)
+        t: Any = TARGET
+        if target.dtype != dtype:
+            t = np.empty_like(pred)
+            notes.put(t, TARGET)
+        notes.call(np.subtract, pred, t, self.difference)
         self.note(loss, notes, values, dtype)
         notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
         self.result = notes.expression(np.add.reduce, values, None)
@@ -145,7 +150,10 @@ class BinaryKernel(LossKernel):
         dtype = pred.dtype
         self.z, self.t, rises, work, self.g = (np.empty_like(pred) for _ in range(5))
         t = self.t
-        notes.put(self.z, pred)
+        if id(pred) in notes.arguments:  # which is the caller's, who may change it
+            notes.put(self.z, pred)
+        else:
+            self.z = pred
         notes.put(t, TARGET)
         # argmax and argmin cost a third of max and min on small arrays; nan is both
         lowest, highest = (f"{notes.name(t.item)}({notes.name(find)}())" for find in (t.argmin, t.argmax))
@@ -234,7 +242,7 @@ class WideKernel(LossKernel):
 
     def forward(self, pred: Array, target: Array) -> Any:
         C = self.shape[-1]
-        z, t = pred.reshape(-1, C), target.reshape(-1)
+        z, t = pred.reshape(-1, C), target.reshape(-1).astype(INTP, copy=False)
         if t.view(np.uintp).max() >= C:  # a negative label is a huge unsigned one
             raise ValueError
         values = np.empty(len(z), z.dtype)
@@ -287,8 +295,9 @@ def _fits(loss: Any, pred: Any, target: Any) -> bool:
         return False
     if cls is CrossEntropy:
         plain = loss.class_weight is None and not loss.label_smoothing
-        return plain and pred.ndim in (2, 3) and target.dtype == INTP and target.shape == pred.shape[:-1]
-    return target.shape == pred.shape and target.dtype == pred.dtype and (cls is not BinaryCrossEntropy or loss.from_logits)
+        labels = target.dtype.kind in "iu" and np.can_cast(target.dtype, INTP)
+        return plain and pred.ndim in (2, 3) and labels and target.shape == pred.shape[:-1]
+    return target.shape == pred.shape and target.dtype in DTYPES and (cls is not BinaryCrossEntropy or loss.from_logits)
 
 
 INSTALLED: dict[tuple[type[Loss], str], Any] = {}

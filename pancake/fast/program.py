@@ -30,6 +30,7 @@ class Notes:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
+        self.arguments: set[int] = set()
         self.values: list[Any] = []  # by number; kept, since an id is only good while its object lives
 
     def name(self, value: Any) -> str:
@@ -111,7 +112,13 @@ def scalar(value: float, dtype: Any) -> Array:
     return np.array(value, dtype)
 
 
-def guard(owners: Iterable[tuple[Any, Iterable[str]]], methods: Iterable[tuple[type, str]]) -> Callable[[], bool]:
+def guard(
+    owners: Iterable[tuple[Any, Iterable[str]]],
+    methods: Iterable[tuple[type, str]],
+    arguments: str = "",
+    more: Iterable[str] = (),
+    **values: Any,
+) -> Callable[..., bool]:
     """A function that tells whether all that a program was made from is still the very same.
 
     Parameters
@@ -121,9 +128,13 @@ def guard(owners: Iterable[tuple[Any, Iterable[str]]], methods: Iterable[tuple[t
         puts on an object is such an attribute.
     methods : iterable of (class, name)
         The methods of classes that must not have been exchanged.
+    arguments : str
+        Of the function, for the conditions in `more`, which it looks at first.
+    more : iterable of str
+        Further conditions, in which `values` have the names given here.
     """
-    names: dict[str, Any] = {}
-    conditions = []
+    names: dict[str, Any] = values
+    conditions = list(more)
     for i, (owner, attributes) in enumerate(owners):
         names |= {f"d{i}": vars(owner), f"n{i}": len(vars(owner))}
         conditions.append(f"len(d{i}) == n{i}")
@@ -133,7 +144,7 @@ def guard(owners: Iterable[tuple[Any, Iterable[str]]], methods: Iterable[tuple[t
     for i, (cls, method) in enumerate(dict.fromkeys(methods)):
         names |= {f"c{i}": cls, f"m{i}": getattr(cls, method)}
         conditions.append(f"c{i}.{method} is m{i}")
-    return _test(conditions, names)
+    return _test(conditions, names, arguments)
 
 
 def same(places: Iterable[tuple[Any, str, Any]]) -> Callable[[], bool]:
@@ -146,8 +157,8 @@ def same(places: Iterable[tuple[Any, str, Any]]) -> Callable[[], bool]:
     return _test(conditions, names)
 
 
-def _test(conditions: list[str], names: dict[str, Any]) -> Callable[[], bool]:
-    head = ", ".join(f"{name}={name}" for name in names)
+def _test(conditions: list[str], names: dict[str, Any], arguments: str = "") -> Callable[..., bool]:
+    head = ", ".join([arguments] * bool(arguments) + [f"{name}={name}" for name in names])
     test = " and ".join(conditions)
     return _function(
         "test", f"def test({head}):\n    try:\n        return {test}\n    except KeyError:\n        return False", names

@@ -24,7 +24,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
-from pancake.training.trained import check_trains
+from pancake.training.train_step import check_parts
 
 
 def fit(
@@ -204,18 +204,7 @@ def _check(
     early_stopping: object,
     callbacks: Iterable[object],
 ) -> None:
-    if not isinstance(model, Function):
-        hint = ""
-        if callable(getattr(model, "compute_forward", None)) and callable(getattr(model, "compute_backward", None)):
-            kind = model if isinstance(model, type) else type(model)
-            hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
-        raise TypeError(f"fit: expected a Function as the model, got {model!r}{hint}")
-    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        raise TypeError(f"fit: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
-    methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
-    if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
-        raise TypeError(f"fit: expected an optimizer, such as Adam(model), as third argument, got {optimizer!r}")
-    check_trains("fit", optimizer, model)
+    check_parts("fit", model, loss, optimizer)
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
         raise TypeError(f"fit: expected an EarlyStopping or None as early_stopping, got {early_stopping!r}")
     for name, function in [("schedule", schedule), *(("callbacks", callback) for callback in callbacks)]:

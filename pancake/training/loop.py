@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pancake.fast.steps import Steps
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.clipping import scale_down
@@ -81,7 +82,7 @@ class Training:
         self.history: History = optimizer.history
         self.averaged = getattr(loss, "reduction", "mean") == "mean"
         self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
-        self.interrupts = Interrupts()
+        self.interrupts, self.steps = Interrupts(), Steps(model, loss, optimizer)
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
         self.can_go_back = all(hasattr(optimizer, name) for name in ("state_dict", "load_state_dict"))
         self.spoilt = False  # whether they are to come back
@@ -150,7 +151,7 @@ class Training:
         model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
         measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
         trained, leaves_out = self.trained, self.trained.leaves_out
-        outputs = Outputs()
+        outputs, steps = Outputs(), self.steps
         total = seen = 0.0
         batch = 0
         for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
@@ -161,16 +162,20 @@ class Training:
                 if tick is not None:
                     tick()
                 continue
-            optimizer.zero_grad()
-            if leaves_out:
-                trained.keep_others()
-            pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
-            try:
-                objective = loss(pred, y) if weight is None else loss(pred, y, weight)
-            except ValueError:
-                if is_finite((pred, y, weight)):
-                    raise
-                objective = nan  # what a loss says to nan is not what the user needs to know
+            program = steps.program(x, y) if weight is lengths is None else None
+            objective = None if program is None else program.objective(x, y)
+            if objective is None:
+                program = None
+                optimizer.zero_grad()
+                if leaves_out:
+                    trained.keep_others()
+                pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
+                try:
+                    objective = loss(pred, y) if weight is None else loss(pred, y, weight)
+                except ValueError:
+                    if is_finite((pred, y, weight)):
+                        raise
+                    objective = nan  # what a loss says to nan is not what the user needs to know
             if objective.__class__ is not float:
                 objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
             if not isfinite(objective):
@@ -182,7 +187,10 @@ class Training:
             if count is None:
                 count = len(x)
             if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
-                model.accumulate_grads(loss.compute_backward())
+                if program is not None:
+                    program.accumulate()
+                else:
+                    model.accumulate_grads(loss.compute_backward())
                 if leaves_out:
                     trained.put_back_others()
                 if clip_norm is not None:
@@ -195,7 +203,7 @@ class Training:
                 seen += count
                 total += objective * count
                 if measures:
-                    outputs.add(pred, y, weight)
+                    outputs.add(pred if program is None else program.output(), y, weight)
             if tick is not None:
                 tick()
         self.batches_of_epoch = batch

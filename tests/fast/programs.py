@@ -74,7 +74,7 @@ class World:
         self.loss = [pk.MeanSquaredError(), pk.Huber(0.5), pk.MeanAbsoluteError(), pk.BinaryCrossEntropy(True)][
             self.rng.integers(4)
         ]
-        self.x, self.y = None, None
+        self.x, self.y, self.steps = None, None, None
 
     # --- nets ---
 
@@ -179,6 +179,15 @@ class World:
         self.model.accumulate_grads(self.loss.compute_backward())
         self.optimizer.step()
         return value
+
+    def train_step(self):
+        self.y = None
+        self.x = self.inputs()
+        step = self.steps
+        if step is None or (step.model, step.optimizer) != (self.model, self.optimizer) or self.rng.random() < 0.1:
+            step = self.steps = pk.TrainStep(self.model, self.loss, self.optimizer)
+        shape = (*np.shape(self.x)[:-1], self.out)
+        return step(self.x, self.rng.uniform(0.1, 0.9, shape).astype(self.rng.choice([np.float64, self.dtype])))
 
     def zero(self):
         self.optimizer.zero_grad()
@@ -335,7 +344,7 @@ class World:
 
     # --- running ---
 
-    OFTEN = ("forward", "backward", "accumulate", "step", "step", "predict")
+    OFTEN = ("forward", "backward", "accumulate", "step", "step", "train_step", "train_step", "predict")
 
     def run(self, length):
         names = [n for n in vars(World) if n not in HELPERS and not n.startswith("_")]

@@ -1,0 +1,112 @@
+"""The training loop's four lines as one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancake.fast.steps import Steps
+from pancake.function import Function
+from pancake.training.trained import check_trains
+
+
+class TrainStep:
+    """One step of training: clear the gradients, run forward, take the loss, run backward, change the parameters.
+
+    ::
+
+        optimizer.zero_grad()
+        objective = loss(model(x), y)
+        model.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+
+    is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers and activations, with a
+    loss and an optimizer of the library, does it as fast as a loop written by hand: for each shape of batch the first call
+    writes the step down as a list of NumPy calls on arrays made beforehand, which later calls only repeat. Everything else
+    (other Functions, weights, a part that was changed, `pancake.fast.off()`) goes through the four lines, without a word.
+
+    Parameters
+    ----------
+    model : Function
+    loss : Loss
+        Or anything else with which `fit` trains.
+    optimizer : Optimizer
+        Made for this model, or some parts of it. Anything with `zero_grad()` and `step()` will do.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are something else, or the optimizer was made for another model.
+
+    Examples
+    --------
+    >>> import pancake as pk
+    >>> x, y = pk.datasets.moons(200, rng=0)
+    >>> model = pk.mlp([2, 10, 2], rng=0)
+    >>> step = pk.TrainStep(model, pk.CrossEntropy(), pk.Adam(model, lr=0.01))
+    >>> first = step(x, y)
+    >>> for _ in range(100):
+    ...     last = step(x, y)
+    >>> bool(last < first / 2)
+    True
+    """
+
+    def __init__(self, model: Function, loss: Any, optimizer: Any) -> None:
+        check_parts("TrainStep", model, loss, optimizer)
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._steps = Steps(model, loss, optimizer)
+
+    def __call__(self, x: Any, y: Any, weight: Any = None) -> Any:
+        """Make a step with one batch.
+
+        Parameters
+        ----------
+        x, y : array_like (B, ...)
+            What the model takes, and the targets of the loss.
+        weight : array_like, optional
+            How much each example counts, see the loss.
+
+        Returns
+        -------
+        numpy.floating
+            The objective, from before the parameters were changed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            What the model or the loss refuses; no parameter has changed then.
+        """
+        program = self._steps.program(x, y) if weight is None else None
+        if program is not None:
+            objective = program.objective(x, y)
+            if objective is not None:
+                program.accumulate()
+                program.update()
+                return objective
+        self.optimizer.zero_grad()
+        pred = self.model(x)
+        objective = self.loss(pred, y) if weight is None else self.loss(pred, y, weight)
+        self.model.accumulate_grads(self.loss.compute_backward())
+        self.optimizer.step()
+        return objective
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TrainStep, (self.model, self.loss, self.optimizer)
+
+    def __repr__(self) -> str:
+        return f"TrainStep({self.model!r}, {self.loss!r}, {self.optimizer!r})"
+
+
+def check_parts(owner: str, model: object, loss: object, optimizer: object) -> None:
+    """Refuse what cannot be trained, what is no loss, and what is no optimizer of the model."""
+    if not isinstance(model, Function):
+        hint = ""
+        if callable(getattr(model, "compute_forward", None)) and callable(getattr(model, "compute_backward", None)):
+            kind = model if isinstance(model, type) else type(model)
+            hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
+        raise TypeError(f"{owner}: expected a Function as the model, got {model!r}{hint}")
+    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
+        raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
+    methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
+    if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
+        raise TypeError(f"{owner}: expected an optimizer, such as Adam(model), as third argument, got {optimizer!r}")
+    check_trains(owner, optimizer, model)

@@ -1,0 +1,433 @@
+"""`TrainStep`: the four lines as one call. Whatever a program computes is held against these four lines."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from test_contract import FUNCTION_IDS, FUNCTIONS, LOSS_IDS, LOSSES, make
+
+import pancake as pk
+from pancake import TrainStep
+from pancake.fast.steps import StepProgram
+from pancake.functions.containers import Identity
+
+RNG = np.random.default_rng(0)
+ACTIVATIONS = [
+    pk.Sigmoid(),
+    pk.Tanh(),
+    pk.ReLU(),
+    pk.HardTanh(),
+    pk.LeakyReLU(0.2),
+    pk.ELU(0.7),
+    pk.SELU(),
+    pk.SiLU(),
+    pk.Softplus(0.5),
+    pk.Softsign(),
+]
+RULES: list[tuple[Any, dict[str, Any]]] = [
+    (pk.SGD, {}),
+    (pk.SGD, {"momentum": 0.9}),
+    (pk.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (pk.Adam, {}),
+    (pk.Adam, {"weight_decay": 0.1}),
+    (pk.AdamW, {}),
+    (pk.RMSprop, {}),
+    (pk.RMSprop, {"momentum": 0.5}),
+    (pk.Adagrad, {}),
+]
+
+
+def four_lines(model: Any, loss: Any, optimizer: Any, x: Any, y: Any, *weight: Any) -> Any:
+    optimizer.zero_grad()
+    objective = loss(model(x), y, *weight)
+    model.accumulate_grads(loss.compute_backward())
+    optimizer.step()
+    return objective
+
+
+def net(activation: Any = None, n_out: int = 2, dtype: Any = np.float64) -> Any:
+    hidden = pk.Tanh() if activation is None else copy.copy(activation)
+    return pk.Sequential([pk.Linear(3, 5, rng=0, dtype=dtype), hidden, pk.Linear(5, n_out, rng=1, dtype=dtype)])
+
+
+def batches(y: Any, sizes: tuple[int, ...] = (4, 4, 4, 2, 4, 300, 4)) -> list[tuple[Any, Any]]:
+    return [(RNG.normal(size=(n, 3)), y(n)) for n in sizes]
+
+
+def numbers(n: int) -> Any:
+    return RNG.uniform(0.1, 0.9, size=(n, 2))
+
+
+def labels(n: int) -> Any:
+    return RNG.integers(0, 2, n)
+
+
+def programs(step: TrainStep) -> list[StepProgram]:
+    return [program for program in step._steps.programs.values() if program is not None]
+
+
+def same_training(model: Any, loss: Any, optimizer: Any, data: Any, rtol: float = 0) -> TrainStep:
+    """Train twins, one by each way, and compare all that comes of it: bit for bit where sums have one order."""
+    twin, twin_loss, twin_optimizer = copy.deepcopy((model, loss, optimizer))
+    step = TrainStep(model, loss, optimizer)
+    for x, y in data:
+        got, wanted = step(x, y), four_lines(twin, twin_loss, twin_optimizer, x, y)
+        assert type(got) is type(wanted)
+        arrays = zip(
+            (got, loss.divisor, *model.state_dict().values(), *model.get_params_and_grads()[1]),
+            (wanted, twin_loss.divisor, *twin.state_dict().values(), *twin.get_params_and_grads()[1]),
+            strict=True,
+        )
+        for a, b in arrays:
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 10)
+    assert optimizer.steps == twin_optimizer.steps == len(data)
+    return step
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_every_activation(activation: Any, dtype: Any) -> None:
+    model = net(activation, dtype=dtype)
+    step = same_training(model, pk.MeanSquaredError(), pk.Adam(model, lr=0.1), batches(numbers))
+    assert len(programs(step)) == 3  # one for each size of batch
+
+
+@pytest.mark.parametrize(("rule", "options"), RULES)
+@pytest.mark.parametrize("loss", [pk.CrossEntropy(), pk.CrossEntropy(reduction="sum")], ids=repr)
+def test_every_optimizer(rule: Any, options: Any, loss: Any) -> None:
+    model = net(n_out=3)
+    step = same_training(model, copy.copy(loss), rule(model, lr=0.01, **options), batches(labels), 1e-11)
+    assert len(programs(step)) == 3
+
+
+@pytest.mark.parametrize(("loss", "pred", "target"), LOSSES, ids=LOSS_IDS)
+def test_every_loss(loss: Any, pred: Any, target: Any) -> None:
+    if np.ndim(pred) == 0 or pred.dtype.kind != "f":
+        pred, target = np.ones((1, 1)), np.reshape(target, (1, 1)) if np.ndim(target) == 0 else target
+    if loss.reduction == "none":
+        loss.reduction = "sum"
+    model = pk.Sequential([pk.Linear(3, np.shape(pred)[-1], rng=0)])
+    sigmoid = isinstance(loss, pk.BinaryCrossEntropy) and not loss.from_logits
+    if sigmoid:
+        model.add(pk.Sigmoid())
+    if isinstance(loss, pk.NegativeLogLikelihood):
+        model.add(pk.LogSoftmax())
+    data = [(RNG.normal(size=(*np.shape(pred)[:-1], 3)), target) for _ in range(3)]
+    same_training(model, loss, pk.SGD(model, lr=0.01), data)
+
+
+# All but cells, which take two inputs, and single numbers.
+IN_STACKS = [
+    pytest.param(*case, id=name)
+    for case, name in zip(FUNCTIONS, FUNCTION_IDS, strict=True)
+    if isinstance(case[1], np.ndarray) and case[1].ndim and (case[1].dtype.kind == "f" or make(case[0]).num_parameters)
+]
+
+
+@pytest.mark.parametrize(("function", "x"), IN_STACKS)
+def test_every_function(function: Any, x: Any) -> None:
+    model = pk.Sequential([make(function), Identity()])
+    if x.dtype.kind == "f":
+        model.functions.insert(0, pk.Mul(0.9))  # so that there is something to train
+    y = np.zeros_like(np.asarray(copy.deepcopy(model)(x)))
+    same_training(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.01), [(x, y)] * 3)
+
+
+@pytest.mark.parametrize(
+    "kind", ["float32 model", "float64 x", "float64 y", "uint8 labels", "sequences", "one row", "time first"]
+)
+def test_every_kind_of_batch(kind: str) -> None:
+    dtype = np.float64 if kind in ("sequences", "one row", "uint8 labels", "time first") else np.float32
+    model, classes = net(dtype=dtype), kind == "uint8 labels"
+    data = batches(labels if classes else numbers, (1, 1) if kind == "one row" else (4, 4, 3))
+    if kind in ("sequences", "time first"):
+        data = [(RNG.normal(size=(4, 5, 3)), RNG.normal(size=(4, 5, 2))) for _ in range(3)]
+    if kind == "time first":
+        data = [(np.swapaxes(np.swapaxes(x, 0, 1).copy(), 0, 1), y) for x, y in data]
+    data = [
+        (x if kind == "float64 x" or dtype == np.float64 else x.astype(dtype), y if kind != "float32 model" else y.astype(dtype))
+        for x, y in data
+    ]
+    if classes:
+        data = [(x, y.astype(np.uint8)) for x, y in data]
+    loss = pk.CrossEntropy() if classes else pk.MeanSquaredError()
+    assert programs(same_training(model, loss, pk.SGD(model, lr=0.1), data))
+
+
+def test_large_layers() -> None:
+    model = pk.mlp([40, 300, 5], rng=0, dtype=np.float32)
+    data = [(RNG.normal(size=(600, 40)).astype(np.float32), RNG.integers(0, 5, 600)) for _ in range(3)]
+    assert programs(same_training(model, pk.CrossEntropy(), pk.Adam(model), data, 1e-4))
+
+
+def test_what_is_refused_is_explained_and_changes_nothing() -> None:
+    model = net()
+    loss, optimizer = pk.CrossEntropy(), pk.Adam(model)
+    step = TrainStep(model, loss, optimizer)
+    (x, y), *_ = batches(labels)
+    step(x, y)
+    before = {name: array.copy() for name, array in {**model.state_dict(), **optimizer.state_dict()}.items() if np.ndim(array)}
+    for bad_x, bad_y, message in (
+        (x, np.array([0, 1, 2, 0]), "label"),
+        (x, np.array([0, -1, 1, 0]), "label"),
+        (x[:, :2], y, r"Linear\(3, 5\): expected"),
+        (x, y[:3], "CrossEntropy"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            step(bad_x, bad_y)
+        after = {**model.state_dict(), **optimizer.state_dict()}
+        assert all(np.array_equal(after[name], array) for name, array in before.items())
+        assert optimizer.steps == 1
+    optimizer.steps = 0
+    same_training(model, loss, optimizer, batches(labels), 1e-11)
+
+
+def test_numbers_that_are_not_finite_are_those_of_the_four_lines() -> None:
+    model = net()
+    twin = copy.deepcopy(model)
+    loss, step = pk.MeanSquaredError(), TrainStep(model, pk.MeanSquaredError(), optimizer := pk.SGD(model))
+    twin_optimizer = pk.SGD(twin)
+    (x, y), *_ = batches(numbers)
+    with np.errstate(all="ignore"):
+        for factor in (1.0, 1e200, 1.0):
+            assert np.array_equal(step(x * factor, y), four_lines(twin, loss, twin_optimizer, x * factor, y), equal_nan=True)
+    assert optimizer.steps == 3
+    for a, b in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def changed_lr(model: Any, optimizer: Any) -> None:
+    optimizer.lr = 0.5
+
+
+def changed_momentum(model: Any, optimizer: Any) -> None:
+    optimizer.momentum = 0.1
+
+
+def changed_setting(model: Any, optimizer: Any) -> None:
+    model[1].negative_slope = 0.7
+
+
+def exchanged_layer(model: Any, optimizer: Any) -> None:
+    model.functions[1] = pk.Sigmoid()
+
+
+def exchanged_linear(model: Any, optimizer: Any) -> None:
+    model.functions[0] = pk.Linear(3, 5, rng=7)
+
+
+def one_more(model: Any, optimizer: Any) -> None:
+    model.add(pk.Tanh())
+
+
+def frozen(model: Any, optimizer: Any) -> None:
+    model[0].freeze()
+
+
+def frozen_and_not(model: Any, optimizer: Any) -> None:
+    model[0].freeze().freeze(False)
+
+
+def another_dtype(model: Any, optimizer: Any) -> None:
+    model.astype(np.float32)
+
+
+def shared(model: Any, optimizer: Any) -> None:
+    model.functions.insert(0, pk.Linear(3, 3, rng=5))
+    model.functions.insert(0, model.functions[0].shared_copy())
+
+
+def loaded(model: Any, optimizer: Any) -> None:
+    model.load_state_dict({name: 0.5 * array for name, array in model.state_dict().items()})
+
+
+def wrapped(model: Any, optimizer: Any) -> None:
+    method = model[1].compute_forward
+    model[1].compute_forward = lambda x: 0.5 * method(x)
+
+
+def wrapped_stack(model: Any, optimizer: Any) -> None:
+    method = model.compute_forward
+    model.compute_forward = lambda x: 0.5 * method(x)
+
+
+def wrapped_step(model: Any, optimizer: Any) -> None:
+    method = optimizer.step
+    optimizer.step = lambda: (method(), method())[0]
+
+
+def gradients_of_others(model: Any, optimizer: Any) -> None:
+    for grad in model.get_params_and_grads()[1]:
+        grad += 7
+
+
+def another_array(model: Any, optimizer: Any) -> None:
+    vars(model[2])["weight"] = model[2].weight + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_lr,
+        changed_momentum,
+        changed_setting,
+        exchanged_layer,
+        exchanged_linear,
+        one_more,
+        frozen,
+        frozen_and_not,
+        another_dtype,
+        shared,
+        loaded,
+        wrapped,
+        wrapped_stack,
+        wrapped_step,
+        gradients_of_others,
+        another_array,
+    ],
+)
+def test_what_changes_between_steps_counts(change: Any) -> None:
+    (x, y), *_ = batches(numbers)
+    trained = []
+    for by_program in (True, False):
+        model = net(pk.LeakyReLU())
+        loss, optimizer = pk.MeanSquaredError(), pk.SGD(model, lr=0.1, momentum=0.9)
+        step = TrainStep(model, loss, optimizer)
+        objectives = []
+        for i in range(4):
+            if i == 2:
+                change(model, optimizer)
+            objectives.append(step(x, y) if by_program else four_lines(model, loss, optimizer, x, y))
+            assert not by_program or i or programs(step)
+        trained.append([*objectives, *model.state_dict().values()])
+    for a, b in zip(*trained, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6 if change is another_dtype else 1e-12)
+
+
+def test_what_the_optimizer_does_not_train_goes_the_way_of_the_four_lines() -> None:
+    model = net()
+    for optimizer in (pk.SGD(model[0]), pk.SGD([model, pk.Linear(2, 2, rng=3)])):
+        step = same_training(model, pk.MeanSquaredError(), optimizer, batches(numbers)[:3]) if optimizer.model is model else None
+        step = step or TrainStep(model, pk.MeanSquaredError(), optimizer)
+        step(*batches(numbers)[0])
+        assert not programs(step)
+
+
+def test_weights_of_examples() -> None:
+    model = net()
+    twin = copy.deepcopy(model)
+    loss, step = pk.MeanSquaredError(), TrainStep(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.1))
+    optimizer, weight = pk.SGD(twin, lr=0.1), np.array([0, 1, 2, 0.5])
+    for x, y in batches(numbers, (4, 4, 4)):
+        assert step(x, y, weight) == four_lines(twin, loss, optimizer, x, y, weight)
+        assert step(x, y) == four_lines(twin, loss, optimizer, x, y)
+    np.testing.assert_array_equal(model[0].weight, twin[0].weight)
+
+
+def test_with_the_fast_path_off() -> None:
+    data = batches(numbers)
+    trained = []
+    for _ in range(2):
+        model = net()
+        step = TrainStep(model, pk.MeanSquaredError(), pk.Adam(model))
+        if trained:
+            objectives = [step(x, y) for x, y in data]
+        else:
+            with pk.fast.off():
+                objectives = [step(x, y) for x, y in data]
+            assert not programs(step)
+        trained.append([*objectives, *model.state_dict().values()])
+    for a, b in zip(*trained, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
+    (x, y), *_ = batches(numbers)
+    model, loss = net(), pk.MeanSquaredError()
+    step = TrainStep(model, loss, pk.SGD(model, lr=0.0))
+    for _ in range(2):
+        step(x, y)
+    x_before = x.copy()
+    x *= 3
+    d = loss.compute_backward()
+    once = [grad.copy() for grad in model.get_params_and_grads()[1]]
+    dObj_dIn = model.compute_backward(d)
+    for grad, g in zip(model.get_params_and_grads()[1], once, strict=True):
+        np.testing.assert_allclose(grad, 2 * g, rtol=1e-12)
+    model(x_before)
+    np.testing.assert_allclose(model.compute_backward(d), dObj_dIn, rtol=1e-12)
+
+
+def test_copies_and_pickles_carry_no_program() -> None:
+    model = net()
+    step = TrainStep(model, pk.MeanSquaredError(), pk.Adam(model))
+    data = batches(numbers)
+    for x, y in data[:2]:
+        step(x, y)
+    size = len(pickle.dumps((model, step.optimizer)))
+    for twin in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        assert not twin._steps.programs
+        assert twin.optimizer.model is twin.model is not model
+        kept = copy.deepcopy(step)
+        for x, y in data[2:]:
+            assert twin(x, y) == kept(x, y)
+    assert len(pickle.dumps((model, step.optimizer))) == size
+    assert copy.copy(step).model is model
+
+
+def test_two_programs_of_a_model_do_not_disturb_each_other() -> None:
+    model = net()
+    first, second = (TrainStep(model, loss, pk.SGD(model, lr=0.1)) for loss in (pk.MeanSquaredError(), pk.Huber(0.5)))
+    twin = copy.deepcopy(model)
+    optimizers = pk.SGD(twin, lr=0.1), pk.SGD(twin, lr=0.1)
+    for x, y in batches(numbers):
+        assert first(x, y) == four_lines(twin, pk.MeanSquaredError(), optimizers[0], x, y)
+        assert second(x, y) == four_lines(twin, pk.Huber(0.5), optimizers[1], x, y)
+        np.testing.assert_array_equal(model(x), twin(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (lambda m: (m[0].weight, pk.MeanSquaredError(), pk.SGD(m)), TypeError, "TrainStep: expected a Function as the model"),
+        (lambda m: (m, pk.MeanSquaredError, pk.SGD(m)), TypeError, "TrainStep: expected a loss"),
+        (lambda m: (m, pk.MeanSquaredError(), pk.SGD), TypeError, "TrainStep: expected an optimizer"),
+        (lambda m: (m, pk.MeanSquaredError(), pk.SGD(net())), ValueError, "trains no parameter"),
+    ],
+)
+def test_what_is_no_training_is_refused(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        TrainStep(*arguments(net()))
+
+
+def test_fit_trains_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    accumulate = StepProgram.accumulate
+    monkeypatch.setattr(StepProgram, "accumulate", lambda self: (calls.append(1), accumulate(self))[1])
+    x, y = RNG.normal(size=(50, 3)), RNG.integers(0, 2, 50)
+    models = []
+    for by_program in (True, False):
+        model = net()
+        if not by_program:
+            model = pk.Sequential([model, Identity()])
+        history = pk.fit(
+            model,
+            pk.CrossEntropy(),
+            pk.Adam(model, lr=0.01),
+            x,
+            y,
+            epochs=3,
+            batch_size=16,
+            rng=0,
+            metrics={"accuracy": pk.accuracy},
+            clip_norm=0.5,
+            progress=False,
+        )
+        models.append([*history["loss"], *history["accuracy"], *model.state_dict().values()])
+        assert len(calls) == 12
+    for a, b in zip(*models, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
