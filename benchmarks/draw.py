@@ -18,7 +18,7 @@ OUTPUT = Path(__file__).parent / "ratios.png"
 STYLES = dict(
     zip(
         LIBRARIES,
-        [("tab:orange", "o"), ("tab:blue", "D"), ("tab:red", "s"), ("tab:purple", "^"), ("tab:green", "v")],
+        [("tab:orange", "o"), ("tab:brown", "P"), ("tab:blue", "D"), ("tab:red", "s"), ("tab:purple", "^"), ("tab:green", "v")],
         strict=True,
     )
 )
@@ -29,7 +29,7 @@ def draw(results, output):
     figure, ax = plt.subplots(figsize=(10, 1.5 + 0.46 * len(rows)), layout="constrained")
     ax.axvline(1, color="black", linewidth=1, zorder=1)
     for position, (library, (colour, marker)) in enumerate(STYLES.items()):
-        shift = 0.12 * (position - 2)  # so that dots in the same place do not hide one another
+        shift = 0.12 * (position - (len(STYLES) - 1) / 2)  # so that dots in the same place do not hide one another
         entries = [(y + shift, row["libraries"][library]) for y, row in enumerate(rows) if library in row["libraries"]]
         if not entries:
             continue

@@ -23,10 +23,10 @@ PIECE = 1 << 15
 
 
 class Loop(Training):
-    """A step, the parameters that `reset` takes back to the start, and how the optimizer forgets its steps."""
+    """A step, the parameters that `reset` takes back to the start, how the optimizer forgets, and the arrays of a batch."""
 
-    def __init__(self, workload, step, parameters=None, forget=None):
-        self.workload, self.step = workload, step
+    def __init__(self, workload, step, parameters=None, forget=None, batch=None):
+        self.workload, self.step, self.batch = workload, step, batch
         self.parameters, self.forget = parameters, forget
         self.start = None if parameters is None else parameters.copy()
 
@@ -238,7 +238,7 @@ def mlp(workload):
         optimize()
         return objective
 
-    return Loop(workload, step, vector, forget)
+    return Loop(workload, step, vector, forget, (x, y))
 
 
 # --- W7 and W8: words, a recurrent layer, a linear layer on its output of each time step ---

@@ -24,11 +24,13 @@ from workloads import WORKLOADS, Workload
 HERE = Path(__file__).parent
 LIBRARIES = {  # name in the table: module here, distribution
     "pancake": ("with_pancake", "pancake-nn"),
+    "pancake, TrainStep": ("with_train_step", "pancake-nn"),
     "JAX": ("with_jax", "jax"),
     "torch": ("with_torch", "torch"),
     "torch, fused": ("with_torch_fused", "torch"),
     "scikit-learn": ("with_sklearn", "scikit-learn"),
 }
+OWN = "pancake", "pancake, TrainStep"
 PROCESS = {
     "W10 time": "whole process, 1,000 steps of W1: its time",
     "W10 memory": "whole process, 1,000 steps of W1: its largest memory",
@@ -242,7 +244,7 @@ def parse(command):
     names = [*WORKLOADS, *PROCESS]
     shorter = list(dict.fromkeys(name.split()[0] for name in names))
     parser.add_argument("--workloads", nargs="*", choices=shorter, default=shorter, metavar="W", help=f"of {' '.join(shorter)}")
-    peers = [name for name in LIBRARIES if name != "pancake"]
+    peers = [name for name in LIBRARIES if name not in OWN]
     parser.add_argument("--peers", nargs="*", choices=peers, default=peers, metavar="NAME", help=f"of {peers}")
     parser.add_argument("--threads", type=positive, default=1, help="for every library")
     parser.add_argument("--rounds", type=positive, default=11, help="pairs of which the median is taken")
@@ -284,7 +286,7 @@ def chosen(arguments):
 
 def main(command):
     arguments = parse(command)
-    libraries = ["pancake", *arguments.peers]
+    libraries = [*OWN, *arguments.peers]
     workloads = chosen(arguments)
     rows = []
     for workload in workloads:

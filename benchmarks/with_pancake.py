@@ -9,6 +9,7 @@ class WithPancake(Training):
     def __init__(self, workload):
         self.workload, self.model = workload, network(workload)
         self.initial = initial(workload)
+        self.loss = pk.BinaryCrossEntropy(from_logits=True) if binary(workload) else pk.CrossEntropy()
         self.step = self.prediction() if workload.kind == "predict" else self.training()
 
     def reset(self):
@@ -18,8 +19,7 @@ class WithPancake(Training):
             self.optimizer = optimizer(self.model, lr=self.workload.lr)
 
     def training(self):
-        model, (x, y) = self.model, data(self.workload)
-        loss = pk.BinaryCrossEntropy(from_logits=True) if binary(self.workload) else pk.CrossEntropy()
+        model, loss, (x, y) = self.model, self.loss, data(self.workload)
 
         def step():
             optimizer = self.optimizer

@@ -30,6 +30,14 @@ def _global_generator_stays() -> Iterator[None]:
 
 
 @pytest.fixture
+def generator_put_back() -> Iterator[None]:
+    """JAX moves NumPy's global generator, which is no business of pancake's."""
+    state = np.random.get_state(legacy=False)  # noqa: NPY002
+    yield
+    np.random.set_state(state)  # noqa: NPY002
+
+
+@pytest.fixture
 def fresh_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with an empty block, so that no model of the test lies across the end of one."""
     monkeypatch.setattr(memory, "_blocks", {})

@@ -64,13 +64,17 @@ def cases() -> list[Any]:
     """
     found = []
     for page in (page for page in PAGES if page != make_notebook.PAGE):
-        needed = sorted({block.needs for block in pages.code(page)} - {""})
-        found += [pytest.param(page, package, id=f"{page.stem}-{package}" if package else page.stem) for package in ["", *needed]]
+        for package in sorted({"", *(block.needs for block in pages.code(page))}):
+            found.append(pytest.param(page, package, id=f"{page.stem}-{package}" if package else page.stem))
     return found
 
 
 @pytest.mark.parametrize(("page", "package"), cases())
-def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(page: Path, package: str, repository: Path) -> None:
+def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(
+    page: Path, package: str, repository: Path, request: pytest.FixtureRequest
+) -> None:
+    if package == "jax":
+        request.getfixturevalue("generator_put_back")
     if package:
         pytest.importorskip(MODULES.get(package, package), reason=f"{page.name} has snippets that need {package}")
     check([block for block in pages.code(page) if block.needs in ("", package)])

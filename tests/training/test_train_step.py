@@ -431,3 +431,12 @@ def test_fit_trains_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(calls) == 12
     for a, b in zip(*models, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_a_program_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    begin = StepProgram.__init__
+    monkeypatch.setattr(StepProgram, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
+    model = net()
+    pk.fit(model, pk.CrossEntropy(), pk.Adam(model), RNG.normal(size=(60, 3)), RNG.integers(0, 2, 60), epochs=5, progress=False)
+    assert len(made) == 2  # for whole batches and for the last one
