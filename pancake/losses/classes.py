@@ -74,9 +74,9 @@ class ClassLoss(Loss):
             counted = np.where(w == 0, 0, labels.reshape(-1)).astype(np.intp)
             if counted.min() < 0 or counted.max() >= shape[-1]:
                 found = labels.reshape(-1)[w > 0]
-                raise ValueError(
-                    f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {found.min()} to {found.max()}"
-                )
+                low, high = found.min(), found.max()
+                hint = "; labels count from 0: pass y - 1" if low == 1 and high == shape[-1] else ""
+                raise ValueError(f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {low} to {high}{hint}")
             return counted
         elif labels.shape == shape:
             hint = "; probabilities must be floats, as of y.astype(float)"
