@@ -50,7 +50,7 @@ def test_two_products():
 
 
 def test_two_products_with_tanh_and_sigmoid():
-    model = Sequential([Linear(2, 3), Tanh(), Linear(3, 1), Sigmoid()])
+    model = mlp([2, 3, 1], activation=Tanh, output=Sigmoid, init="he_normal")
     published_start(model, lambda random, n_in, n_out: random.randn(n_in, n_out) * np.sqrt(2 / n_in))
     assert as_published(losses_before_steps(model, 1.0, 10)) == MLP
 
