@@ -56,12 +56,12 @@ def main(epochs=60, seed=0, output=OUTPUT, show=False):
             print(f"epoch {state.epoch:3}: loss {state.history['loss'][-1]:.4f}, held-out pictures right {right:.1%}")
 
     layers = [
-        Linear(64, 256, rng=rng),
+        Linear(64, 256, init="he_normal", rng=rng),
         ReLU(),
         Dropout(0.2, rng=rng),
-        Linear(256, 128, rng=rng),
+        Linear(256, 128, init="he_normal", rng=rng),
         ReLU(),
-        Linear(128, 10, rng=rng),
+        Linear(128, 10, init="he_normal", rng=rng),
     ]
     model = Sequential(layers).astype(np.float32)
     schedule = pk.cosine(3e-3, epochs * -(-len(train) // BATCH))

@@ -1,7 +1,8 @@
 """Initial weights: one function a scheme, `scheme(n_in, n_out, rng)` -> array (n_out, n_in).
 
 The variance of a weight decides whether signals grow or fade from layer to layer. Every scheme here keeps some variance
-constant; they differ in which one, and in the shape of the distribution.
+constant; they differ in which one, and in the shape of the distribution. Only `torch_uniform`, the default, lets signals fade a
+little: it is what nets learn best from. docs/initialisation.md has the figures.
 """
 
 from __future__ import annotations
@@ -66,6 +67,16 @@ def lecun_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np
     return rng.uniform(-a, a, (n_out, n_in))
 
 
+def torch_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """U(-a, a) with a = 1 / sqrt(n_in), a variance of 1 / (3 n_in): the default. `Linear` draws its bias from it as well.
+
+    The start of https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html. Glorot, Bengio, "Understanding the
+    difficulty of training deep feedforward neural networks" (2010), equation 1, call it the commonly used heuristic.
+    """
+    a = 1 / np.sqrt(n_in)
+    return rng.uniform(-a, a, (n_out, n_in))
+
+
 def orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """A random matrix with orthonormal rows or columns, whichever are fewer: it keeps lengths, at any depth.
 
@@ -84,7 +95,18 @@ def zeros(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64
 
 
 SCHEMES: dict[str, Initializer] = {
-    f.__name__: f for f in (he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, lecun_uniform, orthogonal, zeros)
+    f.__name__: f
+    for f in (
+        he_normal,
+        he_uniform,
+        glorot_normal,
+        glorot_uniform,
+        lecun_normal,
+        lecun_uniform,
+        torch_uniform,
+        orthogonal,
+        zeros,
+    )
 }
 
 
@@ -103,3 +125,11 @@ def initializer(scheme: str | Initializer) -> Initializer:
             f"unknown initializer {scheme!r}; expected one of {', '.join(SCHEMES)}, or a function (n_in, n_out, rng)"
         )
     return SCHEMES[scheme]
+
+
+def initial_bias(scheme: str | Initializer, n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The bias (n_out,) that goes with weights of that scheme: drawn as they are by `torch_uniform`, 0 with all others."""
+    if initializer(scheme) is not torch_uniform:
+        return np.zeros(n_out)
+    a = 1 / np.sqrt(n_in)
+    return rng.uniform(-a, a, n_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,3 +226,43 @@ def test_a_check_that_is_over_says_so(modules: Any, monkeypatch: pytest.MonkeyPa
     assert capsys.readouterr().out == (
         "\ntwice: Two figures.\n     0.500 (at most 1.2)  the first\n         3 (at most 2) OVER  the second\n"
     )
+
+
+def test_starts_are_measured(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """initialisation.py with few and short trainings: three tables of numbers, a row for each start, and the caption."""
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: it brings the data sets")
+    measured = modules("initialisation")
+    measured.main(quick=True)
+    *tables, caption = capsys.readouterr().out.strip().split("\n\n")
+    for table, columns in zip(tables, (7, 6, 2), strict=True):
+        head, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.split("\n")]
+        assert len(head) == columns + 1
+        assert [row[0] for row in rows] == list(measured.STARTS)
+        assert all(re.fullmatch(r"-?\d+\.\d+ ± \d+\.\d+", cell) for row in rows for cell in row[1:])
+    assert f"numpy {np.__version__}" in caption
+
+
+def test_a_start_is_drawn_as_its_name_says(modules: Any) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: initialisation.py imports it")
+    pk, measured = modules("pancake"), modules("initialisation")
+    model = pk.mlp([300, 200, 100])
+    variances = {
+        "he_normal": [(2 / 300, 0), (2 / 200, 0)],
+        "torch": [(1 / 900, 1 / 900), (1 / 600, 1 / 600)],
+        "scikit-learn": [(2 / 500, 2 / 500), (2 / 300, 2 / 300)],
+        "Glorot √2, then 1": [(4 / 500, 0), (2 / 300, 0)],
+        "He, torch": [(2 / 300, 0), (1 / 600, 0)],
+    }
+    for start, layers in variances.items():
+        measured.begin(model, start, np.random.default_rng(0))
+        for layer, (weight, bias) in zip((model[0], model[2]), layers, strict=True):
+            assert layer.weight.var() == pytest.approx(weight, rel=0.05)
+            assert layer.bias.var() == pytest.approx(bias, rel=0.35)
+
+
+def test_a_net_is_dead_if_it_says_the_same_of_all(modules: Any) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: initialisation.py imports it")
+    measured = modules("initialisation")
+    measured.STARTS["zeros"] = ("zeros", "zeros", lambda i, o: 0)
+    assert measured.dies("XOR", "zeros", 0)
+    assert not measured.dies("XOR", "torch", 1)

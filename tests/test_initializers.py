@@ -17,6 +17,7 @@ VARIANCES = {
     "glorot_uniform": lambda i, o: 2 / (i + o),
     "lecun_normal": lambda i, o: 1 / i,
     "lecun_uniform": lambda i, o: 1 / i,
+    "torch_uniform": lambda i, o: 1 / (3 * i),
 }
 
 
@@ -64,6 +65,20 @@ def test_orthogonal_prefers_no_sign():
 
 def test_zeros():
     assert not initializers.zeros(3, 2, np.random.default_rng(0)).any()
+
+
+def test_the_bias_is_drawn_like_the_weights_of_torch_and_0_with_all_others():
+    bias = initializers.initial_bias("torch_uniform", 4, 2000, np.random.default_rng(0))
+    assert bias.shape == (2000,)
+    assert 0.49 < abs(bias).max() <= 0.5
+    assert bias.var() == pytest.approx(1 / 12, rel=0.1)
+    for name in SCHEMES.keys() - {"torch_uniform"}:
+        np.testing.assert_array_equal(initializers.initial_bias(name, 4, 3, np.random.default_rng(0)), np.zeros(3))
+
+    def torch_uniform(n_in, n_out, rng):
+        return initializers.torch_uniform(n_in, n_out, rng)
+
+    assert not initializers.initial_bias(torch_uniform, 4, 3, np.random.default_rng(0)).any()  # it says nothing of the bias
 
 
 def test_lookup():

@@ -50,7 +50,7 @@ def test_two_products():
 
 
 def test_two_products_with_tanh_and_sigmoid():
-    model = Sequential([Linear(2, 3), Tanh(), Linear(3, 1), Sigmoid()])
+    model = mlp([2, 3, 1], activation=Tanh, output=Sigmoid, init="he_normal")
     published_start(model, lambda random, n_in, n_out: random.randn(n_in, n_out) * np.sqrt(2 / n_in))
     assert as_published(losses_before_steps(model, 1.0, 10)) == MLP
 
@@ -67,10 +67,10 @@ def xor_loss(model, steps):
 
 def test_xor_is_learnt_with_relu():
     """From a good start, seed 1: seeds 0, 8, 10 and 17, for example, end in a local minimum."""
-    assert xor_loss(mlp([2, 5, 1], activation=ReLU, rng=1), 3000) < 1e-20
+    assert xor_loss(mlp([2, 5, 1], activation=ReLU, init="he_normal", rng=1), 3000) < 1e-20
 
 
 def test_xor_is_not_learnt_without_relu():
     """The best linear function of the inputs is 1/2 everywhere, at a loss of 1/4."""
-    linear = Sequential([f for f in mlp([2, 5, 1], activation=ReLU, rng=1) if isinstance(f, Linear)])
+    linear = Sequential([f for f in mlp([2, 5, 1], activation=ReLU, init="he_normal", rng=1) if isinstance(f, Linear)])
     assert xor_loss(linear, 3000) == pytest.approx(0.25, abs=1e-12)

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, size
 from pancake.function import Function, rows, total
-from pancake.initializers import Initializer, initializer
+from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -32,8 +32,8 @@ class Linear(Function):
     bias : bool
         Whether to add b.
     init : str or callable
-        The scheme for W, a name from `pancake.initializers` or a function (n_in, n_out, rng) -> (O, I). b starts at 0;
-        torch starts both at U(+-1 / sqrt(I)).
+        The scheme for W, a name from `pancake.initializers` or a function (n_in, n_out, rng) -> (O, I). With
+        "torch_uniform", W and b start at U(+-1 / sqrt(I)), as in torch; with all others b starts at 0.
     rng : None, int or numpy.random.Generator
     dtype : floating dtype
         Of the parameters and of all that comes out.
@@ -64,7 +64,7 @@ class Linear(Function):
         n_out: int,
         *,
         bias: bool = True,
-        init: str | Initializer = "he_normal",
+        init: str | Initializer = "torch_uniform",
         rng: Rng = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
@@ -79,9 +79,10 @@ class Linear(Function):
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
-        self.weight = initializer(self.init)(self.n_in, self.n_out, np.random.default_rng(rng))
+        rng = np.random.default_rng(rng)
+        self.weight = initializer(self.init)(self.n_in, self.n_out, rng)
         if self.bias is not None:
-            self.bias.fill(0)
+            self.bias = initial_bias(self.init, self.n_in, self.n_out, rng)
 
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "bias": self.bias is not None}
@@ -140,7 +141,7 @@ class MatMul(Function):
         n_in: int,
         n_out: int,
         *,
-        init: str | Initializer = "he_normal",
+        init: str | Initializer = "torch_uniform",
         rng: Rng = None,
         dtype: DTypeLike = np.float64,
     ) -> None:

@@ -21,7 +21,7 @@ def mlp(
     activation: Callable[[], Function] = ReLU,
     output: Callable[[], Function] | None = None,
     *,
-    init: str | Initializer = "he_normal",
+    init: str | Initializer = "torch_uniform",
     rng: Rng = None,
     dtype: DTypeLike = np.float64,
 ) -> Sequential:

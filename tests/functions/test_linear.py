@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancake import SGD, Linear, Sequential, initializers
+from pancake import SGD, Linear, MatMul, Sequential, initializers
 
 LAYOUTS = {
     "C": np.ascontiguousarray,
@@ -216,11 +216,10 @@ def test_copies_in_which_weight_and_bias_lie_apart():
 # --- construction ---
 
 
-def test_torchs_layout_and_zero_bias():
+def test_torchs_layout():
     layer = Linear(4, 3, rng=0)
     assert layer.weight.shape == layer.grad_weight.shape == (3, 4)
     assert layer.bias.shape == layer.grad_bias.shape == (3,)
-    assert not layer.bias.any()
     assert list(layer.state_dict()) == ["weight", "bias"]
     assert layer.num_parameters == 15
     alone = Linear(4, 3, bias=False)
@@ -228,20 +227,35 @@ def test_torchs_layout_and_zero_bias():
     assert list(alone.state_dict()) == ["weight"]
 
 
-def test_he_normal_by_default_from_the_generator():
-    expected = initializers.he_normal(40, 30, np.random.default_rng(3))
-    np.testing.assert_array_equal(Linear(40, 30, rng=3).weight, expected)
-    np.testing.assert_array_equal(Linear(40, 30, rng=np.random.default_rng(3)).weight, expected)
+def test_torchs_start_by_default_from_the_generator():
+    draws = np.random.default_rng(3)
+    weight, bias = initializers.torch_uniform(40, 30, draws), draws.uniform(-1 / np.sqrt(40), 1 / np.sqrt(40), 30)
+    for layer in (
+        Linear(40, 30, rng=3),
+        Linear(40, 30, rng=np.random.default_rng(3)),
+        Linear(40, 30, init="torch_uniform", rng=3),
+    ):
+        np.testing.assert_array_equal(layer.weight, weight)
+        np.testing.assert_array_equal(layer.bias, bias)
+    np.testing.assert_array_equal(Linear(40, 30, bias=False, rng=3).weight, weight)
+    np.testing.assert_array_equal(MatMul(40, 30, rng=3).weight, weight)
     assert not np.array_equal(Linear(40, 30).weight, Linear(40, 30).weight)
 
 
-def test_reset_parameters():
-    layer = Linear(4, 3, rng=0, init="glorot_uniform")
-    first = layer.weight.copy()
-    layer.bias = 1.0
-    layer.reset_parameters(0)
-    np.testing.assert_array_equal(layer.weight, first)
+def test_other_schemes_leave_the_bias_at_0():
+    layer = Linear(40, 30, init="he_normal", rng=3)
+    np.testing.assert_array_equal(layer.weight, initializers.he_normal(40, 30, np.random.default_rng(3)))
     assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("init", ["glorot_uniform", "torch_uniform"])
+def test_reset_parameters(init):
+    layer = Linear(4, 3, rng=0, init=init)
+    weight, bias = layer.weight.copy(), layer.bias.copy()
+    layer.weight, layer.bias = 1.0, 1.0
+    layer.reset_parameters(0)
+    np.testing.assert_array_equal(layer.weight, weight)
+    np.testing.assert_array_equal(layer.bias, bias)
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, None, "3", [3]])
