@@ -82,6 +82,14 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
     return pairs
 
 
+def make_room(total: int, dtype: np.dtype[Any]) -> None:
+    """Let the layers that are made next come to lie side by side, if they have no more than `total` parameters together."""
+    with _lock:
+        block = _blocks.get(dtype)
+        if block is None or block.used + total > block.values.size:
+            _blocks[dtype] = _Block(max(BLOCK_SIZE, total), dtype)
+
+
 def _similar(used: int, total: int) -> bool:
     """Whether so many elements may come to lie in a block of which so many are used."""
     return not used or max(used, total) <= max(BLOCK_SIZE // 16, SIMILAR * min(used, total))

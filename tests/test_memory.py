@@ -285,3 +285,11 @@ def test_a_deep_stack_is_built_in_linear_time(build, monkeypatch):
 
     few, many = calls(100), calls(1000)
     assert many < 11 * few
+
+
+@pytest.mark.parametrize("sizes", [[100, 512, 512, 512, 512, 512, 10], [50] * 200, [300, 600, 600, 600, 600, 600, 600, 50]])
+def test_an_mlp_is_one_vector_whatever_its_size(sizes, fresh_block):
+    mlp([3, 4, 2])  # which has begun a block
+    model = mlp(sizes, rng=0)
+    (run,) = memory.runs(*model.get_params_and_grads())
+    assert run.values.size == model.num_parameters > 2**18

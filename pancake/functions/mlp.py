@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pancake import memory
 from pancake.arguments import Rng
 from pancake.function import Function
 from pancake.functions.activations import ReLU
@@ -49,6 +50,8 @@ def mlp(
         if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
             raise TypeError(f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}")
     rng = np.random.default_rng(rng)
+    if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
+        memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes)), np.dtype(dtype))
     stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
         if stack:
