@@ -29,6 +29,30 @@ METHODS = ("compute_forward", "compute_backward", "accumulate_grads", "init_stat
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
+class Rows:
+    """The inputs of all steps as the rows of a table (N, I).
+
+    Attributes
+    ----------
+    table : ndarray (N, I)
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.table = np.array(x, order="C").reshape(-1, x.shape[-1])
+
+    def as_rows(self) -> Rows:
+        """The inputs as rows of a table of their own."""
+        return self
+
+    def product(self, weight: Array, out: Array) -> None:
+        """Write the product of each input with a weight (..., I, H) into `out` (..., N, H)."""
+        np.matmul(self.table, weight, out=out)
+
+    def by_row(self, dObj_dZ: Array) -> Array:
+        """The gradient (..., N, H) for each row of the table."""
+        return dObj_dZ
+
+
 class SequenceKernel:
     """The steps of a library cell for sequences of one shape, (T, B, I).
 
@@ -40,18 +64,20 @@ class SequenceKernel:
         A function object for each time step, in the order in which they run.
     """
 
-    def __init__(self, cell: Any, x: Array, reverse: bool) -> None:
-        self.cell, self.shape, self.dtype, self.reverse = cell, x.shape, x.dtype, reverse
-        self.n, self.N = cell.n_hidden, x.shape[0] * x.shape[1]
-        self.ones = np.ones(self.N, x.dtype)  # ones @ d is d.sum(axis=0) in half of the time
+    inputs: Any  # of the latest forward: Rows, or others like it
+
+    def __init__(self, cell: Any, shape: tuple[int, int, int], reverse: bool) -> None:
+        self.cell, self.shape, self.dtype, self.reverse = cell, shape, cell.weight_hh.dtype, reverse
+        self.n, self.N = cell.n_hidden, shape[0] * shape[1]
+        self.ones = np.ones(self.N, self.dtype)  # ones @ d is d.sum(axis=0) in half of the time
         names = [name for name in vars(cell) if name != "training"]
         self.intact = guard([(cell, names)], [(type(cell), name) for name in METHODS])
-        self.times = list(range(x.shape[0]))[:: -1 if reverse else 1]
+        self.times = list(range(shape[0]))[:: -1 if reverse else 1]
         self.h_before, self.h_after, self.slots = self.states()
 
-    def fits(self, cell: Any, x: Array, reverse: bool) -> bool:
-        """Whether the work arrays are those for this cell and a sequence like x."""
-        return self.cell is cell and self.shape == x.shape and self.reverse == reverse and self.intact()
+    def fits(self, cell: Any, shape: tuple[int, ...], reverse: bool) -> bool:
+        """Whether the work arrays are those for this cell and sequences of this shape."""
+        return self.cell is cell and self.shape == shape and self.reverse == reverse and self.intact()
 
     def states(self) -> tuple[Array, Array, list[tuple[Array, Array]]]:
         """Arrays for the states before and after each time, and both of each step by its time."""
@@ -60,9 +86,9 @@ class SequenceKernel:
         before, after = (states[1:], states[:-1]) if self.reverse else (states[:-1], states[1:])
         return before, after, list(zip(before, after, strict=True))
 
-    def begin(self, x: Array) -> None:
+    def begin(self, inputs: Any) -> None:
         """Take up a new sequence: compute what needs no state."""
-        self.rows = np.array(x, order="C").reshape(self.N, -1)
+        self.inputs = inputs
 
     def forward(self, t: int, state: Any) -> Any:
         """One step; the state that it leaves, whose first or only array is out_t."""
@@ -77,11 +103,11 @@ class SequenceKernel:
         raise NotImplementedError
 
     def after_backward(self, input_too: bool) -> Array | None:
-        """Add to the gradients of the parameters; the gradient of all inputs, (T, B, I), if it is wanted."""
+        """Add to the gradients of the parameters; the gradient of the table of inputs, if it is wanted."""
         raise NotImplementedError
 
     def kept(self, t: int) -> tuple[Any, ...]:
-        """What the plain cell would remember of a step."""
+        """What the plain cell would remember of a step, from inputs that are rows."""
         raise NotImplementedError
 
 
@@ -91,21 +117,21 @@ def by_gate(array: Array, n: int) -> Array:
 
 
 class RNNKernel(SequenceKernel):
-    def __init__(self, cell: RNNCell, x: Array, reverse: bool) -> None:
-        super().__init__(cell, x, reverse)
-        length, batch, _ = x.shape
-        self.z = np.empty((length, batch, self.n), x.dtype)  # in turn: W_ih x + b; z; f'(z); dObj_dZ
-        self.work, self.dObj_dH = np.empty((2, batch, self.n), x.dtype)
+    def __init__(self, cell: RNNCell, shape: tuple[int, int, int], reverse: bool) -> None:
+        super().__init__(cell, shape, reverse)
+        (length, batch, _), dtype = shape, self.dtype
+        self.z = np.empty((length, batch, self.n), dtype)  # in turn: W_ih x + b; z; f'(z); dObj_dZ
+        self.work, self.dObj_dH = np.empty((2, batch, self.n), dtype)
         self.weight_forward = cell.weight_hh.T
-        self.weight_back = np.empty(cell.weight_hh.shape, x.dtype)  # in C order, which makes dObj_dZ W_hh faster
+        self.weight_back = np.empty(cell.weight_hh.shape, dtype)  # in C order, which makes dObj_dZ W_hh faster
         self.f, self.slope = ACTIVATIONS[cell.activation]
-        self.zero, self.one = scalar(0, x.dtype), scalar(1, x.dtype)
+        self.zero, self.one = scalar(0, dtype), scalar(1, dtype)
         self.step = [(z, *slot) for z, slot in zip(self.z, self.slots, strict=True)]
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
+    def begin(self, inputs: Any) -> None:
+        super().begin(inputs)
         z = self.z.reshape(self.N, -1)
-        np.dot(self.rows, self.cell.weight_ih.T, out=z)
+        inputs.product(self.cell.weight_ih.T, z)
         z += self.cell.bias_ih + self.cell.bias_hh
 
     def forward(self, t: int, state: Any) -> Any:
@@ -131,15 +157,16 @@ class RNNKernel(SequenceKernel):
     def after_backward(self, input_too: bool) -> Array | None:
         cell, dObj_dZ = self.cell, self.z.reshape(self.N, -1)
         grad_ih, grad_hh = cell.grad_weight_ih.T, cell.grad_weight_hh.T
-        grad_ih += self.rows.T.dot(dObj_dZ)
         grad_hh += self.h_before.reshape(self.N, -1).T.dot(dObj_dZ)
-        sums = self.ones.dot(dObj_dZ)
+        dObj_dZ = self.inputs.by_row(dObj_dZ)
+        grad_ih += self.inputs.table.T.dot(dObj_dZ)
+        sums = self.ones[: len(dObj_dZ)].dot(dObj_dZ)
         cell.grad_bias_ih += sums
         cell.grad_bias_hh += sums
-        return dObj_dZ.dot(cell.weight_ih).reshape(self.shape) if input_too else None
+        return dObj_dZ.dot(cell.weight_ih) if input_too else None
 
     def kept(self, t: int) -> tuple[Any, ...]:
-        return self.rows.reshape(self.shape)[t], self.h_before[t], self.h_after[t]
+        return self.inputs.table.reshape(self.shape)[t], self.h_before[t], self.h_after[t]
 
 
 # f(kernel, z, out), and the slope from y = f(z), slope(kernel, y, out)
@@ -177,10 +204,10 @@ class LSTMKernel(SequenceKernel):
 
     ORDER = (0, 1, 3, 2)  # of the gates here among those of the cell, and the other way round
 
-    def __init__(self, cell: LSTMCell, x: Array, reverse: bool) -> None:
-        super().__init__(cell, x, reverse)
-        length, batch, n_in = x.shape
-        n, dtype = self.n, x.dtype
+    def __init__(self, cell: LSTMCell, shape: tuple[int, int, int], reverse: bool) -> None:
+        super().__init__(cell, shape, reverse)
+        length, batch, n_in = shape
+        n, dtype = self.n, self.dtype
         self.sign = np.array([-1, -1, -1, 1], dtype).reshape(4, 1, 1)
         self.one = scalar(1, dtype)
         self.weight_ih = np.empty((4, n_in, n), dtype)
@@ -195,13 +222,13 @@ class LSTMKernel(SequenceKernel):
         self.gates = [(self.a[:, t], self.a[:3, t], *self.a[:, t]) for t in range(length)]
         self.factors = [(self.q[:, t], self.q[:2, t], self.q[2, t], self.q[3, t]) for t in range(length)]
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
+    def begin(self, inputs: Any) -> None:
+        super().begin(inputs)
         cell, order = self.cell, list(self.ORDER)
         np.multiply(by_gate(cell.weight_ih, self.n)[order], self.sign, self.weight_ih)
         np.multiply(by_gate(cell.weight_hh, self.n)[order], self.sign, self.weight_forward)
         a = self.a.reshape(4, self.N, self.n)
-        np.matmul(self.rows, self.weight_ih, out=a)
+        inputs.product(self.weight_ih, a)
         a += self.sign * (cell.bias_ih + cell.bias_hh).reshape(4, 1, self.n)[order]
 
     def forward(self, t: int, state: Any) -> Any:
@@ -256,25 +283,26 @@ class LSTMKernel(SequenceKernel):
         cell, n, order = self.cell, self.n, list(self.ORDER)
         dObj_dZ = self.q.reshape(4, self.N, n)
         grad_ih, grad_hh = by_gate(cell.grad_weight_ih, n), by_gate(cell.grad_weight_hh, n)
-        grad_ih += np.matmul(self.rows.T, dObj_dZ)[order]
         grad_hh += np.matmul(self.h_before.reshape(-1, n).T, dObj_dZ)[order]
-        sums = np.matmul(self.ones, dObj_dZ)[order].reshape(-1)
+        dObj_dZ = self.inputs.by_row(dObj_dZ)
+        grad_ih += np.matmul(self.inputs.table.T, dObj_dZ)[order]
+        sums = np.matmul(self.ones[: dObj_dZ.shape[1]], dObj_dZ)[order].reshape(-1)
         cell.grad_bias_ih += sums
         cell.grad_bias_hh += sums
-        return products(dObj_dZ, cell.weight_ih, order).reshape(self.shape) if input_too else None
+        return products(dObj_dZ, cell.weight_ih, order) if input_too else None
 
     def kept(self, t: int) -> tuple[Any, ...]:
         i, f, o, g = self.a[:, t]
-        return self.rows.reshape(self.shape)[t], self.h_before[t], self.c_before[t], i, f, g, o, self.tanh_c[t]
+        return self.inputs.table.reshape(self.shape)[t], self.h_before[t], self.c_before[t], i, f, g, o, self.tanh_c[t]
 
 
 class GRUKernel(SequenceKernel):
     """Gates in the order r, z, n. The weights of the first two are negated: sigmoid(s) = 1 / (1 + exp(-s))."""
 
-    def __init__(self, cell: GRUCell, x: Array, reverse: bool) -> None:
-        super().__init__(cell, x, reverse)
-        length, batch, n_in = x.shape
-        n, dtype = self.n, x.dtype
+    def __init__(self, cell: GRUCell, shape: tuple[int, int, int], reverse: bool) -> None:
+        super().__init__(cell, shape, reverse)
+        length, batch, n_in = shape
+        n, dtype = self.n, self.dtype
         self.sign = np.array([-1, -1, 1], dtype).reshape(3, 1, 1)
         self.one = scalar(1, dtype)
         self.weight_ih = np.empty((3, n_in, n), dtype)
@@ -288,8 +316,8 @@ class GRUKernel(SequenceKernel):
         self.work3 = np.empty((3, batch, n), dtype)
         self.work, self.dObj_dH = np.empty((2, batch, n), dtype)
 
-    def begin(self, x: Array) -> None:
-        super().begin(x)
+    def begin(self, inputs: Any) -> None:
+        super().begin(inputs)
         cell, n = self.cell, self.n
         np.multiply(by_gate(cell.weight_ih, n), self.sign, self.weight_ih)
         np.multiply(by_gate(cell.weight_hh, n), self.sign, self.weight_forward)
@@ -297,7 +325,7 @@ class GRUKernel(SequenceKernel):
         bias[:2] += cell.bias_hh[: 2 * n].reshape(2, 1, n)
         self.bias_n[...] = cell.bias_hh[2 * n :]
         a = self.a.reshape(3, self.N, n)
-        np.matmul(self.rows, self.weight_ih, out=a)
+        inputs.product(self.weight_ih, a)
         a += self.sign * bias
 
     def forward(self, t: int, state: Any) -> Any:
@@ -351,16 +379,17 @@ class GRUKernel(SequenceKernel):
         cell, n = self.cell, self.n
         d = self.q.reshape(4, self.N, n)
         grad_ih, grad_hh = by_gate(cell.grad_weight_ih, n), by_gate(cell.grad_weight_hh, n)
-        grad_ih += np.matmul(self.rows.T, d[1:])
         grad_hh += np.matmul(self.h_before.reshape(-1, n).T, d[:3])[[1, 2, 0]]
         sums = np.matmul(self.ones, d)
         cell.grad_bias_ih += sums[1:].reshape(-1)
         cell.grad_bias_hh += sums[[1, 2, 0]].reshape(-1)
-        return products(d[1:], cell.weight_ih, [0, 1, 2]).reshape(self.shape) if input_too else None
+        dObj_dS = self.inputs.by_row(d[1:])
+        grad_ih += np.matmul(self.inputs.table.T, dObj_dS)
+        return products(dObj_dS, cell.weight_ih, [0, 1, 2]) if input_too else None
 
     def kept(self, t: int) -> tuple[Any, ...]:
         r, z, n = self.a[:, t]
-        return self.rows.reshape(self.shape)[t], self.h_before[t], r, z, n, self.u[t]
+        return self.inputs.table.reshape(self.shape)[t], self.h_before[t], r, z, n, self.u[t]
 
 
 def products(dObj_dZ: Array, weight: Array, order: list[int]) -> Array:
@@ -388,8 +417,9 @@ class SequenceKept(Kept):
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]
         kernel = self.kernel
+        kernel.inputs = kernel.inputs.as_rows()
         copies = StepCopies(f"Unrolled({kernel.cell!r})", kernel.cell)
-        steps = dict(zip(kernel.times, copies.of(kernel.rows.reshape(kernel.shape), self.state), strict=True))
+        steps = dict(zip(kernel.times, copies.of(kernel.inputs.table.reshape(kernel.shape), self.state), strict=True))
         for t, step in steps.items():
             step.cell._cache = kept = Kept(kernel.kept(t), False)
             kept.used = self.used
@@ -400,22 +430,22 @@ class SequenceKept(Kept):
 KERNELS_OF: dict[int, tuple[weakref.ref[Any], SequenceKernel]] = {}
 
 
-def kernel_of(unrolled: Unrolled, x: Array) -> SequenceKernel | None:
-    """The kernel of an `Unrolled` for sequences like x (T, B, I), if there can be one; kept until they look otherwise."""
+def kernel_of(unrolled: Unrolled, shape: tuple[int, int, int]) -> SequenceKernel | None:
+    """The kernel of an `Unrolled` for sequences (T, B, I), if there can be one; kept until they have another shape."""
     cell: Any = unrolled.cell
     known = KERNELS_OF.get(id(unrolled))
-    if known is not None and known[1].fits(cell, x, unrolled.reverse):
+    if known is not None and known[1].fits(cell, shape, unrolled.reverse):
         return known[1]
     cls = type(cell)
-    if cls not in KERNELS or x.dtype not in DTYPES or not vars(cell).keys().isdisjoint(METHODS):
+    if cls not in KERNELS or cell.weight_hh.dtype not in DTYPES or not vars(cell).keys().isdisjoint(METHODS):
         return None
     if any(getattr(cls, name) is not PLAIN[cls, name] for name in METHODS):
         return None
     arrays = [array for pair in zip(*cell.get_params_and_grads(), strict=True) for array in pair]
-    if len(arrays) != 8 or any(array.dtype != x.dtype or not array.T.flags.c_contiguous for array in arrays):
+    if len(arrays) != 8 or any(array.dtype != arrays[0].dtype or not array.T.flags.c_contiguous for array in arrays):
         return None
     key = id(unrolled)
-    kernel = KERNELS[cls](cell, x, unrolled.reverse)
+    kernel = KERNELS[cls](cell, shape, unrolled.reverse)
     KERNELS_OF[key] = weakref.ref(unrolled, functools.partial(KERNELS_OF.pop, key)), kernel
     return kernel
 
@@ -443,6 +473,34 @@ def latest(owner: Unrolled) -> SequenceKernel | None:
     return kernel if kernel.cell is owner.cell and kernel.intact() else None
 
 
+def run_forward(owner: Unrolled, kernel: SequenceKernel, inputs: Any, ends: Lengths, state: Any) -> Array:
+    """The forward of an `Unrolled` by its kernel."""
+    valid = ends.valid
+    before, owner._cache = owner._cache, None  # until the run is through
+    with np.errstate(over="ignore"):  # where exp(-z) is inf, and the sigmoid 0
+        kernel.begin(inputs)
+        for t in kernel.times:
+            new = kernel.forward(t, state)
+            state = new if valid[t] is None else each(where(valid[t]), new, state)
+    owner.state = each(np.copy, state)
+    owner._cache = SequenceKept(kernel, ends, owner.state, before is not None and not before.used)
+    if owner.return_sequences:
+        return ends.padded(kernel.h_after.copy()).swapaxes(0, 1)
+    return kernel.h_after[owner._last(ends)]
+
+
+def run_backward(owner: Unrolled, kernel: SequenceKernel, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
+    """Its backward; the gradient of the table of its inputs if it is wanted."""
+    kept = owner._cache
+    ends, state = kept.ends, kept.state
+    d = owner._upstream_in_time(dObj_dOut, ends, kernel.h_after)
+    d_state = each(np.zeros_like, state) if dObj_dState is None else like(owner, "dObj_dState", dObj_dState, state)
+    owner.dObj_dState = backwards(kernel, ends, d, d_state)
+    gradient = kernel.after_backward(input_too)
+    kept.used = True
+    return gradient
+
+
 def install() -> None:
     """Put the fast path before the methods of `Unrolled`."""
     plain_forward, plain_backward, plain_accumulate = (getattr(Unrolled, name) for name in METHODS[:3])
@@ -454,45 +512,27 @@ def install() -> None:
         inputs = self._in_time(x)
         now = self._initial(state, inputs)
         ends = Lengths(None if lengths is None else self._lengths(lengths, inputs), *inputs.shape[:2])
-        inputs, valid = ends.masked(inputs), ends.valid
-        kernel = kernel_of(self, inputs)
+        kernel = kernel_of(self, inputs.shape)
         if kernel is None:
             return plain_forward(self, x, state, lengths)
-        before, self._cache = self._cache, None  # until the run is through
-        with np.errstate(over="ignore"):  # where exp(-z) is inf, and the sigmoid 0
-            kernel.begin(inputs)
-            for t in kernel.times:
-                new = kernel.forward(t, now)
-                now = new if valid[t] is None else each(where(valid[t]), new, now)
-        self.state = each(np.copy, now)
-        self._cache = SequenceKept(kernel, ends, self.state, before is not None and not before.used)
-        if self.return_sequences:
-            return ends.padded(kernel.h_after.copy()).swapaxes(0, 1)
-        return kernel.h_after[self._last(ends)]
-
-    def through_time(self: Unrolled, kernel: SequenceKernel, dObj_dOut: Any, dObj_dState: Any, input_too: bool) -> Any:
-        kept = self._cache
-        ends, state = kept.ends, kept.state
-        d = self._upstream_in_time(dObj_dOut, ends, kernel.h_after)
-        d_state = each(np.zeros_like, state) if dObj_dState is None else like(self, "dObj_dState", dObj_dState, state)
-        self.dObj_dState = backwards(kernel, ends, d, d_state)
-        dObj_dX = kernel.after_backward(input_too)
-        kept.used = True
-        return None if dObj_dX is None else ends.padded(dObj_dX).swapaxes(0, 1)
+        return run_forward(self, kernel, Rows(ends.masked(inputs)), ends, now)
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
         kernel = latest(self)
         if kernel is None:
             return plain_backward(self, dObj_dOut, dObj_dState)
-        return through_time(self, kernel, dObj_dOut, dObj_dState, True)
+        kernel.inputs = kernel.inputs.as_rows()
+        dObj_dX = run_backward(self, kernel, dObj_dOut, dObj_dState, True).reshape(kernel.shape)
+        ends: Lengths = self._cache.ends
+        return ends.padded(dObj_dX).swapaxes(0, 1)
 
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> None:
         kernel = None if "compute_backward" in vars(self) else latest(self)
         if kernel is None:
             return plain_accumulate(self, dObj_dOut, dObj_dState)
-        return through_time(self, kernel, dObj_dOut, dObj_dState, False)
+        run_backward(self, kernel, dObj_dOut, dObj_dState, False)
 
     for method in (compute_forward, compute_backward, accumulate_grads):
         setattr(Unrolled, method.__name__, method)

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from pancake import memory
-from pancake.fast import switch
+from pancake.fast import switch, words
 from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
 from pancake.fast.program import Left, Notes, Run, Text, guard, same
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, remembering
+from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
+from pancake.recurrent.unrolled import Unrolled
 
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 PROGRAMS = 8  # so many are kept of a segment, for the batches at the end of an epoch, say
@@ -227,6 +229,21 @@ def methods_are_ours(layer: Function) -> bool:
     return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is PLAIN[cls, name] for name in METHODS)
 
 
+class WordsSegment(Segment):
+    """An `Embedding` and the `Unrolled` after it."""
+
+    def program(self, x: Any) -> Any:
+        """The program for x, if there can be one: that of the latest shape is kept."""
+        known: Any = self.programs.get(())
+        if known is None or x.__class__ is not np.ndarray or x.shape != known.shape or not known.is_whole():
+            self.programs.clear()
+            embedding, unrolled = self.layers
+            known = words.program_of(embedding, unrolled, x)
+            if known is not None:
+                self.programs[()] = known
+        return known
+
+
 class State:
     """How a stack is cut into segments and other Functions, as long as its list holds the same ones."""
 
@@ -235,14 +252,17 @@ class State:
         self.items: list[Any] = []
         stretch: list[Any] = []
         for function in functions:
-            if type(function) is Linear or (stretch and type(function) in LAYERS):
+            if type(function) is Unrolled and self.items and type(self.items[-1]) is Embedding:
+                self.items[-1] = WordsSegment([self.items[-1], function])
+                stretch = []
+            elif type(function) is Linear or (stretch and type(function) in LAYERS):
                 if not stretch:
                     self.items.append(Segment(stretch))
                 stretch.append(function)
             else:
                 self.items.append(function)
                 stretch = []
-        self.whole = isinstance(self.items[0], Segment) and len(self.items) == 1
+        self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
         self.latest: Program | None = None  # if the whole stack is one segment
 
 
@@ -300,11 +320,11 @@ def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
     ran = []
     try:
         for item in state.items:
-            program = item.program(x) if item.__class__ is Segment else None
+            program = item.program(x) if isinstance(item, Segment) else None
             if program is not None:
                 x = program(x)
             else:
-                for function in item.layers if item.__class__ is Segment else [item]:
+                for function in item.layers if isinstance(item, Segment) else [item]:
                     x = function.compute_forward(x)
             ran.append((item, program))
     except BaseException:
@@ -324,7 +344,7 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
         dObj_dIn = program.back(d, input_too)
         if dObj_dIn is not NotImplemented:
             return dObj_dIn
-    layers = item.layers if item.__class__ is Segment else [item]
+    layers = item.layers if isinstance(item, Segment) else [item]
     for layer in reversed(layers[1:]):
         d = layer.compute_backward(d)
     return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
@@ -389,7 +409,7 @@ def install() -> None:
                 return
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
-            first = next((i for i, (item, _) in enumerate(kept.ran) if item.__class__ is Segment or has_parameters(item)), None)
+            first = next((i for i, (item, _) in enumerate(kept.ran) if isinstance(item, Segment) or has_parameters(item)), None)
             if first is not None:
                 for item, program in kept.ran[:first:-1]:
                     dObj_dOut = back_through(item, program, dObj_dOut, True)

@@ -69,6 +69,7 @@ class World:
         self.dtype = self.rng.choice([np.float64, np.float64, np.float32])
         self.width, self.out = (int(n) for n in self.rng.integers(1, 6, 2))
         self.sequences = self.rng.random() < 0.3
+        self.words = self.sequences and self.rng.random() < 0.4
         self.model = self.stack()
         self.optimizer = pk.SGD(self.model, lr=0.05) if self.rng.random() < 0.5 else pk.Adam(self.model, lr=0.05, eps=0.1)
         self.loss = [pk.MeanSquaredError(), pk.Huber(0.5), pk.MeanAbsoluteError(), pk.BinaryCrossEntropy(True)][
@@ -108,7 +109,9 @@ class World:
 
     def stack(self):
         functions, n = [], self.width
-        if self.sequences and self.rng.random() < 0.7:
+        if self.words or (self.sequences and self.rng.random() < 0.7):
+            if self.words:
+                functions.append(pk.Embedding(7, n, rng=int(self.rng.integers(99)), dtype=self.dtype))
             cell = [pk.RNNCell, pk.LSTMCell, pk.GRUCell][self.rng.integers(3)]
             functions.append(
                 pk.Unrolled(cell(n, 3, rng=int(self.rng.integers(99)), dtype=self.dtype), reverse=bool(self.rng.integers(2)))
@@ -131,6 +134,8 @@ class World:
 
     def inputs(self):
         batch = int(self.rng.choice([1, 3, 3, 5, 300])) if self.rng.random() < 0.3 else 3
+        if self.words:
+            return self.rng.integers(0, 7, (batch, 4))
         shape = (batch, 4, self.width) if self.sequences else (batch, self.width)
         x = self.rng.normal(size=shape)
         kind = self.rng.integers(8)
@@ -186,7 +191,7 @@ class World:
         step = self.steps
         if step is None or (step.model, step.optimizer) != (self.model, self.optimizer) or self.rng.random() < 0.1:
             step = self.steps = pk.TrainStep(self.model, self.loss, self.optimizer)
-        shape = (*np.shape(self.x)[:-1], self.out)
+        shape = (*(np.shape(self.x) if self.words else np.shape(self.x)[:-1]), self.out)
         return step(self.x, self.rng.uniform(0.1, 0.9, shape).astype(self.rng.choice([np.float64, self.dtype])))
 
     def zero(self):

@@ -17,7 +17,7 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import losses, sequences, stacks
+from pancake.fast import losses, sequences, stacks, words
 from pancake.fast.kernels import ACTIVATIONS
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -379,3 +379,84 @@ def test_a_backward_that_was_refused_may_be_called_again(on: bool) -> None:
             function.compute_backward(np.ones_like(y))
             with pytest.raises(RuntimeError, match="older"):
                 function.compute_backward(np.ones_like(y))
+
+
+def taken(model: Any) -> bool:
+    """Whether the latest forward of a stack has multiplied the table of words."""
+    kernel = sequences.latest(model[1])
+    return kernel is not None and isinstance(kernel.inputs, words.Words)
+
+
+def speaker(cell: Any, vocabulary: int = 5, **options: Any) -> pk.Sequential:
+    return pk.Sequential([pk.Embedding(vocabulary, 4, rng=0), pk.Unrolled(cell(4, 3, rng=1), **options), pk.Linear(3, 2, rng=2)])
+
+
+@pytest.mark.parametrize("cell", [pk.RNNCell, pk.LSTMCell, pk.GRUCell])
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"return_sequences": False}], ids=str)
+def test_words_before_a_cell_give_what_the_layers_give(cell: Any, options: Any) -> None:
+    trained = []
+    for on in (True, False):
+        rng, model = np.random.default_rng(3), speaker(cell, **options)
+        optimizer, shown = pk.Adam(model, lr=0.1), []
+        with contextlib.nullcontext() if on else pk.fast.off():
+            for batch in (4, 4, 2, 4):
+                x = rng.integers(0, 5, (batch, 6), dtype=np.int32)
+                optimizer.zero_grad()
+                y = model(x)
+                assert taken(model) == on
+                d = rng.normal(size=y.shape)
+                model.accumulate_grads(d)
+                optimizer.step()  # and once more, after the words have changed
+                shown += [y, model.compute_backward(d), model[1].state, model[1].dObj_dState, *map(np.copy, grads_of(model))]
+        trained.append([*shown, *model.state_dict().values()])
+    for a, b in zip(*trained, strict=True):
+        for left, right in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
+            np.testing.assert_allclose(left, right, rtol=1e-10, atol=1e-13)
+
+
+def grads_of(model: Any) -> Any:
+    return model.get_params_and_grads()[1]
+
+
+def test_words_that_are_not_multiplied_beforehand() -> None:
+    x = RNG.integers(0, 5, (4, 6))
+    for model, text in (
+        (speaker(pk.GRUCell, 24), x),  # no more places than words
+        (speaker(pk.GRUCell, 300), RNG.integers(0, 300, (20, 20))),  # too many words
+        (speaker(pk.GRUCell), x.tolist()),
+    ):
+        model(text)
+        assert not taken(model)
+    model = speaker(pk.GRUCell)
+    model[0].freeze()
+    model(x)
+    assert not taken(model)
+    model = speaker(pk.GRUCell)
+    model(x)
+    assert taken(model)
+    with pytest.raises(ValueError, match="expected indices from 0 to 4, got values from 0 to 5"):
+        model(np.where(x == x[0, 0], 5, 0))
+    method = model[0].compute_forward
+    model[0].compute_forward = lambda x: 2 * method(x)
+    np.testing.assert_allclose(model(x), model[2](model[1](2 * model[0].weight[x])), rtol=1e-12)
+
+
+def test_words_go_back_by_hand_and_are_refused_as_the_layers_refuse() -> None:
+    x, model = RNG.integers(0, 5, (4, 6)), speaker(pk.LSTMCell)
+    y = model(x)
+    d = model[2].compute_backward(np.ones_like(y))
+    d = model[1].compute_backward(d)  # for each place, not for each word
+    assert d.shape == (4, 6, 4)
+    model[0].compute_backward(d)
+    by_hand = [grad.copy() for grad in grads_of(model)]
+    for grad in grads_of(model):
+        grad.fill(0)
+    model(x)
+    assert taken(model)
+    model.compute_backward(np.ones_like(y))
+    for a, b in zip(grads_of(model), by_hand, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+    model(x)
+    model[0](x[::-1])
+    with pytest.raises(RuntimeError, match=r"Embedding\(5, 4\) in it was called by itself"):
+        model.compute_backward(np.ones_like(y))
