@@ -105,6 +105,47 @@ def length(rounds):
             yield f"{cell.__name__}: time for a time step, of {n}, relative to one of {lengths[1]}", t / a_step[1], 1.25
 
 
+def building(rounds):
+    """`mlp` of 10 to 1,000 layers of 16 units."""
+    depths = (10, 100, 1000)
+    made = [functools.partial(pk.mlp, [16] * (layers + 1), rng=0) for layers in depths]
+    a_layer = [t / layers for t, layers in zip(seconds(rounds, *made), depths, strict=True)]
+    for layers, t in zip(depths[1:], a_layer[1:], strict=True):
+        yield f"time to make a layer, in a stack of {layers}, relative to one of {depths[0]}", t / a_layer[0], 1.15
+
+
+def rows(rounds):
+    """A step of 2-64-64-2, tanh, Adam, float32, with 1,024 to 65,536 rows."""
+    sizes = (1024, 8192, 65_536)
+    rng = np.random.default_rng(0)
+    steps = []
+    for n in sizes:
+        model = pk.mlp([2, 64, 64, 2], activation=pk.Tanh, rng=0, dtype=np.float32)
+        x, y = rng.normal(size=(n, 2)).astype(np.float32), rng.integers(0, 2, n)
+        steps.append(functools.partial(pk.TrainStep(model, pk.CrossEntropy(), pk.Adam(model)), x, y))
+    a_row = [t / n for t, n in zip(seconds(rounds, *steps), sizes, strict=True)]
+    for n, t in zip(sizes[1:], a_row[1:], strict=True):
+        yield f"time for a row, of {n}, relative to one of {sizes[0]}", t / a_row[0], 1.15
+
+
+def classes(rounds):
+    """Cross-entropy of 1,024 rows of 100 to 10,000 classes, value and gradient."""
+    counts = (100, 1000, 10_000)
+    rng = np.random.default_rng(0)
+
+    def value_and_gradient(loss, z, t):
+        loss(z, t)
+        loss.compute_backward()
+
+    passes = [
+        functools.partial(value_and_gradient, pk.CrossEntropy(), rng.normal(size=(1024, n)), rng.integers(0, n, 1024))
+        for n in counts
+    ]
+    a_class = [t / n for t, n in zip(seconds(rounds, *passes), counts, strict=True)]
+    for n, t in zip(counts[1:], a_class[1:], strict=True):
+        yield f"time for a class, of {n}, relative to one of {counts[0]}", t / a_class[0], 1.15
+
+
 def step_memory(rounds):
     """A training step of W6: what it has allocated at most, over what it cannot do without."""
     workload = WORKLOADS["W6"]
@@ -234,7 +275,10 @@ def imports(rounds):
     yield "time of `import pancake`, relative to `import numpy`", statistics.median(ratios), 1.15
 
 
-CHECKS = {function.__name__: function for function in (depth, length, step_memory, memory, embedding, fit, imports)}
+CHECKS = {
+    function.__name__: function
+    for function in (depth, building, rows, classes, length, step_memory, memory, embedding, fit, imports)
+}
 
 
 def check(name):
