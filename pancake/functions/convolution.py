@@ -108,8 +108,8 @@ class Convolution(Kernels):
         windows = self._windows()
         counts = fitting(self, windows, x)
         self._remember(x)
-        y = self._matrix(self.weight) @ self._columns(windows.of(x))
-        y = batch_first(y.reshape(self.n_out, *counts, len(x)))
+        columns = self._columns(windows.of(x))
+        y = batch_first((self._matrix(self.weight) @ columns).reshape(self.n_out, *counts, len(x)))
         return y if self.bias is None else y + self._along_channels(self.bias)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
@@ -127,7 +127,9 @@ class Convolution(Kernels):
         x = self._remembered()
         windows = self._windows()
         d = self._rows(self._upstream(dObj_dOut, (len(x), self.n_out, *windows.counts(x.shape[2:])), x.dtype))
-        self.grad_weight += (d @ self._columns(windows.of(x)).swapaxes(1, 2)).reshape(self.weight.shape)
+        columns = self._columns(windows.of(x))
+        # d (P x)^T as the transpose of (P x) d^T, which takes half of the time
+        self.grad_weight += (columns @ d.swapaxes(1, 2)).swapaxes(1, 2).reshape(self.weight.shape)
         if self.bias is not None:
             self.grad_bias += total(d.reshape(self.n_out, -1).T)
         return x, d
@@ -309,7 +311,7 @@ class ConvTranspose2d(Kernels):
         windows = self._windows()
         d = self._upstream(dObj_dOut, (len(x), self.n_out, *windows.lengths(x.shape[2:])), x.dtype)
         columns = self._columns(windows.of(d))
-        self.grad_weight += (self._rows(x) @ columns.swapaxes(1, 2)).reshape(self.weight.shape)
+        self.grad_weight += (columns @ self._rows(x).swapaxes(1, 2)).swapaxes(1, 2).reshape(self.weight.shape)
         if self.bias is not None:
             self.grad_bias += total(np.moveaxis(d, 1, -1))
         dObj_dIn = self._matrix(self.weight) @ columns

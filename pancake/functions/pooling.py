@@ -50,8 +50,11 @@ class MaxPooling(Pooling):
     def compute_forward(self, x: Any) -> Array:
         x = images(self, self._floats(x), self.axes)
         windows = self._windows()
-        fitting(self, windows, x)
-        y = windows.of(x, fill=-np.inf).max(axis=self._inside())
+        counts = fitting(self, windows, x)
+        candidates = windows.of(x, fill=-np.inf)
+        y = np.full((x.shape[1], *counts, len(x)), -np.inf, x.dtype)
+        for place in windows.places():
+            np.maximum(y, candidates[place], out=y)
         self._remember(x, y)
         return batch_first(y)
 
@@ -60,12 +63,11 @@ class MaxPooling(Pooling):
         d = np.moveaxis(self._upstream(dObj_dOut, batch_first(y).shape, y.dtype), 0, -1)
         windows = self._windows()
         candidates = windows.of(x, fill=np.nan)  # which equals nothing, so that no padding is the largest
-        share = np.empty_like(candidates)
-        open_ = np.ones(y.shape, bool)
+        share, free = np.empty(candidates.shape, y.dtype), np.ones(y.shape, bool)
         for place in windows.places():
-            largest = open_ & (candidates[place] == y)
-            share[place] = d * largest
-            open_ &= ~largest
+            first = free & (candidates[place] == y)
+            share[place] = d * first
+            free &= ~first
         return windows.sum(share, x.shape[2:])
 
 

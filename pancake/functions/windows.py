@@ -79,9 +79,7 @@ class Windows:
     def _view(self, padded: Array) -> Array:
         """The windows of padded images (C, *padded lengths, B), in the memory of these."""
         of_channel, *of_entry, of_example = padded.strides
-        counts = (
-            (n - span) // stride + 1 for n, span, stride in zip(padded.shape[1:-1], self.span, self.stride, strict=True)
-        )
+        counts = ((n - span) // stride + 1 for n, span, stride in zip(padded.shape[1:-1], self.span, self.stride, strict=True))
         return as_strided(
             padded,
             (len(padded), *self.kernel, *counts, padded.shape[-1]),
@@ -114,6 +112,11 @@ def per_axis(owner: object, name: str, value: Any, axes: int, least: int = 1) ->
 
 
 def _number(owner: object, name: str, value: Any, least: int) -> int:
+    if value == "same":
+        raise TypeError(
+            f"{name_of(owner)}: expected {name} to be a whole number, got 'same'; with stride 1 and an odd kernel, "
+            "dilation * (kernel_size - 1) // 2 keeps the size of images"
+        )
     if least > 0 or isinstance(value, bool):
         return size(owner, **{name: value})
     if whole(owner, name, value) < least:

@@ -35,9 +35,7 @@ from pancake.functions.activations import (
 )
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
-from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
-from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
@@ -165,9 +163,7 @@ def _convolutions(draw: st.DrawFn, cls: Any, x: Array) -> Function:
     options = dict(zip(("stride", "padding", "dilation"), numbers, strict=True))
     groups = draw(_divisors(x.shape[1]))
     n_out = groups * draw(st.integers(1, 2))
-    function: Function = cls(
-        x.shape[1], n_out, kernel_size, **options, groups=groups, bias=draw(st.booleans()), rng=draw(SEEDS)
-    )
+    function: Function = cls(x.shape[1], n_out, kernel_size, **options, groups=groups, bias=draw(st.booleans()), rng=draw(SEEDS))
     return function
 
 
@@ -285,9 +281,7 @@ LAYERS: dict[type[Function], Recipe] = {
     LayerNorm: Recipe(lambda x: st.builds(LayerNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
     RMSNorm: Recipe(lambda x: st.builds(RMSNorm, st.just(x.shape[-1]), eps=st.sampled_from([None, 0.1]))),
     BatchNorm2d: Recipe(
-        lambda x: _if(
-            x.ndim == 4 and x[:, 0].size > 1, st.builds(BatchNorm2d, _channels(x), eps=st.sampled_from([1e-5, 0.1]))
-        ),
+        lambda x: _if(x.ndim == 4 and x[:, 0].size > 1, st.builds(BatchNorm2d, _channels(x), eps=st.sampled_from([1e-5, 0.1]))),
         _images(st.integers(2, 3), st.integers(1, 3)),
     ),
     GroupNorm: Recipe(
