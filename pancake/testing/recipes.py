@@ -194,8 +194,8 @@ def redraw_parameters(function: Any, seed: int, positive: bool = False) -> None:
         p[...] = np.abs(tenths) if (positive or seed % 2) and (p > 0).all() else tenths
 
 
-# Where the features stand that are divided by their spread over a batch. Behind a feature without any, gradients cancel out but for
-# rounding, and that is divided by the root of eps: no numbers tell whether they are right.
+# Where the features stand that are divided by their spread over a batch. Where there is none, gradients cancel out but for
+# rounding, which is divided by the root of eps: no numbers tell whether they are right.
 FEATURES_ON: dict[type[Function], int] = {BatchNorm: -1, BatchNorm2d: 1}
 
 
