@@ -1,6 +1,6 @@
 """pancake through its public functions, as a script would write the loop."""
 
-from workloads import Training, binary, data, initial
+from workloads import Training, binary, data, flat, initial
 
 import pancake as pk
 
@@ -42,6 +42,11 @@ def network(workload):
         cell = (pk.LSTMCell if workload.kind == "lstm" else pk.RNNCell)(features, hidden)
         stack = [pk.Embedding(words, features), pk.Unrolled(cell), pk.Linear(hidden, outputs)]
         return pk.Sequential(stack).astype(workload.dtype)
+    if workload.kind == "lenet":
+        _, first, second, *units = workload.sizes
+        stack = [pk.Conv2d(1, first, 5, padding=2), pk.ReLU(), pk.MaxPool2d(2)]
+        stack += [pk.Conv2d(first, second, 5), pk.ReLU(), pk.MaxPool2d(2), pk.Flatten()]
+        return pk.Sequential([*stack, *pk.mlp([flat(workload), *units])]).astype(workload.dtype)
     activation = pk.ReLU if workload.activation == "relu" else pk.Tanh
     output = pk.Sigmoid if workload.kind == "predict" else None
     return pk.mlp(workload.sizes, activation=activation, output=output, dtype=workload.dtype)

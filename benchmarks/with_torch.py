@@ -1,10 +1,11 @@
 """PyTorch, eager: a stack of modules, a loss and an optimizer, as its tutorials write the loop."""
 
+import itertools
 import os
 
 import torch
 from torch import nn
-from workloads import Training, binary, data, initial
+from workloads import Training, binary, data, flat, initial
 
 
 class Recurrent(nn.Module):
@@ -23,6 +24,13 @@ class Recurrent(nn.Module):
 def network(workload):
     if workload.kind in ("rnn", "lstm"):
         return Recurrent(workload)
+    if workload.kind == "lenet":
+        _, first, second, *units = workload.sizes
+        stack = [nn.Conv2d(1, first, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+        stack += [nn.Conv2d(first, second, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(flat(workload), units[0])]
+        for n_in, n_out in itertools.pairwise(units):
+            stack += [nn.ReLU(), nn.Linear(n_in, n_out)]
+        return nn.Sequential(*stack)
     activation = nn.ReLU if workload.activation == "relu" else nn.Tanh
     stack = []
     for n_in, n_out in zip(workload.sizes, workload.sizes[1:], strict=False):

@@ -13,8 +13,10 @@ class Workload(NamedTuple):
     """One net with one size of batch, to be trained or, as "predict", to be asked."""
 
     name: str
-    kind: str  # "mlp", "rnn", "lstm" or "predict"
-    sizes: tuple  # units of each layer, the input first; of a recurrent net: words, features of a word, hidden units, outputs
+    kind: str  # "mlp", "rnn", "lstm", "lenet" or "predict"
+    # units of each layer, the input first; of a recurrent net: words, features of a word, hidden units, outputs; of a LeNet: rows
+    # of an image, channels of two convolutions, units of each layer after them
+    sizes: tuple
     batch: int
     dtype: str = "float32"
     activation: str = "relu"  # between the layers of a stack
@@ -27,7 +29,7 @@ class Workload(NamedTuple):
         if self.kind == "predict":
             return f"predict {net}, {self.batch} row{'s' if self.batch > 1 else ''}, {self.dtype}"
         steps = f" x {self.length} steps" if self.length else ""
-        kind = {"mlp": f"{self.activation} {net}", "rnn": f"RNN {net}", "lstm": f"LSTM {net}"}[self.kind]
+        kind = {"mlp": f"{self.activation} {net}", "rnn": f"RNN {net}", "lstm": f"LSTM {net}", "lenet": f"LeNet {net}"}[self.kind]
         return f"{kind}, batch {self.batch}{steps}, {'SGD' if self.optimizer == 'sgd' else 'Adam'}, {self.dtype}"
 
 
@@ -46,6 +48,9 @@ WORKLOADS = {
         Workload("W9 point", "predict", (2, 64, 64, 1), 1, dtype="float64", activation="tanh"),
     )
 }
+
+# No loop is written by hand for these; beside_torch.py times them.
+BESIDE_TORCH = {workload.name: workload for workload in (Workload("LeNet", "lenet", (28, 6, 16, 120, 84, 10), 64),)}
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 
@@ -68,6 +73,16 @@ def initial(workload):
             state[f"{2 * i}.weight"] = uniform(n_in, n_out, n_in)  # 2 i: between two layers stands the activation
             state[f"{2 * i}.bias"] = uniform(n_in, n_out)
         return state
+    if workload.kind == "lenet":
+        _, first, second, *units = workload.sizes
+        units = [flat(workload), *units]
+        layers = list(zip(units[1:], units, strict=False))
+        places = [0, 3, *range(7, 7 + 2 * len(layers), 2)]  # in the stack, of what has parameters
+        state = {}
+        for i, shape in zip(places, [(first, 1, 5, 5), (second, first, 5, 5), *layers], strict=True):
+            state[f"{i}.weight"] = uniform(math.prod(shape[1:]), *shape)
+            state[f"{i}.bias"] = uniform(math.prod(shape[1:]), shape[0])
+        return state
     words, features, hidden, outputs = workload.sizes
     gates = 4 if workload.kind == "lstm" else 1
     return {
@@ -81,14 +96,21 @@ def initial(workload):
     }
 
 
+def flat(workload):
+    """The numbers of an image after both convolutions of a LeNet, each followed by a pooling of 2 x 2."""
+    rows, _, channels, *_ = workload.sizes
+    return channels * ((rows // 2 - 4) // 2) ** 2
+
+
 def data(workload):
-    """One batch of inputs and targets, random: (B, I) and labels, or words (B, T) and labels (B, T)."""
+    """One batch of inputs and targets, random: (B, I) or images (B, 1, H, H) and labels, or words (B, T) and labels (B, T)."""
     rng = np.random.default_rng(1)
     shape = (workload.batch, workload.length) if workload.length else (workload.batch,)
     labels = rng.permutation(np.arange(math.prod(shape)) % max(workload.sizes[-1], 2)).reshape(shape)  # every class occurs
     if workload.length:
         return rng.integers(0, workload.sizes[0], shape), labels
-    x = rng.normal(size=(workload.batch, workload.sizes[0])).astype(workload.dtype)
+    of_example = (1, workload.sizes[0], workload.sizes[0]) if workload.kind == "lenet" else workload.sizes[:1]
+    x = rng.normal(size=(workload.batch, *of_example)).astype(workload.dtype)
     return x, labels[:, np.newaxis].astype(workload.dtype) if binary(workload) else labels
 
 

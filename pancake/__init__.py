@@ -36,13 +36,16 @@ from pancake.functions.activations import (
     Tanh,
 )
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
+from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -93,11 +96,17 @@ __all__ = [
     "AdamW",
     "Add",
     "AddBias",
+    "AvgPool1d",
+    "AvgPool2d",
     "BatchNorm",
+    "BatchNorm2d",
     "Bidirectional",
     "BinaryCrossEntropy",
     "Clip",
     "Concatenate",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropy",
     "Dropout",
     "EarlyStopping",
@@ -107,6 +116,8 @@ __all__ = [
     "Flatten",
     "Function",
     "GRUCell",
+    "GlobalAvgPool2d",
+    "GroupNorm",
     "HardTanh",
     "Hinge",
     "History",
@@ -120,6 +131,8 @@ __all__ = [
     "LogSoftmax",
     "Loss",
     "MatMul",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mean",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -132,6 +145,7 @@ __all__ = [
     "Optimizer",
     "PReLU",
     "Power",
+    "RMSNorm",
     "RMSprop",
     "RNNCell",
     "ReLU",
@@ -150,6 +164,7 @@ __all__ = [
     "TrainStep",
     "Transpose",
     "Unrolled",
+    "Upsample",
     "__version__",
     "accuracy",
     "animate_training",

@@ -44,9 +44,9 @@ class Remembers:
     _cache: Any
 
     def _remember(self, *what: Any) -> None:
-        """Keep what backward needs. Arrays are copied, so that nobody outside can change what backward refers to."""
+        """Keep what backward needs. Arrays are copied as they lie, so that nobody outside can change what backward refers to."""
         before = self._cache
-        kept = tuple(item.copy() if item.__class__ is np.ndarray else item for item in what)
+        kept = tuple(item.copy("K") if item.__class__ is np.ndarray else item for item in what)
         self._cache = Kept(kept, before is not None and not before.used)
 
     def _remembered(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -266,3 +267,42 @@ def test_a_net_is_dead_if_it_says_the_same_of_all(modules: Any) -> None:
     measured.STARTS["zeros"] = ("zeros", "zeros", lambda i, o: 0)
     assert measured.dies("XOR", "zeros", 0)
     assert not measured.dies("XOR", "torch", 1)
+
+
+# --- beside torch ---
+
+
+def small_lenet(modules: Any) -> Any:
+    return modules("workloads").BESIDE_TORCH["LeNet"]._replace(sizes=(14, 2, 3, 5, 4), batch=8, dtype="float64")
+
+
+def test_pancake_computes_what_torch_computes(modules: Any) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which a LeNet is timed")
+    w = small_lenet(modules)
+    expected = modules("with_torch").build(w).results(5)
+    assert np.ptp(expected) > 1e-4  # it learns
+    np.testing.assert_allclose(modules("with_pancake").build(w).results(5), expected, rtol=1e-9)
+
+
+def test_ratios_beside_torch(modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which a LeNet is timed")
+    beside = modules("beside_torch")
+    monkeypatch.setattr(modules("run"), "BATCH_SECONDS", 1e-4)
+    monkeypatch.setattr(beside, "BESIDE_TORCH", {"LeNet": small_lenet(modules)})
+    beside.main(["--rounds", "2"])
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"LeNet 14-2-3-5-4, batch 8, Adam, float64: \d+\.\d\d \(.*\)\n", printed.out)
+    assert not printed.err
+
+
+def test_without_torch_there_is_no_ratio(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch')\n")  # as if it were not installed
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    beside = modules("beside_torch")
+    monkeypatch.setattr(beside, "BESIDE_TORCH", {"LeNet": small_lenet(modules)})
+    beside.main([])
+    printed = capsys.readouterr()
+    assert "LeNet: torch is missing: ImportError: no torch" in printed.err
+    assert printed.out.endswith("float64: -\n")

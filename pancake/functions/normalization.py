@@ -94,20 +94,15 @@ class BatchNorm(Function):
 
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)
-        N = x.size // self.n
-        if self.training and N == 1:
-            raise ValueError(
-                f"{self!r}: expected more than one example in training, got {x.shape}, whose variance is 0; "
-                "use larger batches, or eval() to normalise with the running statistics"
-            )
         if self.training:
-            mean, centred = _centred(rows(x), axis=0)
-            var = _mean(centred * centred, axis=0)
-            self._track(mean[0], var[0] * (N / (N - 1)))
+            N = self._examples(x)
+            m, c = centred(rows(x), axis=0)
+            v = mean(c * c, axis=0)
+            self._track(m[0], v[0] * (N / (N - 1)))
         else:
-            centred, var = rows(x) - self.running_mean, self.running_var
-        s = np.sqrt(var + self.eps)
-        h = centred / s
+            c, v = rows(x) - self.running_mean, self.running_var
+        s = np.sqrt(v + self.eps)
+        h = c / s
         self._remember(h, s, x.shape, self.training)
         return (self.weight * h + self.bias).reshape(x.shape)
 
@@ -119,6 +114,16 @@ class BatchNorm(Function):
         if training:
             d = d - d.mean(axis=0) - h * (d * h).mean(axis=0)
         return (self.weight / s * d).reshape(shape)
+
+    def _examples(self, x: Array) -> int:
+        """How many there are in training, refused if it is one."""
+        N = x.size // self.n
+        if N == 1:
+            raise ValueError(
+                f"{self!r}: expected more than one example in training, got {x.shape}, whose variance is 0; "
+                "use larger batches, or eval() to normalise with the running statistics"
+            )
+        return N
 
     def _track(self, mean: Array, var: Array) -> None:
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
@@ -185,9 +190,9 @@ class LayerNorm(Function):
 
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)
-        _, centred = _centred(x, axis=-1)
-        s = np.sqrt(_mean(centred * centred, axis=-1) + self.eps)
-        h = centred / s
+        _, c = centred(x, axis=-1)
+        s = np.sqrt(mean(c * c, axis=-1) + self.eps)
+        h = c / s
         self._remember(h, s)
         return self.weight * h + self.bias
 
@@ -197,20 +202,89 @@ class LayerNorm(Function):
         self.grad_weight += total(d * h)
         self.grad_bias += total(d)
         g = self.weight * d
-        return (g - _mean(g, axis=-1) - h * _mean(g * h, axis=-1)) / s
+        return (g - mean(g, axis=-1) - h * mean(g * h, axis=-1)) / s
 
 
-def _mean(a: Array, axis: int) -> Array:
+class RMSNorm(Function):
+    """y = w x / sqrt(q + eps), with the mean square q of the features of each example.
+
+    q = sum_c x_c^2 / C over the last axis: a `LayerNorm` that leaves the mean where it is. With h = x / sqrt(q + eps), and
+    g = w dObj_dOut,
+
+        dObj_dIn = (g - h mean_c (g h)) / sqrt(q + eps),
+
+    grad_weight = sum over all leading axes of dObj_dOut h.
+
+    Shape
+    -----
+    x, y : (..., C);  w : (C,);  q : (..., 1)
+
+    Parameters
+    ----------
+    n : int
+        C, the number of features.
+    eps : float or None
+        At least 0; None stands for the machine epsilon of the dtype, as in torch.
+    rng : ignored
+        Nothing is random here; `reset_parameters` sets the weight to 1.
+    dtype : floating dtype
+
+    Attributes
+    ----------
+    weight, grad_weight : ndarray (C,)
+        w.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of the input is not C.
+
+    References
+    ----------
+    Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.RMSNorm.html
+    """
+
+    weight: Array = parameter()
+    grad_weight: Array = parameter()
+
+    def __init__(self, n: int, eps: float | None = None, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
+        self.n = size(self, n=n)
+        self.eps = None if eps is None else number(self, "eps", eps)
+        self.make_parameters(dtype, weight=(n,))
+        self.reset_parameters(rng)
+
+    def reset_parameters(self, rng: Rng = None) -> None:
+        """Set the weight to 1."""
+        self.weight.fill(1)
+
+    def compute_forward(self, x: Any) -> Array:
+        x = self._features(x, self.n, self.weight.dtype)
+        eps = np.finfo(x.dtype).eps if self.eps is None else self.eps
+        s = np.sqrt(mean(x * x, axis=-1) + eps)
+        h = x / s
+        self._remember(h, s)
+        return self.weight * h
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        h, s = self._remembered()
+        d = self._upstream(dObj_dOut, h.shape, h.dtype)
+        self.grad_weight += total(d * h)
+        g = self.weight * d
+        return (g - h * mean(g * h, axis=-1)) / s
+
+
+def mean(a: Array, axis: int | tuple[int, ...]) -> Array:
     """The mean over an axis, which stays with length 1."""
     return a.mean(axis=axis, keepdims=True)
 
 
-def _centred(x: Array, axis: int) -> tuple[Array, Array]:
+def centred(x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     """The mean over an axis, and what is left of x without it.
 
     The second pass takes out what rounding has left of the mean: much, in float32, where x is far from 0.
     """
-    mean = _mean(x, axis)
-    centred = x - mean
-    rest = _mean(centred, axis)
-    return mean + rest, centred - rest
+    m = mean(x, axis)
+    c = x - m
+    rest = mean(c, axis)
+    return m + rest, c - rest

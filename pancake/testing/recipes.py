@@ -7,6 +7,7 @@ has one, the tests fail with the line to add.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +34,15 @@ from pancake.functions.activations import (
     Tanh,
 )
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
+from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -122,6 +126,58 @@ def _steps(arrays_in_state: int) -> SearchStrategy[Any]:
     return st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)).flatmap(of_shapes)
 
 
+def _channels(x: Array) -> SearchStrategy[int]:
+    """How many channels there are in (B, C, ...)."""
+    return st.just(x.shape[1]) if x.ndim > 1 else st.nothing()
+
+
+def _divisors(n: int) -> SearchStrategy[int]:
+    return st.sampled_from([k for k in range(1, n + 1) if n % k == 0])
+
+
+def _windows(x: Array, fit: Callable[..., bool]) -> SearchStrategy[Any]:
+    """(kernel_size, stride, padding, dilation) that fit images x: one number for all axes, or one for each."""
+    every = list(itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2)))
+    by_axis = [[numbers for numbers in every if fit(length, *numbers)] for length in x.shape[2:]]
+    for_all = [numbers for numbers in by_axis[0] if all(numbers in others for others in by_axis)]
+    for_each = st.tuples(*map(st.sampled_from, by_axis)).map(lambda axes: tuple(zip(*axes, strict=True)))
+    return st.sampled_from(for_all) | for_each
+
+
+def _fit_into(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
+    return dilation * (k - 1) + 1 <= length + 2 * padding
+
+
+def _leave_something(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
+    return (length - 1) * stride - 2 * padding + dilation * (k - 1) + 1 >= 1
+
+
+def _pool(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
+    return dilation == 1 and 2 * padding <= k <= length + 2 * padding
+
+
+@st.composite
+def _convolutions(draw: st.DrawFn, cls: Any, x: Array) -> Function:
+    """Convolutions of images x, of one class."""
+    kernel_size, *numbers = draw(_windows(x, _leave_something if cls is ConvTranspose2d else _fit_into))
+    options = dict(zip(("stride", "padding", "dilation"), numbers, strict=True))
+    groups = draw(_divisors(x.shape[1]))
+    n_out = groups * draw(st.sampled_from([2, 1, 3]))  # two at first: one filter hides what is transposed
+    function: Function = cls(x.shape[1], n_out, kernel_size, **options, groups=groups, bias=draw(st.booleans()), rng=draw(SEEDS))
+    return function
+
+
+def _poolings(cls: Any, x: Array) -> SearchStrategy[Function]:
+    """Poolings of images x, of one class."""
+    return _windows(x, _pool).map(lambda numbers: cls(numbers[0], None if numbers[1] == numbers[0] else numbers[1], numbers[2]))
+
+
+def _images(*lengths: SearchStrategy[int]) -> SearchStrategy[Array]:
+    """Batches of images (B, C, ...)."""
+    return arrays(st.tuples(st.integers(1, 3), st.integers(1, 4), *lengths))
+
+
+_lines, _pictures = _images(st.integers(1, 6)), _images(st.integers(1, 4), st.integers(1, 4))
 _short = sequences(st.integers(1, 2), batch=st.integers(1, 3))
 _rnn_activation = st.sampled_from(["tanh", "relu", "sigmoid"])
 _slopes, _inits = st.sampled_from([0.01, 0.3, -0.5]), st.sampled_from(["he_normal", "glorot_uniform"])
@@ -138,13 +194,25 @@ def redraw_parameters(function: Any, seed: int, positive: bool = False) -> None:
         p[...] = np.abs(tenths) if (positive or seed % 2) and (p > 0).all() else tenths
 
 
+# Where the features stand that are divided by their spread over a batch. Where there is none, gradients cancel out but for
+# rounding, which is divided by the root of eps: no numbers tell whether they are right.
+FEATURES_ON: dict[type[Function], int] = {BatchNorm: -1, BatchNorm2d: 1}
+
+
+def _constant(x: Array, axis: int) -> bool:
+    """Whether some feature on that axis is the same everywhere, or nearly."""
+    return bool(np.ptp(np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]), axis=0).min() < 1e-3)
+
+
 @st.composite
 def parts(draw: st.DrawFn, x: Array, depth: int, table: Mapping[type[Function], Recipe]) -> Function:
     """A Function that takes x: one from the table or, where some depth is left, now and then a container."""
     if depth and draw(st.integers(0, 3)) == 3:
         return draw(CONTAINERS[draw(st.sampled_from([*CONTAINERS]))](x, depth - 1))
-    strategy = table[draw(st.sampled_from([*table]))].function(x)
-    function: Function = draw(st.builds(Identity) if strategy.is_empty else strategy)
+    cls = draw(st.sampled_from([*table]))
+    strategy = table[cls].function(x)
+    fits = not strategy.is_empty and not (cls in FEATURES_ON and _constant(x, FEATURES_ON[cls]))
+    function: Function = draw(strategy if fits else st.builds(Identity))
     redraw_parameters(function, draw(SEEDS))
     return function
 
@@ -223,6 +291,14 @@ LAYERS: dict[type[Function], Recipe] = {
         batches(WIDTHS, batch=st.integers(2, 4)) | sequences(WIDTHS, time=st.integers(2, 4)),
     ),
     LayerNorm: Recipe(lambda x: st.builds(LayerNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
+    RMSNorm: Recipe(lambda x: st.builds(RMSNorm, st.just(x.shape[-1]), eps=st.sampled_from([None, 0.1]))),
+    BatchNorm2d: Recipe(
+        lambda x: _if(x.ndim == 4 and x[:, 0].size > 1, st.builds(BatchNorm2d, _channels(x), eps=st.sampled_from([1e-5, 0.1]))),
+        _images(st.integers(2, 3), st.integers(1, 3)),
+    ),
+    GroupNorm: Recipe(
+        lambda x: _channels(x).flatmap(lambda n: st.builds(GroupNorm, _divisors(n), st.just(n))), _pictures | _lines
+    ),
 }
 # ... so may those that are made of such, nested to some depth, ...
 CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]]] = {
@@ -240,6 +316,18 @@ OTHERS: dict[type[Function], Recipe] = {
     Reshape: Recipe(lambda x: st.builds(Reshape, _shapes_like(x)), ANY),
     Transpose: Recipe(lambda x: st.builds(Transpose, st.permutations(range(x.ndim)).map(tuple)), ANY),
     Expand: Recipe(lambda x: st.builds(Expand, st.integers(-x.ndim - 1, x.ndim), WIDTHS), ANY),
+    Conv1d: Recipe(lambda x: _if(x.ndim == 3, _convolutions(Conv1d, x)), _lines),
+    Conv2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(Conv2d, x)), _pictures),
+    ConvTranspose2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(ConvTranspose2d, x)), _pictures),
+    MaxPool1d: Recipe(lambda x: _poolings(MaxPool1d, x) if x.ndim == 3 else st.nothing(), _lines),
+    MaxPool2d: Recipe(lambda x: _poolings(MaxPool2d, x) if x.ndim == 4 else st.nothing(), _pictures),
+    AvgPool1d: Recipe(lambda x: _poolings(AvgPool1d, x) if x.ndim == 3 else st.nothing(), _lines),
+    AvgPool2d: Recipe(lambda x: _poolings(AvgPool2d, x) if x.ndim == 4 else st.nothing(), _pictures),
+    GlobalAvgPool2d: Recipe(lambda x: _if(x.ndim == 4, st.builds(GlobalAvgPool2d)), _pictures),
+    Upsample: Recipe(
+        lambda x: _if(x.ndim in (3, 4), st.builds(Upsample, st.integers(1, 3) | st.tuples(*[st.integers(1, 3)] * (x.ndim - 2)))),
+        _pictures | _lines,
+    ),
     Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), _short),
     Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), _short),
 }

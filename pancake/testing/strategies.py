@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -183,15 +183,24 @@ def stacks(
     if y.dtype.kind in "iu":
         y = append(draw, stack, parts(y, 0, OF_INTEGERS), y)
     table = LAYERS if n_out is not None else {**LAYERS, **OTHERS}
-    for _ in range(6):
-        if y.ndim:
-            y = append(draw, stack, parts(y, depth, table), y)
-        if not draw(st.integers(0, 4)):  # after every part, so that parts can be left out one by one in shrinking
-            break
+    y = draw(_parts_after(stack, y, depth, table, 6))
     if n_out is not None:
         end_with(draw, stack, y, draw(size(n_out)))
     _choose_mode(stack, x0, draw(st.booleans()))
     return stack, x0
+
+
+@st.composite
+def _parts_after(
+    draw: st.DrawFn, stack: Sequential, y: Array, depth: int, table: Mapping[type[Function], Recipe], most: int
+) -> Array:
+    """Append a part that takes y and, four times in five, others after it; return what comes out in the end.
+
+    The others are drawn inside, where shrinking finds them and tries to do without what stands before them.
+    """
+    if y.ndim:
+        y = append(draw, stack, parts(y, depth, table), y)
+    return draw(_parts_after(stack, y, depth, table, most - 1)) if most > 1 and draw(st.integers(0, 4)) else y
 
 
 def losses(*classes: type[Loss]) -> SearchStrategy[tuple[Loss, Array, Array]]:
