@@ -46,7 +46,8 @@ from pancake.functions.normalization import BatchNorm, LayerNorm
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.losses.loss import Loss
 from pancake.optimizers.clipping import clip_grad_norm, clip_grad_value
 from pancake.optimizers.optimizer import Optimizer
@@ -106,11 +107,13 @@ __all__ = [
     "Flatten",
     "Function",
     "GRUCell",
+    "GaussianNLL",
     "HardTanh",
     "Hinge",
     "History",
     "Huber",
     "Identity",
+    "KLDivergence",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -130,7 +133,9 @@ __all__ = [
     "NonFiniteError",
     "Optimizer",
     "PReLU",
+    "PoissonNLL",
     "Power",
+    "Quantile",
     "RMSprop",
     "RNNCell",
     "ReLU",

@@ -26,6 +26,10 @@ TOP_LEVEL: Mapping[str, str] = {
     "SparseCategoricalCrossentropy": "CrossEntropy(), which takes logits",
     "NLLLoss": "NegativeLogLikelihood()",
     "nll_loss": "NegativeLogLikelihood()",
+    "PoissonNLLLoss": "PoissonNLL()",
+    "GaussianNLLLoss": "GaussianNLL(), to which the variances come as logarithms beside the means",
+    "KLDivLoss": "KLDivergence()",
+    "QuantileLoss": "Quantile(q)",
     "HingeLoss": "Hinge()",
     "MarginLoss": "Hinge()",
     # layers

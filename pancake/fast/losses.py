@@ -141,7 +141,7 @@ class BinaryKernel:
         self.backward: Callable[[], Array] = self.g.copy
 
     def kept(self) -> tuple[Any, ...]:
-        return self.z, self.t, np.ones((1,) * self.z.ndim, self.z.dtype)
+        return self.z, self.t, np.ones_like(self.t), np.ones((1,) * self.z.ndim, self.z.dtype)
 
 
 class CrossEntropyKernel:
@@ -255,9 +255,11 @@ def _fits(loss: Any, pred: Any, target: Any) -> bool:
     if any(getattr(cls, name) is not method for (owner, name), method in INSTALLED.items() if owner is cls):
         return False
     if cls is CrossEntropy:
-        plain = loss.class_weight is None and not loss.label_smoothing
+        plain = loss.class_weight is None and not loss.label_smoothing and loss.ignore_index is None
         return plain and pred.ndim in (2, 3) and target.dtype == INTP and target.shape == pred.shape[:-1]
-    return target.shape == pred.shape and target.dtype == pred.dtype and (cls is not BinaryCrossEntropy or loss.from_logits)
+    if cls is BinaryCrossEntropy and (not loss.from_logits or loss.pos_weight is not None):
+        return False
+    return target.shape == pred.shape and target.dtype == pred.dtype
 
 
 INSTALLED: dict[tuple[type[Loss], str], Any] = {}

@@ -42,7 +42,8 @@ from pancake.functions.normalization import BatchNorm, LayerNorm
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.losses.loss import Loss
 from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
@@ -317,6 +318,7 @@ def _labels_or_probabilities(loss: Loss, pred: Array) -> SearchStrategy[Array]:
 
 
 _reduction = st.sampled_from(["mean", "sum", "none"])
+_ignore_index = st.sampled_from([None, -100])
 _class_weight = st.none() | batches(st.integers(1, 4), batch=1, low=0.1).map(lambda rows: rows[0])
 
 LOSSES: dict[type[Loss], LossRecipe] = {
@@ -329,16 +331,32 @@ LOSSES: dict[type[Loss], LossRecipe] = {
         lambda loss, pred: tenths(pred.shape, 0, 1, lambda k: np.asarray(2.0 * k - 1)),
     ),
     BinaryCrossEntropy: LossRecipe(
-        st.builds(BinaryCrossEntropy, st.booleans(), reduction=_reduction),
+        st.builds(BinaryCrossEntropy, st.booleans(), st.sampled_from([None, 3.0]), reduction=_reduction),
         lambda loss: ANY if loss.from_logits else arrays(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), low=0, high=1),
         lambda loss, pred: tenths(pred.shape, 0, 5, lambda k: np.asarray(2 * k / 10)),
     ),
     CrossEntropy: LossRecipe(
-        st.builds(CrossEntropy, st.sampled_from([0.0, 0.1, 1.0]), _class_weight, reduction=_reduction),
+        st.builds(CrossEntropy, st.sampled_from([0.0, 0.1, 1.0]), _class_weight, _ignore_index, reduction=_reduction),
         _classes,
         _labels_or_probabilities,
     ),
     NegativeLogLikelihood: LossRecipe(
         st.builds(NegativeLogLikelihood, _class_weight, reduction=_reduction), _classes, _labels_or_probabilities
+    ),
+    Quantile: LossRecipe(st.builds(Quantile, st.sampled_from([0.5, 0.1, 0.75]), reduction=_reduction), _any, _like),
+    PoissonNLL: LossRecipe(
+        st.builds(PoissonNLL, reduction=_reduction),
+        _any,
+        lambda loss, pred: tenths(pred.shape, 0, 3, lambda k: np.asarray(1.0 * k)),
+    ),
+    GaussianNLL: LossRecipe(
+        st.builds(GaussianNLL, reduction=_reduction),
+        lambda loss: (batches(WIDTHS, low=-2) | sequences(WIDTHS, low=-2)).map(
+            lambda p: np.concatenate([p, p[..., ::-1] / 2], -1)
+        ),
+        lambda loss, pred: _like(loss, pred[..., : pred.shape[-1] // 2]),
+    ),
+    KLDivergence: LossRecipe(
+        st.builds(KLDivergence, reduction=_reduction), lambda loss: FEATURES, lambda loss, pred: rows_of(pred.shape)
     ),
 }

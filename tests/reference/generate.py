@@ -117,7 +117,8 @@ FUNCTIONS = [
 class LossCase:
     """One loss with the options of an expression: `torch` is a function of p, t and w that returns the objective.
 
-    `pred` is "real", "probability" or "log"; `target` is "real", "bit", "share", "sign", "label" or "distribution".
+    `pred` is "real", "probability", "log" or "pairs"; `target` is "real", "bit", "share", "sign", "count", "label",
+    "ignored" or "distribution".
     """
 
     pancake: str
@@ -181,6 +182,47 @@ def _loss_cases() -> list[LossCase]:
                             target,
                         )
                     )
+        tensor = "torch.tensor([0.5, 2.0, 3.0], dtype=p.dtype)"
+        cases += [
+            LossCase(
+                f"BinaryCrossEntropy(from_logits=True, pos_weight=[0.5, 2.0, 3.0]{last})",
+                f"F.binary_cross_entropy_with_logits(p, t, pos_weight={tensor}, reduction='{r}')",
+                "share",
+            ),
+            LossCase(
+                f"BinaryCrossEntropy(from_logits=True, pos_weight=2.5{last})",
+                f"F.binary_cross_entropy_with_logits(p, t, w[:, None], pos_weight=torch.tensor(2.5), reduction='{r}')",
+                "bit",
+                weighted=True,
+            ),
+            LossCase(f"CrossEntropy(ignore_index=-100{last})", f"F.cross_entropy(p, t, reduction='{r}')", "ignored"),
+            LossCase(
+                f"CrossEntropy(label_smoothing=0.1, class_weight=[0.5, 2.0, 3.0], ignore_index=-100{last})",
+                f"F.cross_entropy(p, t, {tensor}, reduction='{r}', label_smoothing=0.1)",
+                "ignored",
+            ),
+            LossCase(f"Quantile(q=0.8{last})", f"(0.8 * torch.relu(t - p) + 0.2 * torch.relu(p - t)){of}", "bit"),
+            LossCase(f"PoissonNLL({red})", f"F.poisson_nll_loss(p, t, reduction='{r}')", "count", "log"),
+            LossCase(
+                f"PoissonNLL({red})",
+                f"(F.poisson_nll_loss(p, t, reduction='none') * w[:, None]){of}",
+                "count",
+                "log",
+                weighted=True,
+            ),
+            LossCase(
+                f"GaussianNLL({red})",
+                f"F.gaussian_nll_loss(p[:, :3], t, p[:, 3:].exp(), eps=1e-30, reduction='{r}')",
+                "real",
+                "pairs",
+            ),
+            LossCase(
+                f"KLDivergence({red})",
+                f"F.kl_div(p, t, reduction='{'batchmean' if r == 'mean' else r}')",
+                "distribution",
+                "log",
+            ),
+        ]
         # torch has no weights of examples here; what they must do follows from the losses of the single examples
         by = {"mean": ".sum() / w.sum()", "sum": ".sum()", "none": ""}[r]
         for target in ("label", "distribution"):
@@ -256,11 +298,16 @@ def draw_loss(case: LossCase, n: int, rng: np.random.Generator) -> Arrays:
         p.reshape(-1)[rng.integers(0, p.size, n)] = rng.choice([0.0, 1.0, 0.5], n)
     elif case.pred == "log":
         p -= np.log(np.exp(p).sum(axis=1, keepdims=True))
+    elif case.pred == "pairs":
+        p = np.concatenate([p, rng.normal(size=p.shape)], axis=1)
     else:
         p.reshape(-1)[rng.integers(0, p.size, n)] = rng.choice([-1e4, 1e4, 0.0, 1.0], n)
     t: Any
     if case.target == "label":
         t = rng.integers(0, 2, n)
+    elif case.target == "ignored":
+        t = rng.choice([-100, 0, 1, 2], n)
+        t[0] = 1  # of nothing torch's mean is nan
     elif case.target == "distribution":
         t = rng.dirichlet(np.ones(3), n)
     else:
@@ -269,8 +316,11 @@ def draw_loss(case: LossCase, n: int, rng: np.random.Generator) -> Arrays:
             "bit": rng.integers(0, 2, p.shape).astype(float),
             "share": rng.uniform(size=p.shape),
             "sign": rng.choice([-1.0, 1.0], p.shape),
+            "count": rng.integers(0, 5, p.shape).astype(float),
         }[case.target]
-        if case.target == "real":
+        if case.pred == "pairs":
+            t = t[:, :3]
+        elif case.target == "real":
             t.reshape(-1)[::4] = p.reshape(-1)[::4]  # differences of 0
     return {"pred": p, "target": t} | ({"weight": rng.uniform(size=n)} if case.weighted else {})
 
