@@ -43,7 +43,7 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
 from pancake.functions.normalization import BatchNorm, LayerNorm
-from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
@@ -55,6 +55,7 @@ from pancake.optimizers.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 from pancake.optimizers.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
+from pancake.recurrent.rnn import rnn
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
@@ -141,6 +142,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Residual",
+    "Select",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -183,6 +185,7 @@ __all__ = [
     "plotting",
     "predict",
     "r2_score",
+    "rnn",
     "save",
     "show_pred",
     "step_decay",

@@ -53,6 +53,7 @@ TOP_LEVEL: Mapping[str, str] = {
     "Swish": "SiLU()",
     "Permute": "Transpose(axes)",
     "Unflatten": "Reshape(shape)",
+    "Lambda": "Select(index) picks entries; anything else is a Function of your own",
     "Module": "Function",
     "Layer": "Function",
     "Model": "Function",

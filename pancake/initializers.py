@@ -78,13 +78,32 @@ def orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.fl
     return q if n_out >= n_in else q.T
 
 
+def normal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """N(0, 1), whatever the numbers are: for the rows of an `Embedding`, of which one at a time is the output.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    """
+    return rng.normal(0.0, 1.0, (n_out, n_in))
+
+
 def zeros(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """All zero: every unit of a layer then learns the same. For output layers, and to show why the others exist."""
     return np.zeros((n_out, n_in))
 
 
 SCHEMES: dict[str, Initializer] = {
-    f.__name__: f for f in (he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, lecun_uniform, orthogonal, zeros)
+    f.__name__: f
+    for f in (
+        he_normal,
+        he_uniform,
+        glorot_normal,
+        glorot_uniform,
+        lecun_normal,
+        lecun_uniform,
+        orthogonal,
+        normal,
+        zeros,
+    )
 }
 
 

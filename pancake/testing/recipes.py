@@ -39,7 +39,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm
-from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
@@ -100,6 +100,13 @@ def _axes(x: Array) -> SearchStrategy[Any]:
 
 def _axis(x: Array) -> SearchStrategy[int]:
     return st.integers(-x.ndim, x.ndim - 1)
+
+
+def _index(length: int) -> SearchStrategy[Any]:
+    """A number, a slice or a list of numbers that picks something of so many entries."""
+    one = st.integers(-length, length - 1)
+    slices = st.builds(slice, st.none() | st.integers(0, length - 1), st.none(), st.sampled_from([None, 2]))
+    return one | slices | st.lists(one, min_size=1, max_size=3)
 
 
 def _cells(x: Array) -> SearchStrategy[Function]:
@@ -241,13 +248,18 @@ OTHERS: dict[type[Function], Recipe] = {
     Reshape: Recipe(lambda x: st.builds(Reshape, _shapes_like(x)), ANY),
     Transpose: Recipe(lambda x: st.builds(Transpose, st.permutations(range(x.ndim)).map(tuple)), ANY),
     Expand: Recipe(lambda x: st.builds(Expand, st.integers(-x.ndim - 1, x.ndim), WIDTHS), ANY),
+    Select: Recipe(
+        lambda x: st.integers(-x.ndim, x.ndim - 1).flatmap(lambda a: st.builds(Select, _index(x.shape[a]), st.just(a)))
+    ),
     Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), _short),
     Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), _short),
 }
 # ... those of integers only at the beginning, ...
 OF_INTEGERS: dict[type[Function], Recipe] = {
     Embedding: Recipe(
-        lambda x: st.builds(Embedding, st.integers(int(x.max()) + 1, 6), WIDTHS, rng=SEEDS),
+        lambda x: st.builds(
+            Embedding, st.integers(int(x.max()) + 1, 6), WIDTHS, init=st.sampled_from(["normal", "zeros"]), rng=SEEDS
+        ),
         labels(5) | labels(5, time=st.integers(1, 3)),
     ),
 }
