@@ -35,6 +35,7 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.dropout import Dropout
@@ -43,6 +44,7 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
 from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -128,6 +130,7 @@ __all__ = [
     "MeanSquaredError",
     "Mish",
     "Mul",
+    "MultiHeadAttention",
     "Multiply",
     "Negate",
     "NegativeLogLikelihood",
@@ -135,6 +138,7 @@ __all__ = [
     "Optimizer",
     "PReLU",
     "PoissonNLL",
+    "PositionalEmbedding",
     "Power",
     "Quantile",
     "RMSprop",
@@ -146,6 +150,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Softsign",

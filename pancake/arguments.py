@@ -174,6 +174,18 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
     return new
 
 
+def sequence_lengths(owner: object, lengths: Any, batch: int, time: int) -> NDArray[np.intp]:
+    """`lengths` as an array (B,), refused if they are not whole numbers from 1 to T, one for each sequence of a batch."""
+    array = as_array(owner, lengths, "lengths")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{owner!r}: expected lengths to be whole numbers, got {array.dtype}")
+    if array.shape != (batch,):
+        raise ValueError(f"{owner!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
+    if array.min() < 1 or array.max() > time:
+        raise ValueError(f"{owner!r}: expected lengths from 1 to {time}, got values from {array.min()} to {array.max()}")
+    return array.astype(np.intp)
+
+
 # --- inputs of several parts ---
 
 

@@ -43,6 +43,7 @@ TOP_LEVEL: Mapping[str, str] = {
     "SimpleRNN": "Unrolled(RNNCell(n_in, n_hidden))",
     "LSTM": "Unrolled(LSTMCell(n_in, n_hidden))",
     "GRU": "Unrolled(GRUCell(n_in, n_hidden))",
+    "MultiheadAttention": "MultiHeadAttention(n, heads)",
     "Activation": "Tanh(), ReLU() and the like, which are Functions of their own",
     "relu": "ReLU()",
     "sigmoid": "Sigmoid()",

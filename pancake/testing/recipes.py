@@ -32,6 +32,7 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.dropout import Dropout
@@ -39,6 +40,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -231,6 +233,27 @@ LAYERS: dict[type[Function], Recipe] = {
         batches(WIDTHS, batch=st.integers(2, 4)) | sequences(WIDTHS, time=st.integers(2, 4)),
     ),
     LayerNorm: Recipe(lambda x: st.builds(LayerNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
+    MultiHeadAttention: Recipe(
+        lambda x: _if(
+            x.ndim == 3,
+            st.builds(
+                MultiHeadAttention,
+                st.just(x.shape[-1]),
+                st.sampled_from([h for h in range(1, x.shape[-1] + 1) if x.shape[-1] % h == 0]),
+                causal=st.booleans(),
+                bias=st.booleans(),
+                rng=SEEDS,
+            ),
+        ),
+        sequences(st.integers(1, 4), batch=st.integers(1, 3)),
+    ),
+    PositionalEmbedding: Recipe(
+        lambda x: _if(x.ndim > 1, st.builds(PositionalEmbedding, st.just(12), st.just(x.shape[-1]), rng=SEEDS)),
+        sequences(WIDTHS) | batches(WIDTHS),
+    ),
+    SinusoidalPositions: Recipe(
+        lambda x: _if(x.ndim > 1, st.builds(SinusoidalPositions, st.just(x.shape[-1]))), sequences(WIDTHS) | batches(WIDTHS)
+    ),
 }
 # ... so may those that are made of such, nested to some depth, ...
 CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]]] = {

@@ -22,8 +22,9 @@ Arrays = dict[str, Any]
 class Case:
     """One brick: expressions that make it in pancake and in torch, and what to feed it.
 
-    `x` is "real", "positive", or "index V"; the first two have points at which derivatives jump among them. `shape` ends
-    with the features; axes may be put before it where `leading`.
+    `x` is "real", "positive", "tame" or "index V"; the first two have points at which derivatives jump among them, and large
+    numbers, of whose squares and differences nothing exact is left; "tame" has none. `shape` ends with the features; axes
+    may be put before it where `leading`.
     """
 
     pancake: str
@@ -93,6 +94,11 @@ FUNCTIONS = [
     Case("Linear(3, 2, bias=False)", "nn.Linear(3, 2, bias=False)"),
     Case("MatMul(3, 2)", "nn.Linear(3, 2, bias=False)"),
     Case("Sequential([MatMul(3, 2), AddBias(2)])", "nn.Linear(3, 2)"),
+    Case("MultiHeadAttention(4, 2)", "attention(4, 2)", (2, 3, 4), "tame", leading=False),
+    Case("MultiHeadAttention(6, 3, causal=True)", "attention(6, 3, causal=True)", (2, 3, 6), "tame", leading=False),
+    Case(
+        "MultiHeadAttention(4, 1, causal=True, bias=False)", "attention(4, 1, True, bias=False)", (2, 3, 4), "tame", leading=False
+    ),
     Case("Embedding(5, 3)", "nn.Embedding(5, 3)", x="index 5"),
     Case("Transpose((1, 0))", "lambda x: x.permute(1, 0)", leading=False),
     Case("Transpose((0, -1, 1))", "lambda x: x.permute(0, -1, 1)", (2, 4, 3), leading=False),
@@ -288,6 +294,8 @@ def draw(case: Case, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     """An input for a brick."""
     if case.x.startswith("index"):
         return rng.integers(0, int(case.x.split()[1]), shape)
+    if case.x == "tame":
+        return rng.normal(size=shape)
     x = rng.normal(scale=2, size=shape)
     places = rng.permutation(x.size)[: x.size // 3]
     x.reshape(-1)[places] = rng.choice(EDGES, places.size)
@@ -334,7 +342,18 @@ def function_reference(case: Case, x: Any, rng: np.random.Generator) -> Arrays:
     import torch
     from torch import nn
 
-    function = eval(case.torch, {"torch": torch, "nn": nn})
+    class attention(nn.MultiheadAttention):
+        """That of torch as a function of one input."""
+
+        def __init__(self, n: int, heads: int, causal: bool = False, bias: bool = True) -> None:
+            super().__init__(n, heads, bias=bias, batch_first=True)
+            self.causal = causal
+
+        def forward(self, x: Any) -> Any:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]).to(x.dtype) if self.causal else None
+            return super().forward(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+    function = eval(case.torch, {"torch": torch, "nn": nn, "attention": attention})
     params, buffers = [], []
     if isinstance(function, nn.Module):
         function.double().train(case.training)
