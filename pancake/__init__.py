@@ -67,6 +67,7 @@ from pancake.training.gradient_norms import gradient_norms
 from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
 from pancake.training.metrics import accuracy, confusion_matrix, f1_score, mean_absolute_error, r2_score, top_k_accuracy
+from pancake.training.minimize import minimize
 from pancake.training.predict import predict
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ __all__ = [
     "load",
     "load_meta",
     "mean_absolute_error",
+    "minimize",
     "mlp",
     "one_cycle",
     "plot_activations",

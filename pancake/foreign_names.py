@@ -82,6 +82,8 @@ TOP_LEVEL: Mapping[str, str] = {
     "RMSProp": "RMSprop(model)",
     "AdaGrad": "Adagrad(model)",
     "train": "fit(model, loss, optimizer, x, y)",
+    "LBFGS": "minimize(model, loss, x, y)",
+    "trainlm": "minimize(model, loss, x, y, method='Levenberg-Marquardt')",
     "clip_grad_norm_": "clip_grad_norm(model, max_norm)",
     "clip_grad_value_": "clip_grad_value(model, max_value)",
     "clip_by_norm": "clip_grad_norm(model, max_norm)",
