@@ -59,15 +59,8 @@ class Branches(Listed):
     def compute_backward(self, dObj_dOut: Any) -> Any:
         outputs, shape, dtype, several = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
-        if several:
-            return tuple(each_part(np.array, f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True))
-        parts = [np.asarray(f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True)]
-        if any(part.shape != parts[0].shape for part in parts):
-            raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
-        dObj_dIn = parts[0].astype(dtype)  # a copy, to add to
-        for part in parts[1:]:
-            dObj_dIn += part
-        return dObj_dIn
+        parts = tuple(each_part(np.array, f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True))
+        return parts if several else self._sum(parts).astype(dtype, copy=False)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through the branches that have parameters."""
@@ -78,6 +71,12 @@ class Branches(Listed):
         for function, d in zip(self.functions, gradients, strict=True):
             if has_parameters(function):
                 function.accumulate_grads(d)
+
+    def _sum(self, parts: tuple[Array, ...]) -> Array:
+        """The sum of what the branches return for the one input that they share."""
+        if any(part.shape != parts[0].shape for part in parts):
+            raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
+        return functools.reduce(np.add, parts)
 
     def combine(self, outputs: list[Array]) -> Array:
         """The output, a fresh array, made of those of the branches."""

@@ -125,9 +125,9 @@ class Huber(ElementwiseLoss):
 class Quantile(ElementwiseLoss):
     """q (t - p) where the target is above the prediction, (1 - q) (p - t) where it is below, for each entry.
 
-    It is least at the q-quantile of the targets: a share of q of them lies below. dObj_dPred = -q where p < t, 1 - q where
-    p > t, and 0 where p = t, where there is no derivative; divided by the number of entries for "mean". q = 1/2 is half the
-    absolute error; 0.05 and 0.95, in two models, enclose nine of ten.
+    It is least at the q-quantile of the targets: a share of q of them lies below. dObj_dPred = (sign(p - t) + 1) / 2 - q, which
+    is -q where p < t, 1 - q where p > t, and in the middle where p = t, where there is no derivative; divided by the number of
+    entries for "mean". q = 1/2 is half the absolute error; 0.05 and 0.95, in two models, enclose nine of ten.
 
     Shape
     -----
@@ -158,8 +158,7 @@ class Quantile(ElementwiseLoss):
 
     def compute_backward(self) -> Array:
         difference, w = self._remembered()
-        slopes = np.where(difference < 0, -self.q, 1 - self.q).astype(difference.dtype)
-        return self._gradient(w * slopes * (difference != 0))
+        return self._gradient(w * ((np.sign(difference) + 1) / 2 - self.q))
 
 
 class Hinge(ElementwiseLoss):

@@ -211,7 +211,7 @@ def _loss_cases() -> list[LossCase]:
                 f"F.cross_entropy(p, t, {tensor}, reduction='{r}', label_smoothing=0.1)",
                 "ignored",
             ),
-            LossCase(f"Quantile(q=0.8{last})", f"(0.8 * torch.relu(t - p) + 0.2 * torch.relu(p - t)){of}", "bit"),
+            LossCase(f"Quantile(q=0.8{last})", f"torch.maximum(0.8 * (t - p), 0.2 * (p - t)){of}", "bit"),
             LossCase(f"PoissonNLL({red})", f"F.poisson_nll_loss(p, t, reduction='{r}')", "count", "log"),
             LossCase(
                 f"PoissonNLL({red})",
