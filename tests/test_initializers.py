@@ -17,6 +17,7 @@ VARIANCES = {
     "glorot_uniform": lambda i, o: 2 / (i + o),
     "lecun_normal": lambda i, o: 1 / i,
     "lecun_uniform": lambda i, o: 1 / i,
+    "normal": lambda i, o: 1.0,
 }
 
 

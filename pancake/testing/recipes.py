@@ -392,6 +392,8 @@ LOSSES: dict[type[Loss], LossRecipe] = {
         lambda loss, pred: _like(loss, pred[..., : pred.shape[-1] // 2]),
     ),
     KLDivergence: LossRecipe(
-        st.builds(KLDivergence, reduction=_reduction), lambda loss: FEATURES, lambda loss, pred: rows_of(pred.shape)
+        st.builds(KLDivergence, reduction=_reduction),
+        lambda loss: batches(WIDTHS) | sequences(WIDTHS),
+        lambda loss, pred: rows_of(pred.shape),
     ),
 }
