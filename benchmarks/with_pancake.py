@@ -47,6 +47,14 @@ def network(workload):
         stack = [pk.Conv2d(1, first, 5, padding=2), pk.ReLU(), pk.MaxPool2d(2)]
         stack += [pk.Conv2d(first, second, 5), pk.ReLU(), pk.MaxPool2d(2), pk.Flatten()]
         return pk.Sequential([*stack, *pk.mlp([flat(workload), *units])]).astype(workload.dtype)
+    if workload.kind == "gpt":
+        words, n, heads, layers, outputs = workload.sizes
+        stack = [pk.Embedding(words, n), pk.PositionalEmbedding(workload.length, n)]
+        for _ in range(layers):
+            stack.append(pk.Residual(pk.Sequential([pk.LayerNorm(n), pk.MultiHeadAttention(n, heads, causal=True)])))
+            mlp = [pk.Linear(n, 4 * n), pk.GELU("tanh"), pk.Linear(4 * n, n)]
+            stack.append(pk.Residual(pk.Sequential([pk.LayerNorm(n), *mlp])))
+        return pk.Sequential([*stack, pk.LayerNorm(n), pk.Linear(n, outputs)]).astype(workload.dtype)
     activation = pk.ReLU if workload.activation == "relu" else pk.Tanh
     output = pk.Sigmoid if workload.kind == "predict" else None
     return pk.mlp(workload.sizes, activation=activation, output=output, dtype=workload.dtype)

@@ -21,7 +21,39 @@ class Recurrent(nn.Module):
         return self.linear(h).flatten(0, 1)
 
 
+class Block(nn.Module):
+    def __init__(self, n, heads, length):
+        super().__init__()
+        self.before_looking = nn.LayerNorm(n)
+        self.look = nn.MultiheadAttention(n, heads, batch_first=True)
+        self.before_thinking = nn.LayerNorm(n)
+        self.think = nn.Sequential(nn.Linear(n, 4 * n), nn.GELU("tanh"), nn.Linear(4 * n, n))
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(length))
+
+    def forward(self, x):
+        h = self.before_looking(x)
+        x = x + self.look(h, h, h, attn_mask=self.mask, is_causal=True, need_weights=False)[0]
+        return x + self.think(self.before_thinking(x))
+
+
+class GPT(nn.Module):
+    def __init__(self, workload):
+        super().__init__()
+        words, n, heads, layers, outputs = workload.sizes
+        self.embedding = nn.Embedding(words, n)
+        self.positions = nn.Embedding(workload.length, n)
+        self.blocks = nn.Sequential(*(Block(n, heads, workload.length) for _ in range(layers)))
+        self.norm = nn.LayerNorm(n)
+        self.linear = nn.Linear(n, outputs)
+
+    def forward(self, words):
+        x = self.embedding(words) + self.positions.weight
+        return self.linear(self.norm(self.blocks(x))).flatten(0, 1)
+
+
 def network(workload):
+    if workload.kind == "gpt":
+        return GPT(workload)
     if workload.kind in ("rnn", "lstm"):
         return Recurrent(workload)
     if workload.kind == "lenet":

@@ -13,9 +13,9 @@ class Workload(NamedTuple):
     """One net with one size of batch, to be trained or, as "predict", to be asked."""
 
     name: str
-    kind: str  # "mlp", "rnn", "lstm", "lenet" or "predict"
+    kind: str  # "mlp", "rnn", "lstm", "lenet", "gpt" or "predict"
     # units of each layer, the input first; of a recurrent net: words, features of a word, hidden units, outputs; of a LeNet: rows
-    # of an image, channels of two convolutions, units of each layer after them
+    # of an image, channels of two convolutions, units of each layer after them; of a GPT: words, features, heads, layers, outputs
     sizes: tuple
     batch: int
     dtype: str = "float32"
@@ -29,7 +29,8 @@ class Workload(NamedTuple):
         if self.kind == "predict":
             return f"predict {net}, {self.batch} row{'s' if self.batch > 1 else ''}, {self.dtype}"
         steps = f" x {self.length} steps" if self.length else ""
-        kind = {"mlp": f"{self.activation} {net}", "rnn": f"RNN {net}", "lstm": f"LSTM {net}", "lenet": f"LeNet {net}"}[self.kind]
+        kinds = {"mlp": self.activation, "rnn": "RNN", "lstm": "LSTM", "lenet": "LeNet", "gpt": "GPT"}
+        kind = f"{kinds[self.kind]} {net}"
         return f"{kind}, batch {self.batch}{steps}, {'SGD' if self.optimizer == 'sgd' else 'Adam'}, {self.dtype}"
 
 
@@ -50,7 +51,13 @@ WORKLOADS = {
 }
 
 # No loop is written by hand for these; beside_torch.py times them.
-BESIDE_TORCH = {workload.name: workload for workload in (Workload("LeNet", "lenet", (28, 6, 16, 120, 84, 10), 64),)}
+BESIDE_TORCH = {
+    workload.name: workload
+    for workload in (
+        Workload("LeNet", "lenet", (28, 6, 16, 120, 84, 10), 64),
+        Workload("GPT", "gpt", (96, 64, 4, 3, 96), 16, length=64),
+    )
+}
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 
@@ -82,6 +89,27 @@ def initial(workload):
         for i, shape in zip(places, [(first, 1, 5, 5), (second, first, 5, 5), *layers], strict=True):
             state[f"{i}.weight"] = uniform(math.prod(shape[1:]), *shape)
             state[f"{i}.bias"] = uniform(math.prod(shape[1:]), shape[0])
+        return state
+    if workload.kind == "gpt":
+        words, n, _, layers, outputs = workload.sizes
+        state = {"0.weight": uniform(1, words, n), "1.weight": uniform(1, workload.length, n)}
+
+        def norm(place):
+            state[f"{place}.weight"], state[f"{place}.bias"] = 1 + uniform(n, n), uniform(n, n)
+
+        def linear(place, n_in, n_out, name=".weight"):
+            state[place + name] = uniform(n_in, n_out, n_in)
+            state[place + name.replace("weight", "bias")] = uniform(n_in, n_out)
+
+        for i in range(2, 2 + 2 * layers, 2):
+            norm(f"{i}.f.0")
+            linear(f"{i}.f.1", n, 3 * n, ".in_proj_weight")
+            linear(f"{i}.f.1.out_proj", n, n)
+            norm(f"{i + 1}.f.0")
+            linear(f"{i + 1}.f.1", n, 4 * n)
+            linear(f"{i + 1}.f.3", 4 * n, n)
+        norm(2 + 2 * layers)
+        linear(f"{3 + 2 * layers}", n, outputs)
         return state
     words, features, hidden, outputs = workload.sizes
     gates = 4 if workload.kind == "lstm" else 1

@@ -19,8 +19,8 @@ PAGE = GALLERY / "README.md"
 CHAPTERS = {
     "First steps": ["chain_rule", "perceptron", "xor", "check_your_layer"],
     "Boundaries": ["boundaries", "animation", "architectures", "penguins", "digits", "lenet", "regression"],
-    "How nets learn": ["optimizers", "initialisation", "regularisation", "resume"],
-    "Sequences": ["memory", "babi", "names", "sunspots"],
+    "How nets learn": ["optimizers", "initialisation", "regularisation", "resume", "full_batch"],
+    "Sequences": ["memory", "babi", "names", "gpt", "sunspots"],
 }
 DEMOS = [name for names in CHAPTERS.values() for name in names]
 

@@ -35,6 +35,7 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
@@ -46,10 +47,12 @@ from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
-from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
+from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.losses.loss import Loss
 from pancake.optimizers.clipping import clip_grad_norm, clip_grad_value
 from pancake.optimizers.optimizer import Optimizer
@@ -57,6 +60,7 @@ from pancake.optimizers.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 from pancake.optimizers.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
+from pancake.recurrent.rnn import rnn
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
@@ -66,6 +70,7 @@ from pancake.training.gradient_norms import gradient_norms
 from pancake.training.history import History
 from pancake.training.lr_finder import find_learning_rate
 from pancake.training.metrics import accuracy, confusion_matrix, f1_score, mean_absolute_error, r2_score, top_k_accuracy
+from pancake.training.minimize import minimize
 from pancake.training.predict import predict
 from pancake.training.train_step import TrainStep
 
@@ -116,6 +121,7 @@ __all__ = [
     "Flatten",
     "Function",
     "GRUCell",
+    "GaussianNLL",
     "GlobalAvgPool2d",
     "GroupNorm",
     "HardTanh",
@@ -123,6 +129,7 @@ __all__ = [
     "History",
     "Huber",
     "Identity",
+    "KLDivergence",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -138,22 +145,28 @@ __all__ = [
     "MeanSquaredError",
     "Mish",
     "Mul",
+    "MultiHeadAttention",
     "Multiply",
     "Negate",
     "NegativeLogLikelihood",
     "NonFiniteError",
     "Optimizer",
     "PReLU",
+    "PoissonNLL",
+    "PositionalEmbedding",
     "Power",
+    "Quantile",
     "RMSNorm",
     "RMSprop",
     "RNNCell",
     "ReLU",
     "Reshape",
     "Residual",
+    "Select",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Softsign",
@@ -184,6 +197,7 @@ __all__ = [
     "load",
     "load_meta",
     "mean_absolute_error",
+    "minimize",
     "mlp",
     "one_cycle",
     "plot_activations",
@@ -195,6 +209,7 @@ __all__ = [
     "plotting",
     "predict",
     "r2_score",
+    "rnn",
     "save",
     "show_pred",
     "step_decay",

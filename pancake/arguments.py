@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -172,6 +172,31 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
     if faults:
         raise ValueError(f"{name} changed nothing: " + "; ".join(faults))
     return new
+
+
+def sequence_lengths(owner: object, lengths: Any, batch: int, time: int) -> NDArray[np.intp]:
+    """`lengths` as an array (B,), refused if they are not whole numbers from 1 to T, one for each sequence of a batch."""
+    array = as_array(owner, lengths, "lengths")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{owner!r}: expected lengths to be whole numbers, got {array.dtype}")
+    if array.shape != (batch,):
+        raise ValueError(f"{owner!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
+    if array.min() < 1 or array.max() > time:
+        raise ValueError(f"{owner!r}: expected lengths from 1 to {time}, got values from {array.min()} to {array.max()}")
+    return array.astype(np.intp)
+
+
+# --- inputs of several parts ---
+
+
+def each_part(change: Callable[[Any], Any], x: Any) -> Any:
+    """`change(x)`; for a tuple, which is an input of several parts, the tuple of what becomes of each, and so on inside."""
+    return tuple(each_part(change, part) for part in x) if isinstance(x, tuple) else change(x)
+
+
+def parts_of(x: Any) -> list[Any]:
+    """The arrays that an input is made of: the input itself, if it is no tuple."""
+    return [array for part in x for array in parts_of(part)] if isinstance(x, tuple) else [x]
 
 
 # --- in messages and reprs ---

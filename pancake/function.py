@@ -15,6 +15,8 @@ from pancake.arguments import numeric
 from pancake.memory import Array
 from pancake.tree import Tree
 
+EMPTY: tuple[()] = ()  # the default of what is written out in a repr all the same: the parts of a container
+
 DTYPES = frozenset(map(np.dtype, (np.float16, np.float32, np.float64, np.longdouble)))
 
 
@@ -165,7 +167,8 @@ class Function(Remembers, Tree):
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
-            if p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
+            needed = p.default is p.empty or p.default is EMPTY
+            if needed and p.kind is not p.KEYWORD_ONLY:
                 shown.append(repr(value))
             elif isinstance(value, np.dtype):
                 shown += [] if value == p.default else [f"{name}=np.{value}"]

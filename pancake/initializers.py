@@ -89,6 +89,14 @@ def orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.fl
     return q if n_out >= n_in else q.T
 
 
+def normal(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """N(0, 1), whatever the numbers are: for the rows of an `Embedding`, of which one at a time is the output.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    """
+    return rng.normal(0.0, 1.0, (n_out, n_in))
+
+
 def zeros(n_in: int, n_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """All zero: every unit of a layer then learns the same. For output layers, and to show why the others exist."""
     return np.zeros((n_out, n_in))
@@ -105,6 +113,7 @@ SCHEMES: dict[str, Initializer] = {
         lecun_uniform,
         torch_uniform,
         orthogonal,
+        normal,
         zeros,
     )
 }

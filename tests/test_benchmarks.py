@@ -279,6 +279,18 @@ def small_lenet(modules: Any) -> Any:
 def test_pancake_computes_what_torch_computes(modules: Any) -> None:
     pytest.importorskip("torch", reason="torch is not installed, beside which a LeNet is timed")
     w = small_lenet(modules)
+
+
+# --- a GPT beside torch ---
+
+
+def small_gpt(modules: Any) -> Any:
+    return modules("workloads").BESIDE_TORCH["GPT"]._replace(sizes=(7, 8, 2, 2, 7), batch=3, length=5, dtype="float64")
+
+
+def test_a_gpt_computes_what_torch_computes(modules: Any) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which a GPT is timed")
+    w = small_gpt(modules)
     expected = modules("with_torch").build(w).results(5)
     assert np.ptp(expected) > 1e-4  # it learns
     np.testing.assert_allclose(modules("with_pancake").build(w).results(5), expected, rtol=1e-9)
@@ -306,3 +318,14 @@ def test_without_torch_there_is_no_ratio(
     printed = capsys.readouterr()
     assert "LeNet: torch is missing: ImportError: no torch" in printed.err
     assert printed.out.endswith("float64: -\n")
+
+
+def test_the_ratio_of_a_gpt(modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which a GPT is timed")
+    beside = modules("beside_torch")
+    monkeypatch.setattr(modules("run"), "BATCH_SECONDS", 1e-4)
+    monkeypatch.setattr(beside, "BESIDE_TORCH", {"GPT": small_gpt(modules)})
+    beside.main(["--rounds", "2"])
+    printed = capsys.readouterr()
+    assert printed.out.startswith("GPT 7-8-2-2-7, batch 3 x 5 steps, Adam, float64: ")
+    assert not printed.err

@@ -83,9 +83,12 @@ def test_there_are_demos() -> None:
     assert {path.stem for path in DEMOS} - {path.stem for path in SUFFIXES} == {"check_your_layer"}  # has its own tests below
 
 
+LONGER = {"gpt": 140}  # a whole model, its training and how it writes
+
+
 @pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
 def test_is_short_enough_to_read(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 120
+    assert len(path.read_text(encoding="utf-8").splitlines()) < LONGER.get(path.stem, 120)
 
 
 @every_demo
@@ -335,3 +338,19 @@ def test_the_gallery_knows_the_names(run: Run) -> None:
     code, _, errors = run(FOLDER / "make_gallery.py", "xor", "zor")
     assert code == 2
     assert errors.splitlines()[-1].endswith("expected names of demos, such as chain_rule, got zor")
+
+
+# --- the GPT writes with the keys and values that it keeps what it would write without ---
+
+
+def test_the_gpt_keeps_keys_and_values() -> None:
+    gpt = load("gpt")
+    net = gpt.gpt(20, np.random.default_rng(0)).astype(np.float64)
+    text, looks = gpt.write(net, [3, 4, 5], 1.0, np.random.default_rng(1))
+    assert text[:3] == [3, 4, 5]
+    assert len(text) == gpt.T + 1
+    past: dict[Any, Any] = {}
+    scores = [gpt.one_more(net, np.array([[character]]), past)[0, 0] for character in text[:-1]]
+    np.testing.assert_allclose(scores, net(np.array([text[:-1]]))[0], rtol=1e-10, atol=1e-12)
+    assert not np.triu(looks, 1).any()
+    assert (looks.sum(axis=1) >= 1 - 1e-12).all()  # the largest of several heads, each of which takes 1 in all

@@ -18,6 +18,7 @@ VARIANCES = {
     "lecun_normal": lambda i, o: 1 / i,
     "lecun_uniform": lambda i, o: 1 / i,
     "torch_uniform": lambda i, o: 1 / (3 * i),
+    "normal": lambda i, o: 1.0,
 }
 
 

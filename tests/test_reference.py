@@ -49,7 +49,7 @@ def compare_function(case: Case, wanted: Arrays) -> None:
         assert_allclose(grad, wanted[f"grad.{i}"], **TOLERANCE)
     for i, buffer in enumerate(buffers):
         assert_allclose(buffer, wanted[f"moved.{i}"], **TOLERANCE)
-    if case.torch.startswith("nn.") and "MatMul" not in case.pancake:
+    if case.torch.startswith(("nn.", "attention")) and "MatMul" not in case.pancake:
         assert list(function.state_dict()) == [key for key in wanted["keys"].tolist() if key]
 
 
@@ -123,6 +123,8 @@ class TestLive:
             shape = (*data.draw(st.lists(st.integers(1, 3), max_size=2)), *case.shape)
         elif len(shape) == 2:
             shape = (data.draw(st.sampled_from([2, 4, 6])), shape[1])
+        elif case.torch.startswith("attention"):
+            shape = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 6)), shape[2])
         rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
         compare_function(case, generate.function_reference(case, generate.draw(case, shape, rng), rng))
 

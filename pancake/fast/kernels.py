@@ -20,6 +20,8 @@ from pancake.fast.program import Notes, Text, scalar
 from pancake.function import Function
 from pancake.functions.activations import (
     ELU,
+    GELU,
+    ROOT_2_PI,
     SELU,
     HardTanh,
     LeakyReLU,
@@ -30,6 +32,7 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
     largest_exponent,
+    normal_cdf,
 )
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -333,6 +336,46 @@ class SiLUKernel(ActivationKernel):
         notes.call(np.multiply, d, s, s)
 
 
+class GELUKernel(ActivationKernel):
+    remembered = "x", "P"
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        y, P = self.apart(), self.new("P")
+        if self.layer.approximate == "none":
+            notes.put(P, notes.expression(normal_cdf, z))
+        else:
+            self.work = self.new("work")
+            notes.call(np.multiply, z, self.scalar(0.044715), P)
+            notes.call(np.multiply, P, z, P)
+            notes.call(np.multiply, P, z, P)
+            notes.call(np.add, z, P, P)
+            notes.call(np.multiply, P, self.scalar(2 * ROOT_2_PI), P)
+            notes.call(np.minimum, P, self.scalar(largest_exponent(z.dtype)), out=P)
+            notes.call(np.exp, P, P)
+            notes.call(np.add, P, self.scalar(1), self.work)
+            notes.call(np.divide, P, self.work, P)
+        notes.call(np.multiply, z, P, y)
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        x, P = self.names["x"], self.names["P"]
+        if self.layer.approximate == "none":
+            notes.call(np.multiply, x, x, s)
+            notes.call(np.multiply, s, self.scalar(-0.5), s)
+            notes.call(np.exp, s, s)
+            notes.call(np.multiply, s, self.scalar(ROOT_2_PI / 2), s)
+        else:
+            notes.call(np.multiply, x, self.scalar(3 * 0.044715), self.work)
+            notes.call(np.multiply, self.work, x, self.work)
+            notes.call(np.add, self.work, self.scalar(1), self.work)
+            notes.call(np.subtract, self.scalar(1), P, s)
+            notes.call(np.multiply, P, s, s)
+            notes.call(np.multiply, s, self.scalar(2 * ROOT_2_PI), s)
+            notes.call(np.multiply, s, self.work, s)
+        notes.call(np.multiply, x, s, s)
+        notes.call(np.add, P, s, s)
+        notes.call(np.multiply, d, s, s)
+
+
 class SoftplusKernel(ActivationKernel):
     remembered = ("rise",)
 
@@ -376,6 +419,7 @@ ACTIVATIONS: dict[type[Function], type[ActivationKernel]] = {
     LeakyReLU: LeakyReLUKernel,
     ELU: ELUKernel,
     SELU: ELUKernel,
+    GELU: GELUKernel,
     SiLU: SiLUKernel,
     Softplus: SoftplusKernel,
     Softsign: SoftsignKernel,

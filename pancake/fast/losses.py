@@ -179,7 +179,7 @@ class BinaryKernel(LossKernel):
         self.result = notes.expression(np.add.reduce, rises, None)
 
     def kept(self) -> tuple[Any, ...]:
-        return self.z, self.t, np.ones((1,) * self.z.ndim, self.z.dtype)
+        return self.z, self.t, np.ones_like(self.t), np.ones((1,) * self.z.ndim, self.z.dtype)
 
 
 class CrossEntropyKernel(LossKernel):
@@ -294,10 +294,12 @@ def _fits(loss: Any, pred: Any, target: Any) -> bool:
     if any(getattr(cls, name) is not method for (owner, name), method in INSTALLED.items() if owner is cls):
         return False
     if cls is CrossEntropy:
-        plain = loss.class_weight is None and not loss.label_smoothing
+        plain = loss.class_weight is None and not loss.label_smoothing and loss.ignore_index is None
         labels = target.dtype.kind in "iu" and np.can_cast(target.dtype, INTP)
         return plain and pred.ndim in (2, 3) and labels and target.shape == pred.shape[:-1]
-    return target.shape == pred.shape and target.dtype in DTYPES and (cls is not BinaryCrossEntropy or loss.from_logits)
+    if cls is BinaryCrossEntropy and (not loss.from_logits or loss.pos_weight is not None):
+        return False
+    return target.shape == pred.shape and target.dtype in DTYPES
 
 
 INSTALLED: dict[tuple[type[Loss], str], Any] = {}

@@ -1,7 +1,7 @@
 """Functions made of Functions: side by side.
 
 What a graph does when a value is used twice, branches do without one: the value is fed to each of them, and its gradient is
-the sum of what comes back.
+the sum of what comes back. And what a graph does with several inputs: a tuple has one for each branch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import numeric, whole
+from pancake.arguments import each_part, numeric, whole
 from pancake.function import Function
 from pancake.functions.containers import Container, Listed, extend, forward, has_parameters
 from pancake.memory import Array
 
 
 class Branches(Listed):
-    """Base of the containers that feed one input to several Functions and combine what they put out.
+    """Base of the containers that feed one input to several Functions, or each its own, and combine what they put out.
+
+    Given a tuple, they hand one part of it to each branch, and backward returns the tuple of the gradients.
 
     A subclass defines `combine`, and `gradients`: what reaches each branch of the gradient of the combination.
     """
@@ -32,8 +34,15 @@ class Branches(Listed):
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
         self._check_lengths(lengths)
+        n, several = len(self.functions), isinstance(x, tuple)
+        if several and len(x) != n:
+            raise ValueError(f"{self!r}: expected one input, or a tuple of {n}, one for each branch, got a tuple of {len(x)}")
+        inputs = x if several else (x,) * n
         try:
-            outputs = [numeric(function, forward(function, x, lengths), "its output") for function in self.functions]
+            outputs = [
+                numeric(function, forward(function, part, lengths), "its output")
+                for function, part in zip(self.functions, inputs, strict=True)
+            ]
         except BaseException:
             self._cache = None  # some have remembered this call and some the one before it
             raise
@@ -44,29 +53,30 @@ class Branches(Listed):
         typical = [y for f, y in zip(self.functions, outputs, strict=True) if f._pairs()] or outputs
         outputs = [output.astype(np.result_type(*typical), copy=False) for output in outputs]
         y = self.combine(outputs)
-        self._remember([output.copy() for output in outputs], y.shape, y.dtype)  # a user's branch may hand on x itself
+        self._remember([output.copy() for output in outputs], y.shape, y.dtype, several)  # a user's branch may hand on x itself
         return y
 
-    def compute_backward(self, dObj_dOut: Any) -> Array:
-        outputs, shape, dtype = self._remembered()
+    def compute_backward(self, dObj_dOut: Any) -> Any:
+        outputs, shape, dtype, several = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
-        parts = [np.asarray(f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True)]
-        if any(part.shape != parts[0].shape for part in parts):
-            raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
-        dObj_dIn = parts[0].astype(dtype)  # a copy, to add to
-        for part in parts[1:]:
-            dObj_dIn += part
-        return dObj_dIn
+        parts = tuple(each_part(np.array, f.compute_backward(d)) for f, d in zip(self.functions, gradients, strict=True))
+        return parts if several else self._sum(parts).astype(dtype, copy=False)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through the branches that have parameters."""
         if "compute_backward" in vars(self):  # a wrapper, on this object alone
             return super().accumulate_grads(dObj_dOut)
-        outputs, shape, dtype = self._remembered()
+        outputs, shape, dtype, _ = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
         for function, d in zip(self.functions, gradients, strict=True):
             if has_parameters(function):
                 function.accumulate_grads(d)
+
+    def _sum(self, parts: tuple[Array, ...]) -> Array:
+        """The sum of what the branches return for the one input that they share."""
+        if any(part.shape != parts[0].shape for part in parts):
+            raise ValueError(f"{self!r}: the branches returned gradients of different shapes, {[p.shape for p in parts]}")
+        return functools.reduce(np.add, parts)
 
     def combine(self, outputs: list[Array]) -> Array:
         """The output, a fresh array, made of those of the branches."""
@@ -91,7 +101,7 @@ class Add(Branches):
 
     Shape
     -----
-    x : what the branches take;  y : (...), the shape of the output of every branch
+    x : what the branches take, or a tuple of what each takes;  y : (...), the shape of the output of every branch
 
     Parameters
     ----------
@@ -125,7 +135,7 @@ class Multiply(Branches):
 
     Shape
     -----
-    x : what the branches take;  y : (...), the shape of the output of every branch
+    x : what the branches take, or a tuple of what each takes;  y : (...), the shape of the output of every branch
 
     Parameters
     ----------
@@ -159,7 +169,8 @@ class Concatenate(Branches):
 
     Shape
     -----
-    x : what the branches take;  outputs : (..., O_1), (..., O_2), ...;  y : (..., O_1 + O_2 + ...), or on another axis
+    x : what the branches take, or a tuple of what each takes;  outputs : (..., O_1), (..., O_2), ...;
+    y : (..., O_1 + O_2 + ...), or on another axis
 
     Parameters
     ----------

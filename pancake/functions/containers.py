@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from pancake import memory
+from pancake.arguments import each_part
 from pancake.function import Function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
@@ -81,7 +82,7 @@ class Listed(Container):
         If one Function stands in it twice: it would remember only the later of its inputs.
     """
 
-    def __init__(self, functions: Iterable[Function], *more: object) -> None:
+    def __init__(self, functions: Iterable[Function] = (), *more: object) -> None:
         name = type(self).__name__
         if more or isinstance(functions, Function) or not isinstance(functions, Iterable):
             got = ", ".join(map(repr, (functions, *more)))
@@ -113,7 +114,7 @@ class Sequential(Listed):
     Parameters
     ----------
     functions : iterable of Function
-        The stack, first to last. Stacks nest.
+        The stack, first to last. Stacks nest; `Sequential()` is empty, to be filled by `add`.
 
     Raises
     ------
@@ -138,13 +139,13 @@ class Sequential(Listed):
             self._cache = None  # some have remembered this call and some the one before it
             raise
         self._remember()
-        return x if self.functions else np.array(x)
+        return x if self.functions else each_part(np.array, x)
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
         self._remembered()
         for function in reversed(self.functions):
             dObj_dOut = function.compute_backward(dObj_dOut)
-        return dObj_dOut if self.functions else np.array(dObj_dOut)
+        return dObj_dOut if self.functions else each_part(np.array, dObj_dOut)
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
@@ -163,12 +164,12 @@ class Sequential(Listed):
         memory.arrays_changed()
         return self
 
-    def summary(self, input_shape: tuple[int, ...]) -> str:
+    def summary(self, input_shape: tuple[Any, ...]) -> str:
         """A table of the Functions with the shapes of their outputs and the numbers of their parameters, as text.
 
         Parameters
         ----------
-        input_shape : tuple of int
+        input_shape : tuple of int, or a tuple of such for an input of several parts
             Of a batch, its first axis included: (1, 784), say. Zeros of that shape are sent through in evaluation mode; they
             are integers where the stack begins with an Embedding.
 
@@ -180,19 +181,23 @@ class Sequential(Listed):
         rows = [("", "input", str(tuple(input_shape)), "")]
         model = copy.deepcopy(self)
         model.eval()
-        first: Function = model
-        while isinstance(first, Sequential) and first.functions:
-            first = first.functions[0]
-        x: Any = np.zeros(input_shape, np.intp if isinstance(first, Embedding) else np.float64)
+        x = _zeros(model, input_shape)
         for index, function in enumerate(model):
             x = function.compute_forward(x)
-            rows.append((str(index), repr(function), str(np.shape(x)), f"{function.num_parameters:,}"))
+            rows.append((str(index), repr(function), str(each_part(np.shape, x)), f"{function.num_parameters:,}"))
         rows.append(("", "all", "", f"{self.num_parameters:,}"))
         table = [("", "Function", "output", "parameters"), *rows]
         widths = [max(len(row[column]) for row in table) for column in range(4)]
         lines = [f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in table]
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __setitem__(self, index: int | slice, function: Any) -> None:
+        """Put another Function in a place, or others in the places of a slice, as in a list. Optimizers take it up."""
+        functions = self.functions.copy()
+        functions[index] = function
+        self.functions[:] = _checked(self, functions)
+        memory.arrays_changed()
 
     @overload
     def __getitem__(self, index: int) -> Function: ...
@@ -201,6 +206,24 @@ class Sequential(Listed):
     def __getitem__(self, index: int | slice) -> Function:
         """The Function at an index; for a slice a Sequential of the very same Functions."""
         return Sequential(self.functions[index]) if isinstance(index, slice) else self.functions[index]
+
+
+def _checked(stack: Sequential, functions: list[Any]) -> list[Function]:
+    """A new list of parts for a stack, refused if there is something in it that no stack may have, such as the stack itself."""
+    parts = Sequential(functions).functions
+    if any(function is stack for part in parts for function in part.walk()):
+        raise ValueError(f"{type(stack).__name__}: a stack cannot be a part of itself")
+    return parts
+
+
+def _zeros(function: Any, shape: tuple[Any, ...]) -> Any:
+    """An input of that shape for a Function: of whole numbers where an Embedding takes it."""
+    if isinstance(function, Listed) and function.functions:
+        several = not isinstance(function, Sequential) and any(isinstance(part, tuple) for part in shape)
+        if several and len(shape) == len(function):
+            return tuple(_zeros(branch, part) for branch, part in zip(function, shape, strict=True))
+        return _zeros(function.functions[0], shape)
+    return np.zeros(shape, np.intp if isinstance(function, Embedding) else np.float64)
 
 
 def forward(function: Function, x: Any, lengths: Any) -> Any:

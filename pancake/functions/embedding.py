@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pancake.arguments import Rng, as_array, size
 from pancake.function import Function, wide
+from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -29,8 +30,10 @@ class Embedding(Function):
         V, the number of rows; indices go from 0 to V - 1.
     dim : int
         D, the length of a row.
+    init : str or callable
+        The scheme for W, a name from `pancake.initializers` or a function (n_in, n_out, rng) -> (n_out, n_in), which is called
+        with n_in = D and n_out = V. N(0, 1) if nothing is said, as in torch.
     rng : None, int or numpy.random.Generator
-        The weight is drawn from N(0, 1), as torch does.
     dtype : floating dtype
 
     Attributes
@@ -53,14 +56,24 @@ class Embedding(Function):
     weight: Array = parameter()
     grad_weight: Array = parameter()
 
-    def __init__(self, num_embeddings: int, dim: int, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
+    def __init__(
+        self,
+        num_embeddings: int,
+        dim: int,
+        *,
+        init: str | Initializer = "normal",
+        rng: Rng = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
         self.num_embeddings, self.dim = size(self, num_embeddings=num_embeddings), size(self, dim=dim)
+        initializer(init)  # to refuse an unknown name now
+        self.init = init
         self.make_parameters(dtype, order="C", weight=(num_embeddings, dim))
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
-        """Draw the weight anew from N(0, 1)."""
-        self.weight = np.random.default_rng(rng).standard_normal(self.weight.shape)
+        """Draw the weight anew."""
+        self.weight = initializer(self.init)(self.dim, self.num_embeddings, np.random.default_rng(rng))
 
     def compute_forward(self, x: Any) -> Array:
         x = self._indices(x)

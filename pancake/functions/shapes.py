@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import axes_argument, axes_of, size, whole
+from pancake.arguments import as_array, axes_argument, axes_of, size, whole
 from pancake.function import Function, wide
 from pancake.memory import Array
 
@@ -136,6 +136,84 @@ class Flatten(Function):
     def compute_backward(self, dObj_dOut: Any) -> Array:
         shape, *output = self._remembered()
         return self._upstream(dObj_dOut, *output).reshape(shape).copy()
+
+
+# What NumPy takes as one index: a number drops the axis, a slice and a list of numbers keep it.
+Index: TypeAlias = "int | slice | Sequence[int]"
+
+
+class Select(Function):
+    """y = x[..., index]: some entries along an axis, one of them, or a slice.
+
+    dObj_dIn is dObj_dOut in the places that were picked, added up where one was picked twice, and 0 elsewhere. Whole numbers
+    stay whole, so that an `Embedding` can take them. Source: the definition.
+
+    Shape
+    -----
+    x : (..., I), or I on another axis;  y : (...) for a number, which drops the axis as in NumPy; (..., O) for a slice or a list
+
+    Parameters
+    ----------
+    index : int, slice or sequence of int
+        Which entries, counted from the end where negative: 0, slice(1, None), [0, 3]. `Select(-1, axis=1)` is the last step of
+        sequences (B, T, I).
+    axis : int
+        Along which axis, counted from the end where negative.
+
+    Raises
+    ------
+    TypeError
+        If the index is none of these.
+    ValueError
+        If the input does not have the axis, or not these entries.
+
+    References
+    ----------
+    https://numpy.org/doc/stable/user/basics.indexing.html
+    """
+
+    def __init__(self, index: Index, axis: int = -1) -> None:
+        if isinstance(index, slice):
+            ends = (None if end is None else whole(self, "index", end) for end in (index.start, index.stop, index.step))
+            self.index: Index = slice(*ends)
+        elif isinstance(index, (Iterable, bool)):
+            entries = list(index) if isinstance(index, Iterable) and not isinstance(index, str) else [index]
+            if not entries or any(isinstance(entry, (bool, np.bool_)) for entry in entries):
+                raise TypeError(
+                    f"Select: expected index to be a number, a slice or a list of numbers, got {index!r}; "
+                    "np.flatnonzero(mask) makes numbers of a mask"
+                )
+            self.index = list(axes_argument(self, "index", entries))
+        else:
+            self.index = whole(self, "index", index)
+        self.axis = whole(self, "axis", axis)
+
+    def compute_forward(self, x: Any) -> Array:
+        x = as_array(self, x, "input")
+        x = x if x.dtype.kind in "iu" and x.size else self._floats(x)
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ValueError(f"{self!r}: expected an input that has axis {self.axis}, got shape {x.shape}")
+        place = self._place(x.ndim)
+        try:
+            y = np.array(x[place])
+        except IndexError:
+            y = np.empty(0)
+        if not y.size:
+            raise ValueError(f"{self!r}: expected an input that has these entries on axis {self.axis}, got shape {x.shape}")
+        self._remember(x.shape, place, y.shape, x.dtype if x.dtype.kind == "f" else np.dtype(np.float64))
+        return y
+
+    def compute_backward(self, dObj_dOut: Any) -> Array:
+        shape, place, *output = self._remembered()
+        d = self._upstream(dObj_dOut, *output)
+        dObj_dIn = np.zeros(shape, d.dtype)
+        np.add.at(dObj_dIn, place, d)
+        return dObj_dIn
+
+    def _place(self, ndim: int) -> tuple[Any, ...]:
+        """What picks the entries of an array of so many axes."""
+        (axis,) = axes_of(self, self.axis, ndim)
+        return *[slice(None)] * axis, self.index
 
 
 class Expand(Function):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import as_array, numeric, real
+from pancake.arguments import as_array, numeric, real, whole
 from pancake.function import rows
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
@@ -29,6 +29,7 @@ class ClassLoss(Loss):
     """
 
     label_smoothing = 0.0
+    ignore_index: int | None = None
 
     def __init__(self, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -51,21 +52,35 @@ class ClassLoss(Loss):
         v = np.ones(C, z.dtype) if self.class_weight is None else self.class_weight.astype(z.dtype)
         if v.shape != (C,):
             raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
+        target = as_array(self, target, "target")
+        w = self._without_ignored(target, z.shape, w)
         labels = self._labels(target, z.shape, w)
         if labels is not None:
             q = (labels[:, np.newaxis] == np.arange(C)).astype(z.dtype)
             divisor = (w * v[labels]).sum(dtype=np.float64)
         else:
-            q = self._probabilities(target, z.dtype, w)
+            q = row_probabilities(self, target, z.dtype, w)
             divisor = w.sum(dtype=np.float64)
         e = self.label_smoothing
         a = w[:, np.newaxis] * v * ((1 - e) * q + e / C)
         z = np.where(a.any(axis=1, keepdims=True), rows(z), 0)  # whatever stands in an example that does not count
         return z, a, float(divisor)
 
-    def _labels(self, target: Any, shape: tuple[int, ...], w: Array) -> NDArray[np.intp] | None:
+    def _without_ignored(self, target: NDArray[Any], shape: tuple[int, ...], w: Array) -> Array:
+        """The weights of the examples, with 0 for those whose label is the one to ignore."""
+        if self.ignore_index is None:
+            return w
+        if target.dtype.kind == "f" and target.shape == shape and self.ignore_index >= 0:
+            raise ValueError(
+                f"{self!r}: expected integer labels {shape[:-1]}, got probabilities {shape}, none of which is the label "
+                f"{self.ignore_index}; give the rows that do not count weight 0"
+            )
+        if target.dtype.kind not in "biu" or target.shape != shape[:-1]:
+            return w
+        return np.where(target.reshape(-1) == self.ignore_index, 0, w)
+
+    def _labels(self, labels: NDArray[Any], shape: tuple[int, ...], w: Array) -> NDArray[np.intp] | None:
         """The target as a vector of class indices, or None if it holds probabilities."""
-        labels = as_array(self, target, "target")
         if labels.dtype.kind not in "biu":
             if labels.shape == shape:
                 return None
@@ -87,14 +102,15 @@ class ClassLoss(Loss):
             f"got {labels.dtype} {labels.shape}{hint}"
         )
 
-    def _probabilities(self, target: Any, dtype: np.dtype[Any], w: Array) -> Array:
-        """The target as rows (N, C) that each sum to 1."""
-        with np.errstate(over="ignore"):  # of what has weight 0, say
-            q = rows(numeric(self, target, "target").astype(dtype, copy=False))
-        q = np.where(w[:, np.newaxis] == 0, 1 / q.shape[-1], q)
-        if not (q >= 0).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
-            raise ValueError(f"{self!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
-        return q
+
+def row_probabilities(loss: Loss, target: Any, dtype: np.dtype[Any], w: Array) -> Array:
+    """The target as rows (N, C) that each sum to 1; of weight 0 are those in which anything may stand."""
+    with np.errstate(over="ignore"):  # of what has weight 0, say
+        q = rows(numeric(loss, target, "target").astype(dtype, copy=False))
+    q = np.where(w[:, np.newaxis] == 0, 1 / q.shape[-1], q)
+    if not (q >= 0).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"{loss!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")
+    return q
 
 
 class CrossEntropy(ClassLoss):
@@ -105,7 +121,8 @@ class CrossEntropy(ClassLoss):
 
         loss = sum_c a_c (log sum_j exp(z_j) - z_c),   dObj_dPred = (sum_c a_c) softmax(z) - a.
 
-    "mean" divides by the sum of class_weight[t] weight for labels, by that of weight for probabilities.
+    "mean" divides by the sum of class_weight[t] weight for labels, by that of weight for probabilities. An example with the
+    label `ignore_index` is as if its weight were 0: absent, in the sum and in the divisor.
 
     Shape
     -----
@@ -117,6 +134,9 @@ class CrossEntropy(ClassLoss):
         In [0, 1]: this share of every target is spread evenly over all classes.
     class_weight : array_like (C,), optional
         A factor of at least 0 for each class.
+    ignore_index : int, optional
+        A label that does not count, as of padding: -100, say, or that of a class. (torch has -100 if nothing is said. Where
+        every label is ignored, its mean is nan, and here 0.)
     reduction : {"mean", "sum", "none"}
 
     References
@@ -125,8 +145,16 @@ class CrossEntropy(ClassLoss):
     Smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weight: ArrayLike | None = None,
+        ignore_index: int | None = None,
+        *,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__(class_weight, reduction=reduction)
+        self.ignore_index = None if ignore_index is None else whole(self, "ignore_index", ignore_index)
         self.label_smoothing = real(self, "label_smoothing", label_smoothing)
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"CrossEntropy: expected label_smoothing in [0, 1], got {label_smoothing}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pancake.arguments import numeric, real
 from pancake.functions.activations import sigmoid
@@ -121,6 +122,45 @@ class Huber(ElementwiseLoss):
         return self._gradient(w * np.clip(difference, -self.delta, self.delta))
 
 
+class Quantile(ElementwiseLoss):
+    """q (t - p) where the target is above the prediction, (1 - q) (p - t) where it is below, for each entry.
+
+    It is least at the q-quantile of the targets: a share of q of them lies below. dObj_dPred = (sign(p - t) + 1) / 2 - q, which
+    is -q where p < t, 1 - q where p > t, and in the middle where p = t, where there is no derivative; divided by the number of
+    entries for "mean". q = 1/2 is half the absolute error; 0.05 and 0.95, in two models, enclose nine of ten.
+
+    Shape
+    -----
+    p, t : (...), any shape
+
+    Parameters
+    ----------
+    q : float
+        Between 0 and 1.
+    reduction : {"mean", "sum", "none"}
+
+    References
+    ----------
+    Koenker, Bassett, "Regression Quantiles", Econometrica 46 (1978), section 3.
+    https://scikit-learn.org/stable/modules/generated/sklearn.metrics.mean_pinball_loss.html
+    """
+
+    def __init__(self, q: float, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.q = real(self, "q", q)
+        if not 0 < self.q < 1:
+            raise ValueError(f"Quantile: expected q between 0 and 1, got {q}")
+
+    def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
+        p, t, w = self._entries(pred, target, weight)
+        self._remember(p - t, w)
+        return self._reduced(w * np.maximum(self.q * (t - p), (1 - self.q) * (p - t)), p.size)
+
+    def compute_backward(self) -> Array:
+        difference, w = self._remembered()
+        return self._gradient(w * ((np.sign(difference) + 1) / 2 - self.q))
+
+
 class Hinge(ElementwiseLoss):
     """max(0, 1 - t p) for each entry: what a prediction lacks to be on the right side of the margin.
 
@@ -155,20 +195,22 @@ class Hinge(ElementwiseLoss):
 
 
 class BinaryCrossEntropy(ElementwiseLoss):
-    """-(t log p + (1 - t) log(1 - p)) for each entry, p the predicted probability of 1.
+    """-(v t log p + (1 - t) log(1 - p)) for each entry, p the predicted probability of 1, and v = 1 without `pos_weight`.
 
-    dObj_dPred = (p - t) / (p (1 - p)). Logarithms below -100 count as -100, and the denominator is at least 1e-12, as in
-    torch. With `from_logits` the prediction is z, and p = sigmoid(z): the loss is softplus(z) - t z and its derivative p - t,
-    which are exact for every z.
+    With c = 1 - t + v t, dObj_dPred = (c p - v t) / (p (1 - p)). Logarithms below -100 count as -100, and the denominator is
+    at least 1e-12, as in torch. With `from_logits` the prediction is z, and p = sigmoid(z): the loss is c softplus(z) - v t z
+    and its derivative c p - v t, which are exact for every z. "mean" divides by the number of entries, whatever v is.
 
     Shape
     -----
-    p (or z), t : (...), any shape;  0 <= t <= 1
+    p (or z), t : (...), any shape;  0 <= t <= 1;  v : any shape that broadcasts to that of t, such as (O,) for (..., O)
 
     Parameters
     ----------
     from_logits : bool
         Whether predictions are logits. Prefer it to a `Sigmoid` at the end: nothing is lost where p is close to 0 or 1.
+    pos_weight : float or array_like, optional
+        v, at least 0: by how much more a 1 counts than a 0. Zeros over ones among the targets make both count the same.
     reduction : {"mean", "sum", "none"}
 
     References
@@ -177,31 +219,48 @@ class BinaryCrossEntropy(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
     """
 
-    def __init__(self, from_logits: bool = False, *, reduction: str = "mean") -> None:
+    def __init__(self, from_logits: bool = False, pos_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.from_logits = bool(from_logits)
+        self.pos_weight = None
+        if pos_weight is not None:
+            self.pos_weight = numeric(self, pos_weight, "pos_weight").copy()
+            if not ((self.pos_weight >= 0) & (self.pos_weight < np.inf)).all():
+                raise ValueError(f"BinaryCrossEntropy: expected pos_weight of at least 0 and finite, got {pos_weight}")
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         p, t, w = self._entries(pred, target, weight)
         if not ((t >= 0) & (t <= 1)).all():
             self._refuse(t, "target")
-        self._remember(p, t, w)
+        vt, c = self._positive(t)
+        self._remember(p, vt, c, w)
         if self.from_logits:
-            z, wrong = p, np.where(p > 0, 1 - t, t)  # the target's share on the other side of 0, where |z| counts in full
-            values = np.log1p(np.exp(-np.abs(z))) + product(wrong, np.abs(z))
+            z, wrong = p, np.where(p > 0, 1 - t, vt)  # what counts on the other side of 0, where |z| counts in full
+            values = c * np.log1p(np.exp(-np.abs(z))) + product(wrong, np.abs(z))
         else:
             if not ((p >= 0) & (p <= 1)).all():
                 self._refuse(p, "prediction", "; for logits use from_logits=True, for probabilities end with Sigmoid()")
             with np.errstate(divide="ignore"):
                 log_p, log_q = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
-            values = -(t * log_p + (1 - t) * log_q)
+            values = -(vt * log_p + (1 - t) * log_q)
         return self._reduced(product(w, values), p.size)
 
     def compute_backward(self) -> Array:
-        p, t, w = self._remembered()
+        p, vt, c, w = self._remembered()
         if self.from_logits:
-            return self._gradient(w * (sigmoid(p) - t))
-        return self._gradient(w * (p - t) / np.maximum(p * (1 - p), max(EPSILON, np.finfo(p.dtype).smallest_subnormal)))
+            return self._gradient(w * (c * sigmoid(p) - vt))
+        return self._gradient(w * (c * p - vt) / np.maximum(p * (1 - p), max(EPSILON, np.finfo(p.dtype).smallest_subnormal)))
+
+    def _positive(self, t: Array) -> tuple[Array, Array]:
+        """V t and c = 1 - t + v t, what a target counts in all."""
+        if self.pos_weight is None:
+            return t, np.ones_like(t)
+        v = self.pos_weight.astype(t.dtype)
+        try:
+            v = np.broadcast_to(v, t.shape)
+        except ValueError:
+            raise ValueError(f"{self!r}: expected pos_weight to broadcast to targets {t.shape}, got {v.shape}") from None
+        return v * t, 1 + (v - 1) * t
 
     def _refuse(self, array: Array, what: str, hint: str = "") -> NoReturn:
         raise ValueError(f"{self!r}: expected every {what} in [0, 1], got values from {array.min()} to {array.max()}{hint}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import as_array, numeric
+from pancake.arguments import numeric, sequence_lengths
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell
@@ -194,14 +194,7 @@ class Unrolled(Function):
 
     def _lengths(self, lengths: ArrayLike, x: Array) -> NDArray[np.intp]:
         length, batch = x.shape[:2]
-        array = as_array(self, lengths, "lengths")
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"{self!r}: expected lengths to be whole numbers, got {array.dtype}")
-        if array.shape != (batch,):
-            raise ValueError(f"{self!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
-        if array.min() < 1 or array.max() > length:
-            raise ValueError(f"{self!r}: expected lengths from 1 to {length}, got values from {array.min()} to {array.max()}")
-        return array.astype(np.intp)
+        return sequence_lengths(self, lengths, batch, length)
 
     def _upstream_in_time(self, dObj_dOut: Any, ends: Lengths, out: Array) -> Array:
         """dObj_dOut as (T, B, ...), zeros past the ends."""

@@ -49,8 +49,9 @@ def check_gradients(
         Anything with `compute_forward`, `compute_backward` and, if it has parameters, `get_params_and_grads`: a
         Function, a stack, a loss (then pass `target`), a cell (then `x` is a tuple).
     x : array_like, or a tuple of array_like
-        The input. A tuple is passed on as several arguments and may nest, as (x_t, (h, c)) does. Floating-point input is
-        converted to float64; arrays of integers are passed on as they are and not differentiated.
+        The input. A tuple is passed on as several arguments to what takes several, as (x_t, (h, c)) to a cell, and else as one
+        input of several parts, one for each branch of a container. Floating-point input is converted to float64; arrays of
+        integers are passed on as they are and not differentiated.
     target : array_like, optional
         For a loss, which is called with (x, target).
     wrt : "all", "input", "params", or a list of names

@@ -33,6 +33,7 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
@@ -43,10 +44,12 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
-from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
+from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.losses.loss import Loss
 from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
@@ -103,6 +106,13 @@ def _axes(x: Array) -> SearchStrategy[Any]:
 
 def _axis(x: Array) -> SearchStrategy[int]:
     return st.integers(-x.ndim, x.ndim - 1)
+
+
+def _index(length: int) -> SearchStrategy[Any]:
+    """A number, a slice or a list of numbers that picks something of so many entries."""
+    one = st.integers(-length, length - 1)
+    slices = st.builds(slice, st.none() | st.integers(0, length - 1), st.none(), st.sampled_from([None, 2]))
+    return one | slices | st.lists(one, min_size=1, max_size=3)
 
 
 def _cells(x: Array) -> SearchStrategy[Function]:
@@ -299,6 +309,27 @@ LAYERS: dict[type[Function], Recipe] = {
     GroupNorm: Recipe(
         lambda x: _channels(x).flatmap(lambda n: st.builds(GroupNorm, _divisors(n), st.just(n))), _pictures | _lines
     ),
+    MultiHeadAttention: Recipe(
+        lambda x: _if(
+            x.ndim == 3,
+            st.builds(
+                MultiHeadAttention,
+                st.just(x.shape[-1]),
+                st.sampled_from([h for h in range(1, x.shape[-1] + 1) if x.shape[-1] % h == 0]),
+                causal=st.booleans(),
+                bias=st.booleans(),
+                rng=SEEDS,
+            ),
+        ),
+        sequences(st.integers(1, 4), batch=st.integers(1, 3)),
+    ),
+    PositionalEmbedding: Recipe(
+        lambda x: _if(x.ndim > 1, st.builds(PositionalEmbedding, st.just(12), st.just(x.shape[-1]), rng=SEEDS)),
+        sequences(WIDTHS) | batches(WIDTHS),
+    ),
+    SinusoidalPositions: Recipe(
+        lambda x: _if(x.ndim > 1, st.builds(SinusoidalPositions, st.just(x.shape[-1]))), sequences(WIDTHS) | batches(WIDTHS)
+    ),
 }
 # ... so may those that are made of such, nested to some depth, ...
 CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]]] = {
@@ -328,13 +359,18 @@ OTHERS: dict[type[Function], Recipe] = {
         lambda x: _if(x.ndim in (3, 4), st.builds(Upsample, st.integers(1, 3) | st.tuples(*[st.integers(1, 3)] * (x.ndim - 2)))),
         _pictures | _lines,
     ),
+    Select: Recipe(
+        lambda x: st.integers(-x.ndim, x.ndim - 1).flatmap(lambda a: st.builds(Select, _index(x.shape[a]), st.just(a)))
+    ),
     Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), _short),
     Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), _short),
 }
 # ... those of integers only at the beginning, ...
 OF_INTEGERS: dict[type[Function], Recipe] = {
     Embedding: Recipe(
-        lambda x: st.builds(Embedding, st.integers(int(x.max()) + 1, 6), WIDTHS, rng=SEEDS),
+        lambda x: st.builds(
+            Embedding, st.integers(int(x.max()) + 1, 6), WIDTHS, init=st.sampled_from(["normal", "zeros"]), rng=SEEDS
+        ),
         labels(5) | labels(5, time=st.integers(1, 3)),
     ),
 }
@@ -405,6 +441,7 @@ def _labels_or_probabilities(loss: Loss, pred: Array) -> SearchStrategy[Array]:
 
 
 _reduction = st.sampled_from(["mean", "sum", "none"])
+_ignore_index = st.sampled_from([None, -100])
 _class_weight = st.none() | batches(st.integers(1, 4), batch=1, low=0.1).map(lambda rows: rows[0])
 
 LOSSES: dict[type[Loss], LossRecipe] = {
@@ -417,16 +454,34 @@ LOSSES: dict[type[Loss], LossRecipe] = {
         lambda loss, pred: tenths(pred.shape, 0, 1, lambda k: np.asarray(2.0 * k - 1)),
     ),
     BinaryCrossEntropy: LossRecipe(
-        st.builds(BinaryCrossEntropy, st.booleans(), reduction=_reduction),
+        st.builds(BinaryCrossEntropy, st.booleans(), st.sampled_from([None, 3.0]), reduction=_reduction),
         lambda loss: ANY if loss.from_logits else arrays(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), low=0, high=1),
         lambda loss, pred: tenths(pred.shape, 0, 5, lambda k: np.asarray(2 * k / 10)),
     ),
     CrossEntropy: LossRecipe(
-        st.builds(CrossEntropy, st.sampled_from([0.0, 0.1, 1.0]), _class_weight, reduction=_reduction),
+        st.builds(CrossEntropy, st.sampled_from([0.0, 0.1, 1.0]), _class_weight, _ignore_index, reduction=_reduction),
         _classes,
         _labels_or_probabilities,
     ),
     NegativeLogLikelihood: LossRecipe(
         st.builds(NegativeLogLikelihood, _class_weight, reduction=_reduction), _classes, _labels_or_probabilities
+    ),
+    Quantile: LossRecipe(st.builds(Quantile, st.sampled_from([0.5, 0.1, 0.75]), reduction=_reduction), _any, _like),
+    PoissonNLL: LossRecipe(
+        st.builds(PoissonNLL, reduction=_reduction),
+        _any,
+        lambda loss, pred: tenths(pred.shape, 0, 3, lambda k: np.asarray(1.0 * k)),
+    ),
+    GaussianNLL: LossRecipe(
+        st.builds(GaussianNLL, reduction=_reduction),
+        lambda loss: (batches(WIDTHS, low=-2) | sequences(WIDTHS, low=-2)).map(
+            lambda p: np.concatenate([p, p[..., ::-1] / 2], -1)
+        ),
+        lambda loss, pred: _like(loss, pred[..., : pred.shape[-1] // 2]),
+    ),
+    KLDivergence: LossRecipe(
+        st.builds(KLDivergence, reduction=_reduction),
+        lambda loss: batches(WIDTHS) | sequences(WIDTHS),
+        lambda loss, pred: rows_of(pred.shape),
     ),
 }

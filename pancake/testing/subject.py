@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -112,6 +113,18 @@ def refuse_strangers(function: Any) -> None:
     )
 
 
+def takes_several(function: Any) -> bool:
+    """Whether a function is to be called with several arguments: a cell, or whatever needs more than one."""
+    if hasattr(function, "init_state"):
+        return True
+    try:
+        parameters = inspect.signature(function.compute_forward).parameters.values()
+    except (TypeError, ValueError):  # as of functions written in C
+        return True
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(needed) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
 class Subject:
     """A function with its inputs, seen as lists of arrays whatever tuples they come in.
 
@@ -120,7 +133,8 @@ class Subject:
     function : object
         With `compute_forward`, `compute_backward` and, if it has parameters, `get_params_and_grads`.
     x : array_like, or a tuple of them
-        The input; a tuple is passed on as several arguments (a cell's input and state), and may nest (h, c).
+        The input. A tuple is passed on as several arguments to what takes several, as a cell its input and state, and else as
+        one input of several parts, as a container its branches; it may nest, (x, (h, c)).
     target : array_like, optional
         Makes the function a loss: it is called with (x, target), and its backward without an argument.
     """
@@ -136,7 +150,7 @@ class Subject:
         # What stands in for a foreign layer or a pair of functions says how these are called.
         self.stands_in = isinstance(function, StandIn)
         self.name = function.name if self.stands_in else type(function).__name__
-        self.several = isinstance(x, tuple)
+        self.several = isinstance(x, tuple) and (len(x) < 2 or self.stands_in or takes_several(function))
         self.template = _map(lambda leaf: _as_array(self.name, leaf), x)
         self.inputs = [leaf for _, leaf in _leaves(self.template)]
         self.input_names = ["x" + path for path, _ in _leaves(self.template)]

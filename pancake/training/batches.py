@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pancake.arguments import each_part, parts_of
 from pancake.memory import Array
 from pancake.training.arrays import real_array
 
-# Input, target, weights of the examples or None, lengths of the sequences or None.
+# Input (a tuple, if it has several parts), target, weights of the examples or None, lengths of the sequences or None.
 Batch: TypeAlias = tuple[Any, Any, Any, Any]
 
 NAMES = ("x", "y", "sample_weight", "lengths")
@@ -42,16 +43,19 @@ class Rows:
 
 def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
     """Some rows of a data set: as arrays if they are small, else as `Rows`."""
-    x, y, weight, lengths = (
-        part if part is None else part.take(rows, axis=0) if part[:1].size * len(rows) <= BLOCK else Rows(part, rows)
-        for part in data
-    )
+
+    def some(part: Any) -> Any:
+        if part is None:
+            return None
+        return part.take(rows, axis=0) if part[:1].size * len(rows) <= BLOCK else Rows(part, rows)
+
+    x, y, weight, lengths = (each_part(some, part) for part in data)
     return x, y, weight, lengths
 
 
 def taken(data: Batch, rows: Any) -> Batch:
     """Some rows of a data set, as arrays."""
-    x, y, weight, lengths = (None if part is None else part.take(rows, axis=0) for part in data)
+    x, y, weight, lengths = (each_part(lambda a: None if a is None else a.take(rows, axis=0), part) for part in data)
     return x, y, weight, lengths
 
 
@@ -61,43 +65,63 @@ def without_absent(data: Batch) -> Batch:
     They are as if absent; but 0 times nan, in the gradient of a layer's weights, is nan.
     """
     x, y, weight, lengths = data
-    if weight is None or x.dtype.kind != "f":
+    if weight is None:
         return data
     absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
-    rows = x[absent]
-    finite = np.isfinite(rows)
-    if finite.all():
-        return data
-    x = x.copy()
-    x[absent] = np.where(finite, rows, 0)
-    return x, y, weight, lengths
+
+    def mended(x: Array) -> Array:
+        rows = x[absent]
+        if x.dtype.kind != "f" or (finite := np.isfinite(rows)).all():
+            return x
+        x = x.copy()
+        x[absent] = np.where(finite, rows, 0)
+        return x
+
+    return each_part(mended, x), y, weight, lengths
 
 
 def examples(owner: str, *parts: Any) -> Batch:
-    """The parts of a data set (see `Batch`) as arrays with a row for each example.
+    """The parts of a data set (see `Batch`) as arrays with a row for each example; of a tuple of inputs each one.
 
     Raises
     ------
     TypeError, ValueError
         If a part is not an array, is empty, or has another number of rows than x; `owner` begins the message.
     """
-    arrays: list[Any] = []
-    for name, part in zip(NAMES, (*parts, None, None), strict=False):
-        if part is None and len(arrays) >= 2:
-            arrays.append(None)
-            continue
+    first: Array | None = None
+
+    def rows(name: str, part: Any) -> Any:
+        nonlocal first
+        if isinstance(part, tuple):
+            if not part:
+                raise ValueError(f"{owner}: expected x to be an array, or a tuple of several, got an empty tuple")
+            return tuple(rows(f"{name}[{i}]", inner) for i, inner in enumerate(part))
         array = real_array(owner, name, part)
         if array.ndim == 0 or not len(array):
             raise ValueError(
                 f"{owner}: expected {name} to have a row for each example, and one at least, got shape {array.shape}"
                 + ("; if a mask has chosen the rows, print mask.sum()" if array.ndim else "")
             )
-        if arrays and len(array) != len(arrays[0]):
+        if first is None:
+            first = array
+        if len(array) != len(first):
+            hint = "; a tuple is an input of several parts, a list of rows is an array" if "[" in name or several else ""
             raise ValueError(
-                f"{owner}: expected as many rows in {name} as in x, got {array.shape} for x of shape {arrays[0].shape}"
+                f"{owner}: expected as many rows in {name} as in x, got {array.shape} for x of shape {first.shape}{hint}"
             )
-        arrays.append(array)
+        return array
+
+    several = isinstance(parts[0], tuple)
+    arrays: list[Any] = [rows(NAMES[0], parts[0])]
+    for name, part in zip(NAMES[1:], (*parts[1:], None, None), strict=False):
+        absent = part is None and len(arrays) >= 2
+        arrays.append(None if absent else rows(name, np.asarray(part) if isinstance(part, tuple) else part))
     return arrays[0], arrays[1], arrays[2], arrays[3]
+
+
+def arrays_of(data: Batch) -> list[Any]:
+    """All arrays of a data set."""
+    return [array for part in data if part is not None for array in parts_of(part)]
 
 
 class Cut:
@@ -112,25 +136,25 @@ class Cut:
 
     def __init__(self, data: Batch, batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
-        width = sum(part[:1].size for part in data if part is not None)
+        width = sum(part[:1].size for part in arrays_of(data))
         self.block = max(1, BLOCK // (batch_size * max(1, width))) * batch_size  # rows that are gathered in one go
 
     @property
     def count(self) -> int:
         """How many batches make an epoch."""
-        return len(self._bounds(len(self.data[0]), self.batch_size)) - 1
+        return len(self._bounds(len(self.data[1]), self.batch_size)) - 1
 
     @property
     def rest(self) -> int:
         """How many examples are left for the last batch."""
-        return len(self.data[0]) % self.batch_size or self.batch_size
+        return len(self.data[1]) % self.batch_size or self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
         return itertools.chain.from_iterable(self._blocks())
 
     def _blocks(self) -> Iterator[Iterator[Batch]]:
-        total = len(self.data[0])
-        in_pieces = self.rng is not None or any(isinstance(part, Rows) for part in self.data)
+        total = len(self.data[1])
+        in_pieces = self.rng is not None or any(isinstance(part, Rows) for part in arrays_of(self.data))
         if not in_pieces or total <= self.batch_size:
             yield self._batches(self.data)
             return
@@ -140,7 +164,7 @@ class Cut:
 
     def _batches(self, rows: Batch) -> Iterator[Batch]:
         # iterators written in C: a loop in Python with the slices in it costs some per cent of a step of a small net
-        bounds = self._bounds(len(rows[0]), self.batch_size)
+        bounds = self._bounds(len(rows[1]), self.batch_size)
         return zip(*(_slices(part, bounds) for part in rows), strict=False)
 
     def _bounds(self, total: int, size: int) -> list[int]:
@@ -155,6 +179,8 @@ def _slices(part: Any, bounds: list[int]) -> Iterator[Any]:
     """Views of the rows between neighbouring bounds, without end if there is no array."""
     if part is None:
         return itertools.repeat(None)
+    if isinstance(part, tuple):
+        return zip(*(_slices(inner, bounds) for inner in part), strict=False)
     return map(part.__getitem__, map(slice, bounds, bounds[1:]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import name_of, size
+from pancake.arguments import each_part, name_of, parts_of, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.training.batches import Batch, Rows, examples
@@ -51,6 +52,7 @@ def evaluate(
     loss : Loss
         It is called once, with the predictions for all examples.
     x, y : array_like (N, ...)
+        As in `fit`; `x` may be a tuple of inputs.
     sample_weight : array_like (N,) or (N, T), optional
         How much each example counts, in the loss and in the metrics.
     lengths : array_like (N,), optional
@@ -88,6 +90,8 @@ def checked_predictions(owner: str, model: Function, data: Batch, batch_size: in
     try:
         return predictions(model, data, batch_size)
     except (TypeError, ValueError) as error:
+        if isinstance(data[0], tuple):
+            raise
         x, y = (str(("N", *part.shape[1:])).replace("'", "") for part in data[:2])
         if x != y and _takes(model, data[1]):
             raise ValueError(
@@ -107,17 +111,18 @@ def _takes(model: Function, x: Array) -> bool:
 def predictions(model: Function, data: Batch, batch_size: int | None = None) -> Any:
     """What a model predicts for a data set, of which the inputs may be `Rows`."""
     x, _, _, lengths = data
-    if not isinstance(x, Rows):
+    parts = parts_of(x)
+    if not any(isinstance(part, Rows) for part in parts):
         return _predict(model, x, lengths, batch_size)
-    starts = range(0, len(x), BLOCK)
-    blocks = [
-        _predict(model, x[start : start + BLOCK], None if lengths is None else lengths[start : start + BLOCK], batch_size)
-        for start in starts
-    ]
+    blocks = []
+    for start in range(0, len(parts[0]), BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = each_part(operator.itemgetter(rows), x)
+        blocks.append(_predict(model, block, None if lengths is None else lengths[rows], batch_size))
     return np.concatenate(blocks)
 
 
-def _predict(model: Function, x: Array, lengths: Array | None, batch_size: int | None) -> Any:
+def _predict(model: Function, x: Any, lengths: Array | None, batch_size: int | None) -> Any:
     return predict(model, x, batch_size) if lengths is None else predict(model, x, batch_size, lengths=lengths)
 
 

@@ -77,7 +77,8 @@ def fit(
         Made for this model or some parts of it; the others are as if frozen: their gradients stay as they are, and are no part
         of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
-        Inputs and targets, a row for each example; data frames and series of numbers too. Or, without `y`, batches: any
+        Inputs and targets, a row for each example; data frames and series of numbers too. A tuple of inputs, (x1, x2), goes as
+        one to a model that begins with a container of as many branches. Or, without `y`, batches: any
         iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
         lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
         `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
@@ -239,7 +240,7 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
     whole = without_absent(examples("fit", x, y, sample_weight, lengths))
     if validation is None or is_pair:
         return _Data(whole, whole, given, given)
-    train, held = held_out(len(whole[0]), validation, whole[1])
+    train, held = held_out(len(whole[1]), validation, whole[1])
     return _Data(whole, rows_of(whole, train), rows_of(whole, held), None)
 
 
@@ -249,8 +250,8 @@ def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures
     for i, batch in enumerate(batches, start=1):
         check_numbers(f"fit: batch {i}", model, batch, whole=False)
         if i == 1:
-            pred = rehearse("fit: batch 1", model, loss, batch, len(batch[0]), measures)
-        if len(batch[0]) == 1 and (error := refusal(model, batch)) is not None:
+            pred = rehearse("fit: batch 1", model, loss, batch, len(batch[1]), measures)
+        if len(batch[1]) == 1 and (error := refusal(model, batch)) is not None:
             raise ValueError(f"fit: batch {i} is a single example, with which the model cannot be trained: {error}")
     return (batches[0] if batches else None), pred
 
@@ -258,7 +259,7 @@ def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures
 def _is_finite(model: Function, held: Batch) -> bool:
     """Whether the validation data are finite; a warning if they are not."""
     for name, index, array in not_finite(held):
-        if name != "x" or all(map(is_own, model.walk())):
+        if not name.startswith("x") or all(map(is_own, model.walk())):
             warnings.warn(f"fit: validation has {place(array, index)} of {name}, so val_loss is nan", UserWarning, stacklevel=3)
             return False
     return True
@@ -269,7 +270,7 @@ def _needs_two(model: Function, batches: Cut) -> bool:
     if batches.rest != 1:
         return False
     error = refusal(model, taken(batches.data, [0]))
-    if error is not None and (batches.batch_size == 1 or len(batches.data[0]) == 1):
+    if error is not None and (batches.batch_size == 1 or len(batches.data[1]) == 1):
         raise ValueError(f"fit: the model cannot be trained with batches of one example: {error}")
     return error is not None
 

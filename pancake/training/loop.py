@@ -185,7 +185,7 @@ class Training:
             # by how much this batch counts in the average over all: by what the loss has divided
             count = getattr(loss, "divisor", None) if self.averaged else 1.0
             if count is None:
-                count = len(x)
+                count = len(y)
             if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
                 if program is not None:
                     program.accumulate()

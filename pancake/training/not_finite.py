@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pancake.arguments import parts_of
 from pancake.function import Function
 from pancake.recurrent.unrolled import Unrolled
 from pancake.training.arrays import first_not_finite, place
@@ -45,7 +46,7 @@ def is_finite(value: Any) -> bool:
 
 def reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
     """Why the loss of this batch is not finite."""
-    for name, array in (("inputs", x), ("targets", y), ("weights", weight)):
+    for name, array in (*(("inputs", part) for part in parts_of(x)), ("targets", y), ("weights", weight)):
         index = None if array is None else first_not_finite(array)
         if index is not None:
             return f"the {name} of that batch have nan or inf in them: {place(array, index)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake import fast
-from pancake.arguments import as_array, size
+from pancake.arguments import as_array, each_part, parts_of, size
 from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward
@@ -29,7 +30,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     ----------
     model : Function
         Whose output has a row for each row of its input.
-    x : array_like (N, ...)
+    x : array_like (N, ...), or a tuple of them for a model of several inputs
         Of no rows, the output has none either.
     batch_size : int, optional
         Rows of a block. Without it 1,024: a million rows need no more memory than their output.
@@ -48,23 +49,33 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     if not isinstance(model, Function):
         raise TypeError(f"predict: expected a Function, got {model!r}")
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
-    x = as_array(predict, x, "x")
+    x = each_part(lambda part: as_array(predict, part, "x"), x)
+    rows = _rows(x)
     if lengths is not None:
         model._check_lengths(lengths)
         lengths = as_array(predict, lengths, "lengths")
-        if x.ndim == 0 or lengths.shape != x.shape[:1]:
-            raise ValueError(f"predict: expected lengths of shape {x.shape[:1]}, one for each row of x, got {lengths.shape}")
-    if lengths is None and x.ndim > 1 and len(x):
+        if rows is None or lengths.shape != (rows,):
+            shape = () if rows is None else (rows,)
+            raise ValueError(f"predict: expected lengths of shape {shape}, one for each row of x, got {lengths.shape}")
+    if lengths is None and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
         y = _by_programs(model, x, block_size or prediction.ROWS)
         if y is not None:
             return y
     block_size = block_size or ROWS
     with evaluated(model) as compute:
-        if x.ndim and not len(x):
-            return compute(np.zeros((1, *x.shape[1:]), x.dtype), None)[:0]
-        if x.ndim == 0 or len(x) <= block_size:
+        if rows == 0:
+            return compute(each_part(lambda part: np.zeros((1, *part.shape[1:]), part.dtype), x), None)[:0]
+        if rows is None or rows <= block_size:
             return compute(x, lengths)
-        return _in_blocks(compute, x, block_size, lengths)
+        return _in_blocks(compute, x, rows, block_size, lengths)
+
+
+def _rows(x: Any) -> int | None:
+    """How many rows an input has; None for a single number, which has none."""
+    shapes = [np.shape(part)[:1] for part in parts_of(x)]
+    if not shapes or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"predict: expected as many rows in each part of x, got {each_part(np.shape, x)}")
+    return shapes[0][0] if shapes[0] else None
 
 
 def _by_programs(model: Function, x: Any, rows: int) -> Any:
@@ -118,18 +129,18 @@ def _put_back(before: list[tuple[Any, dict[str, Any], Any]]) -> None:
         vars(part).update(attributes)
 
 
-def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, rows: int, lengths: Any) -> Any:
+def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, total: int, size: int, lengths: Any) -> Any:
     """compute(block, lengths of the block) for each block of rows, joined."""
     result = None
-    for start in range(0, len(x), rows):
-        block = x[start : start + rows]
-        y = compute(block, None if lengths is None else lengths[start : start + rows])
-        if np.shape(y)[:1] != (len(block),):
+    for start in range(0, total, size):
+        rows = slice(start, min(start + size, total))
+        y = compute(each_part(operator.itemgetter(rows), x), None if lengths is None else lengths[rows])
+        if np.shape(y)[:1] != (rows.stop - start,):
             raise ValueError(
-                f"predict: expected the model to return a row for each of the {len(block)} rows of a block, "
-                f"got {np.shape(y)}; pass batch_size={len(x)} if it must see all at once"
+                f"predict: expected the model to return a row for each of the {rows.stop - start} rows of a block, "
+                f"got {np.shape(y)}; pass batch_size={total} if it must see all at once"
             )
         if result is None:
-            result = np.empty((len(x), *y.shape[1:]), y.dtype)
-        result[start : start + rows] = y
+            result = np.empty((total, *y.shape[1:]), y.dtype)
+        result[rows] = y
     return result

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pancake.arguments import parts_of
 from pancake.function import Function
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.shapes import Flatten, Reshape
@@ -33,7 +34,7 @@ def check_numbers(owner: str, model: Function, data: Batch, whole: bool = True) 
     Function of the user's in it, which may know what to do with nan.
     """
     for name, index, array in not_finite(data):
-        if name == "x" and not all(map(is_own, model.walk())):
+        if name.startswith("x") and not all(map(is_own, model.walk())):
             continue
         finite = f"np.isfinite({name})" if array.ndim == 1 else f"np.isfinite({name}).reshape(len({name}), -1).all(axis=1)"
         raise ValueError(
@@ -53,11 +54,16 @@ def not_finite(data: Batch) -> list[tuple[str, tuple[int, ...], Array]]:
     """Which of x, y and the weights have a nan or an infinite number that counts, and where the first one is."""
     x, y, weight, lengths = data
     examples = None if weight is None else weight.reshape(len(weight), -1).any(axis=1)
-    of_x = counting(examples, lengths, x.ndim, x.shape[1] if x.ndim > 1 else 0)
+    several = isinstance(x, tuple)
+    inputs = []
+    for i, part in enumerate(parts_of(x)):
+        has_time = part.ndim > (2 if several else 1)  # of several parts only some may be sequences
+        counted = counting(examples, lengths if has_time else None, part.ndim, part.shape[1] if has_time else 0)
+        inputs.append((f"x[{i}]" if several else "x", part, counted))
     found = []
     for name, array, counted in (
         ("sample_weight", weight, None),
-        ("x", x, of_x),
+        *inputs,
         ("y", y, counting(weight, None, y.ndim, 0)),
     ):
         index = None if array is None else first_not_finite(array, counted)
@@ -95,11 +101,11 @@ def rehearse(
     loss = copy.copy(loss)  # whose compute_backward still refers to the latest call
     with np.errstate(all="ignore"):
         if like is not None and np.ndim(like[1]) and _alike(like[0], data):
-            pred = np.repeat(like[1][:1], len(some[0]), axis=0)
+            pred = np.repeat(like[1][:1], len(some[1]), axis=0)
         else:
             pred = checked_predictions(owner, model, some, size)
         value_of(loss, pred, some[1], some[2])
-        if is_finite(pred) and len(some[0]) > 1:
+        if is_finite(pred) and len(some[1]) > 1:
             own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}
             measured(own, loss, pred, some[1], some[2])
     return pred
@@ -107,8 +113,8 @@ def rehearse(
 
 def _alike(a: Batch, b: Batch) -> bool:
     """Whether a model that takes the inputs of the one data set takes those of the other."""
-    same = a[0].shape[1:] == b[0].shape[1:] and a[0].dtype.kind == b[0].dtype.kind == "f"
-    return same and a[3] is b[3] is None
+    kinds = [[(part.shape[1:], part.dtype.kind) for part in parts_of(data[0])] for data in (a, b)]
+    return kinds[0] == kinds[1] and all(kind == "f" for _, kind in kinds[0]) and a[3] is b[3] is None
 
 
 def refusal(model: Function, batch: Batch) -> ValueError | None:
@@ -128,7 +134,7 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
     """The numbers of rows that show what there is: extremes, and each value where there are few. Whole batches, if there are."""
     x, *others = data
     telling = {0}
-    for array in others if x.dtype.kind == "f" else data:  # whole numbers may be indices
+    for array in [*others, *(part for part in parts_of(x) if part.dtype.kind != "f")]:  # whole numbers may be indices
         if array is None or not array.size:
             continue
         width = array[0].size
@@ -140,7 +146,7 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
             values, first = np.unique(array, return_index=True)
             places += list(first) if len(values) <= FEW else []
         telling.update(int(place) // width for place in places)
-    rest = (row for row in range(len(x)) if row not in telling)
+    rest = (row for row in range(len(data[1])) if row not in telling)
     telling.update(itertools.islice(rest, -len(telling) % size))
     return np.array(sorted(telling), np.intp)
 

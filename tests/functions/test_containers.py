@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from participant import Dense, Lazy, Listed, Scale, Skip
 
+import pancake as pk
 from pancake import (
     SGD,
     BatchNorm,
@@ -389,3 +390,67 @@ def test_an_activation_that_is_exchanged_or_rewritten_is_called():
     stack.functions[1] = Doubled()
     np.testing.assert_allclose(stack(X), stack[2](2 * np.tanh(stack[0](X))))
     assert not np.allclose(stack(X), before)
+
+
+def test_an_empty_stack_is_filled_part_by_part():
+    model = pk.Sequential()
+    assert (len(model), repr(model)) == (0, "Sequential([])")
+    model.add(pk.Linear(2, 3, rng=0)).add(pk.Tanh())
+    assert repr(model) == "Sequential([Linear(2, 3), Tanh()])"
+    assert model(np.ones((1, 2))).shape == (1, 3)
+    for empty in (pk.Add, pk.Concatenate):
+        with pytest.raises((TypeError, ValueError)):
+            empty()
+
+
+def test_an_empty_stack_hands_on_a_tuple():
+    a, b = np.ones(2), np.zeros((3, 1))
+    y = pk.Sequential()((a, b))
+    assert all(np.array_equal(p, q) and p is not q for p, q in zip(y, (a, b), strict=True))
+
+
+def test_a_part_is_exchanged_by_assignment():
+    x, y = np.random.default_rng(0).normal(size=(2, 6, 2))
+    model, loss = pk.mlp([2, 3, 2], rng=0), pk.MeanSquaredError()
+    optimizer = pk.Adam(model, lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        model.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+        return value
+
+    step()
+    model[1] = pk.Tanh()
+    model[-1] = new = pk.Linear(3, 2, rng=5)
+    before = new.weight.copy()
+    assert repr(model) == "Sequential([Linear(2, 3), Tanh(), Linear(3, 2)])"
+    values = [step() for _ in range(30)]
+    assert values[-1] < values[0]
+    assert not np.array_equal(new.weight, before)
+    model(x)
+    model[0] = pk.Linear(2, 3, rng=7)
+    with pytest.raises(RuntimeError, match="exchanged since its forward"):
+        model.compute_backward(np.ones((6, 2)))
+    model[1:] = [pk.ReLU(), pk.Linear(3, 1, rng=1), pk.Sigmoid()]
+    assert model(x).shape == (6, 1)
+
+
+def test_what_cannot_be_assigned_changes_nothing():
+    model = pk.mlp([2, 3, 2], rng=0)
+    before = list(model)
+    for index, part, error, message in [
+        (0, pk.Tanh, TypeError, "expected a Function at position 0, got .*make one first"),
+        (0, model[2], ValueError, "stands in it twice"),
+        (1, model, ValueError, "(cannot be a part of itself|stands in it twice)"),
+        (1, pk.Residual(model), ValueError, "(cannot be a part of itself|stands in it twice)"),
+        (3, pk.Tanh(), IndexError, "range"),
+        (slice(0, 1), [3], TypeError, "expected a Function at position 0, got 3"),
+    ]:
+        with pytest.raises(error, match=message):
+            model[index] = part
+        assert list(model) == before
+    alone = pk.Sequential([pk.Tanh()])
+    with pytest.raises(ValueError, match="cannot be a part of itself"):
+        alone[0] = alone

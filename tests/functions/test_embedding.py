@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+import pancake as pk
 from pancake.functions.containers import Sequential
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
@@ -157,3 +158,32 @@ class TestProducts:
     def test_refuses_unknown_schemes(self) -> None:
         with pytest.raises(ValueError, match="he_normal"):
             MatMul(4, 2, init="best")
+
+
+class TestInitialisation:
+    def test_what_is_drawn(self) -> None:
+        assert_array_equal(Embedding(4, 3, rng=5).weight, np.random.default_rng(5).standard_normal((4, 3)))
+        assert not Embedding(4, 3, init="zeros").weight.any()
+        shapes = []
+
+        def small(n_in: int, n_out: int, rng: np.random.Generator) -> Any:
+            shapes.append((n_in, n_out))
+            return rng.normal(0, 0.02, (n_out, n_in))
+
+        layer = Embedding(1000, 8, init=small, rng=0)
+        assert shapes == [(8, 1000)]
+        assert layer.weight.std() == pytest.approx(0.02, rel=0.05)
+        layer.reset_parameters(0)
+        assert len(shapes) == 2
+
+    def test_repr_and_files(self, tmp_path: Any) -> None:
+        layer = make("Embedding(6, 3, init='glorot_uniform')")
+        assert repr(layer) == "Embedding(6, 3, init='glorot_uniform')"
+        pk.save(tmp_path / "e.npz", layer)
+        loaded = pk.load(tmp_path / "e.npz")
+        assert repr(loaded) == repr(layer)
+        assert_array_equal(loaded.weight, layer.weight)
+
+    def test_unknown_names_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="unknown initializer 'uniform'"):
+            Embedding(4, 3, init="uniform")

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+import pancake as pk
+from pancake.functions.branches import Concatenate
 from pancake.functions.containers import Sequential
 from pancake.functions.elementwise import Mean, Sum
-from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
+from pancake.functions.embedding import Embedding
+from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 
 ALL = [
     "Transpose((1, 0, 2))",
@@ -27,6 +30,12 @@ ALL = [
     "Expand(1, 3)",
     "Expand(-1, 1)",
     "Expand(-2, 2)",
+    "Select(0)",
+    "Select(-1, axis=1)",
+    "Select(slice(1, None))",
+    "Select(slice(None, None, -2), axis=0)",
+    "Select([2, 0, 2])",
+    "Select([0], axis=-2)",
 ]
 
 
@@ -41,7 +50,8 @@ def test_derivatives(expression: str, seed: int) -> None:
 def test_manners(expression: str) -> None:
     x = np.random.default_rng(0).normal(size=(4, 2, 3))
     check_manners(expression, x)
-    check_casts(expression, x)
+    if not expression.startswith("Select"):  # which keeps whole numbers
+        check_casts(expression, x)
 
 
 @given(x=inputs(2, 3), data=st.data())
@@ -108,3 +118,66 @@ def test_flatten_makes_features_of_single_numbers() -> None:
 def test_refuses(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+class TestSelect:
+    @given(x=inputs(3), data=st.data())
+    def test_as_numpy_has_it(self, x: Any, data: st.DataObject) -> None:
+        axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+        ends = st.none() | st.integers(-4, 4)
+        entry = st.integers(-x.shape[axis], x.shape[axis] - 1)
+        index = data.draw(
+            entry | st.lists(entry, min_size=1, max_size=4) | st.builds(slice, ends, ends, st.sampled_from([None, 2, -1]))
+        )
+        moved = np.moveaxis(x, axis, 0)[index]
+        expected = moved if isinstance(index, int) else np.moveaxis(moved, 0, axis)
+        select = Select(index, axis=axis)
+        if not expected.size:
+            with pytest.raises(ValueError, match="that has these entries"):
+                select(x)
+            return
+        assert_array_equal(select(x), expected)
+        d = np.random.default_rng(0).normal(size=expected.shape)
+        assert np.vdot(select.compute_backward(d), x) == pytest.approx(
+            np.vdot(d, expected), abs=1e-9
+        )  # backward is the transpose
+
+    def test_columns_of_whole_numbers_reach_an_embedding(self) -> None:
+        words = Sequential([Select(0), Embedding(5, 2, rng=0)])
+        model = Concatenate([words, Select(slice(1, None))])
+        x = np.array([[4, 10, 20], [0, 30, 40]])
+        assert_array_equal(model(x)[:, 2:], x[:, 1:])
+        assert_array_equal(model(x)[:, :2], words[1].weight[[4, 0]])  # type: ignore[union-attr]
+        assert_array_equal(model.compute_backward(np.ones((2, 4))), [[0, 1, 1], [0, 1, 1]])
+
+    def test_a_gradient_of_float32_stays(self) -> None:
+        select = Select(1)
+        assert select(np.ones((2, 3), np.float32)).dtype == np.float32
+        assert select.compute_backward(np.ones(2, np.float32)).dtype == np.float32
+
+    def test_files(self, tmp_path: Any) -> None:
+        for index in (1, -1, slice(1, None), slice(None, -1, 2), [0, 2, 2], np.array([1, 0])):
+            select = Select(index, axis=1)
+            pk.save(tmp_path / "s.npz", select)
+            loaded = pk.load(tmp_path / "s.npz")
+            assert repr(loaded) == repr(select)
+            x = np.arange(12.0).reshape(3, 4)
+            assert_array_equal(loaded(x), x[:, index])
+
+    @pytest.mark.parametrize("index", [None, "0", 1.5, [0.5], True, [True, False], [], [[0]], slice(0.5, None), np.array([True])])
+    def test_what_is_no_index(self, index: Any) -> None:
+        with pytest.raises(TypeError, match="Select: expected index"):
+            Select(index)
+
+    @pytest.mark.parametrize(
+        ("select", "message"),
+        [
+            (Select(3), r"Select\(3\): expected an input that has these entries on axis -1, got shape \(2, 3\)"),
+            (Select([0, -4]), "that has these entries"),
+            (Select(slice(3, None)), "that has these entries"),
+            (Select(0, axis=2), r"Select\(0, axis=2\): expected an input that has axis 2, got shape \(2, 3\)"),
+        ],
+    )
+    def test_what_is_not_there(self, select: Select, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            select(np.ones((2, 3)))

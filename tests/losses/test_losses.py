@@ -14,11 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from pancake import fast
 from pancake.functions.containers import Sequential
 from pancake.functions.elementwise import Mean, Square, Subtract
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import ClassLoss, CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss, Hinge, Huber, MeanAbsoluteError, MeanSquaredError
+from pancake.losses.elementwise import (
+    BinaryCrossEntropy,
+    ElementwiseLoss,
+    Hinge,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Quantile,
+)
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.losses.loss import REDUCTIONS, Loss
 from pancake.testing import check_gradients
 
@@ -28,12 +38,20 @@ OPTIONS: dict[type[Loss], dict[str, st.SearchStrategy[Any]]] = {
     MeanAbsoluteError: {},
     Huber: {"delta": st.sampled_from([0.3, 1.0, 5.0])},
     Hinge: {},
-    BinaryCrossEntropy: {"from_logits": st.booleans()},
+    Quantile: {"q": st.sampled_from([0.1, 0.5, 0.75])},
+    BinaryCrossEntropy: {
+        "from_logits": st.booleans(),
+        "pos_weight": st.sampled_from([None, 3.0, [1.0, 0.5, 2.0, 0.0]]),
+    },
     CrossEntropy: {
         "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
         "class_weight": st.sampled_from([None, [1.0, 0.5, 2.0, 0.25]]),
+        "ignore_index": st.sampled_from([None, -100, 1]),
     },
     NegativeLogLikelihood: {"class_weight": st.sampled_from([None, [1.0, 0.5, 2.0, 0.0]])},
+    PoissonNLL: {},
+    GaussianNLL: {},
+    KLDivergence: {},
 }
 
 
@@ -57,13 +75,19 @@ def tasks(draw: st.DrawFn, kind: type[Loss]) -> tuple[Loss, Any, Any, Any]:
     shape = (*leading, 4)
     pred, target = rng.normal(scale=2, size=shape), rng.normal(scale=2, size=shape)
     if isinstance(loss, ClassLoss):
-        if draw(st.booleans()):
+        if draw(st.booleans()) or getattr(loss, "ignore_index", None) is not None:
             # class 3 may weigh nothing, and is not the right one of all examples
             target = rng.integers(0, 3, leading)
         else:
             target = rng.dirichlet(np.ones(4), leading)
     elif isinstance(loss, Hinge):
         target = np.sign(target)
+    elif isinstance(loss, PoissonNLL):
+        target = rng.poisson(2.0, shape).astype(float)
+    elif isinstance(loss, GaussianNLL):
+        target = target[..., :2]
+    elif isinstance(loss, KLDivergence):
+        target = rng.dirichlet(np.ones(4), leading)
     elif isinstance(loss, BinaryCrossEntropy):
         target = rng.choice([0.0, 1.0, 0.3], shape)
         if not loss.from_logits:
@@ -103,7 +127,7 @@ class TestEveryLoss:
             results[reduction] = other(pred, target, weight)
             gradients[reduction] = other.compute_backward()
             assert gradients[reduction].shape == pred.shape
-        assert np.shape(results["none"]) == (pred.shape[:-1] if isinstance(loss, ClassLoss) else pred.shape)
+        assert np.shape(results["none"]) == (pred.shape[:-1] if isinstance(loss, ClassLoss) else target.shape)
         assert isinstance(results["sum"], float)
         assert isinstance(results["mean"], float)
         assert_allclose(results["sum"], results["none"].sum(), rtol=1e-12)
@@ -112,7 +136,7 @@ class TestEveryLoss:
             count = results["sum"] / results["mean"]
             assert_allclose(gradients["mean"] * count, gradients["sum"], rtol=1e-9, atol=1e-12)
             if not isinstance(loss, ClassLoss):
-                assert count == pytest.approx(pred.size)
+                assert count == pytest.approx(target.size / (4 if isinstance(loss, KLDivergence) else 1))
 
     @given(data=st.data())
     def test_weights_repeat_examples(self, kind: type[Loss], data: st.DataObject) -> None:
@@ -162,21 +186,23 @@ class TestEveryLoss:
 
     def test_refuses(self, kind: type[Loss]) -> None:
         name = kind.__name__
-        loss = kind()
+        needed = {"q": 0.5} if kind is Quantile else {}
+        loss: Loss = kind(**needed)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="needs a call with prediction and target before it"):
             loss.compute_backward()
         with pytest.raises(ValueError, match=f"{name}: expected reduction to be one of mean, sum, none, got 'max'"):
-            kind(reduction="max")
-        with pytest.raises(TypeError):
-            kind(*[1.0] * 3)
+            kind(**needed, reduction="max")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="positional argument"):
+            kind(*[1.0] * 4)
         with pytest.raises(ValueError, match="at least one prediction"):
-            loss(np.ones((0, 3)), np.ones((0, 3)))
+            loss(np.ones((0, 4)), np.ones((0, 4)))
         with pytest.raises(ValueError, match="expected"):
-            loss(np.full((2, 3), 0.5), np.ones((3, 2)))
+            loss(np.full((2, 4), 0.5), np.ones((4, 3)))
         with pytest.raises(TypeError, match="pred to be real numbers"):
             loss(["a"], [1])
-        target = np.array([0, 1]) if isinstance(loss, ClassLoss) else np.ones((2, 3))
-        pred = np.full((2, 3), 0.5)
+        target = np.array([0, 1]) if isinstance(loss, ClassLoss) else np.ones((2, 4))
+        target = np.eye(2, 4) if kind is KLDivergence else target[:, :2] if kind is GaussianNLL else target
+        pred = np.full((2, 4), 0.5)
         with pytest.raises(ValueError, match=r"expected a weight of the leading axes of the target .*, got \(3,\)"):
             loss(pred, target, np.ones(3))
         with pytest.raises(ValueError, match="expected weights of at least 0, got -1"):
@@ -199,6 +225,14 @@ class TestEveryLoss:
         ("CrossEntropy()", [[1e4, -1e4, 0.0]], [[0.0, 1.0, 0.0]]),
         ("NegativeLogLikelihood()", [[0.0, -1e4, -np.inf], [-1e4, 0.0, -np.inf]], [1, 1]),
         ("NegativeLogLikelihood()", [[0.0, -1e4, -np.inf]], [[0.5, 0.5, 0.0]]),
+        ("CrossEntropy(ignore_index=-100)", [[1e4, -1e4, 0.0], [np.inf, np.nan, 0.0]], [1, -100]),
+        ("BinaryCrossEntropy(from_logits=True, pos_weight=7.0)", [1e4, -1e4, 1e4, -1e4], [0.0, 1.0, 1.0, 0.0]),
+        ("BinaryCrossEntropy(from_logits=True, pos_weight=0.0)", [np.inf, -np.inf], [1.0, 1.0]),
+        ("BinaryCrossEntropy(pos_weight=7.0)", [0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]),
+        ("Quantile(0.9)", [1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]),
+        ("PoissonNLL()", [-1e4, -1e4, 80.0, -np.inf], [0.0, 1e4, 1e4, 0.0]),
+        ("GaussianNLL()", [[1e4, 1e4], [-1e4, 1e4], [1e4, -1e4]], [[-1e4], [1e4], [1e4]]),
+        ("KLDivergence()", [[0.0, -1e4, -np.inf], [-1e4, 0.0, -1e4]], [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]),
     ],
 )
 @pytest.mark.parametrize("repeat", [1, 300])
@@ -226,6 +260,92 @@ class TestByHand:
         loss = Huber(2.0, reduction="none")
         assert_array_equal(loss([0.0, 1.0, -2.0, 3.0, -10.0], np.zeros(5)), [0, 0.5, 2, 4, 18])
         assert_array_equal(loss.compute_backward(), [0, 1, -2, 2, -2])
+
+    def test_quantile(self) -> None:
+        loss = Quantile(0.75, reduction="none")
+        assert_array_equal(loss([0.0, 2.0, 1.0], [2.0, 0.0, 1.0]), [1.5, 0.5, 0])
+        assert_array_equal(loss.compute_backward(), [-0.75, 0.25, -0.25])
+
+    def test_the_least_quantile_loss_is_at_the_quantile(self) -> None:
+        values = np.random.default_rng(0).normal(size=999)
+        guesses = np.linspace(-2, 2, 801)
+        for q in (0.1, 0.5, 0.9):
+            losses = [Quantile(q)(np.full(999, guess), values) for guess in guesses]
+            assert guesses[int(np.argmin(losses))] == pytest.approx(np.quantile(values, q), abs=0.01)
+
+    @given(seed=st.integers(0, 2**32 - 1), q=st.floats(0.01, 0.99))
+    def test_quantile_is_that_of_scikit_learn(self, seed: int, q: float) -> None:
+        metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+        rng = np.random.default_rng(seed)
+        pred, target = rng.normal(size=(2, 20))
+        assert Quantile(q)(pred, target) == pytest.approx(metrics.mean_pinball_loss(target, pred, alpha=q), rel=1e-12)
+
+    def test_positive_weight_repeats_what_is_positive(self) -> None:
+        z, t = np.array([0.3, -2.0, 1.5]), np.array([1.0, 1.0, 0.0])
+        for from_logits, pred in ((True, z), (False, 1 / (1 + np.exp(-z)))):
+            plain, heavy = (BinaryCrossEntropy(from_logits, v, reduction="none") for v in (None, 3.0))
+            assert_allclose(heavy(pred, t), plain(pred, t) * [3, 3, 1], rtol=1e-12)
+            assert_allclose(heavy.compute_backward(), plain.compute_backward() * [3, 3, 1], rtol=1e-12)
+
+    def test_a_positive_weight_of_one_changes_no_bit(self) -> None:
+        rng = np.random.default_rng(0)
+        z, t = rng.normal(scale=5, size=(50, 3)), rng.uniform(size=(50, 3))
+        plain, one = BinaryCrossEntropy(True), BinaryCrossEntropy(True, 1.0)
+        with fast.off():
+            assert plain(z, t) == one(z, t)
+            assert_array_equal(plain.compute_backward(), one.compute_backward())
+
+    def test_positive_weight_is_not_lost_on_the_fast_path(self) -> None:
+        z, t = np.array([[0.3], [-2.0]]), np.array([[1.0], [0.0]])
+        for loss in (BinaryCrossEntropy(True, 3.0), CrossEntropy(ignore_index=1)):
+            target: Any = t if isinstance(loss, BinaryCrossEntropy) else np.array([0, 1])
+            pred = z if isinstance(loss, BinaryCrossEntropy) else np.hstack([z, -z])
+            value = loss(pred, target)
+            gradient = loss.compute_backward()
+            with fast.off():
+                assert loss(pred, target) == value
+                assert_array_equal(loss.compute_backward(), gradient)
+
+    def test_positive_weight_is_a_copy(self) -> None:
+        v = np.array([2.0])
+        loss = BinaryCrossEntropy(True, v)
+        v[:] = 0
+        assert loss([0.0], [1.0]) == pytest.approx(2 * np.log(2))
+
+    def test_ignored_labels_are_absent(self) -> None:
+        rng = np.random.default_rng(0)
+        pred, labels = rng.normal(size=(4, 3)), np.array([2, -100, 1, -100])
+        loss, some = CrossEntropy(ignore_index=-100, class_weight=[1.0, 2.0, 0.5], label_smoothing=0.1), labels != -100
+        value, gradient = loss(pred, labels), loss.compute_backward()
+        assert loss.divisor == 2.5
+        assert value == pytest.approx(loss(pred[some], labels[some]), rel=1e-14)
+        assert_allclose(gradient[some], loss.compute_backward(), rtol=1e-14)
+        assert not gradient[~some].any()
+        pred[~some] = np.nan
+        assert loss(pred, labels) == value
+        assert CrossEntropy(ignore_index=255)(pred[some], labels[some].astype(np.uint8)) > 0
+        assert loss(pred, np.full(4, -100)) == 0
+        assert not loss.compute_backward().any()
+        assert loss.divisor == 0
+
+    def test_poisson_is_the_likelihood_of_counts(self) -> None:
+        z, t = np.array([0.5, -1.0, 2.0]), np.array([3.0, 0.0, 5.0])
+        rate, factorials = np.exp(z), np.array([6.0, 1.0, 120.0])
+        likelihood = np.exp(-rate) * rate**t / factorials
+        assert_allclose(PoissonNLL(reduction="none")(z, t), -np.log(likelihood * factorials), rtol=1e-12)
+
+    def test_gaussian_is_the_likelihood_of_numbers(self) -> None:
+        m, s, t = np.random.default_rng(0).normal(size=(3, 5, 2))
+        density = np.exp(-((t - m) ** 2) / (2 * np.exp(s))) / np.sqrt(2 * np.pi * np.exp(s))
+        values = GaussianNLL(reduction="none")(np.concatenate([m, s], axis=-1), t)
+        assert_allclose(values, -np.log(density) - np.log(2 * np.pi) / 2, rtol=1e-12)
+
+    def test_divergence_is_cross_entropy_less_the_entropy(self) -> None:
+        rng = np.random.default_rng(0)
+        logits, t = rng.normal(size=(6, 4)), rng.dirichlet(np.ones(4), 6)
+        entropy = -(t * np.log(t)).sum() / 6
+        assert KLDivergence()(LogSoftmax()(logits), t) == pytest.approx(CrossEntropy()(logits, t) - entropy, rel=1e-12)
+        assert KLDivergence()(np.log(t), t) == 0
 
     def test_hinge(self) -> None:
         loss = Hinge(reduction="none")
@@ -329,6 +449,15 @@ class TestByHand:
         (CrossEntropy(), np.ones((2, 3)), np.ones((2, 3)), "rows of probabilities"),
         (NegativeLogLikelihood(), np.ones((2, 3)), [[0.5, 0.5, 0.5], [1, 0, 0]], "rows of probabilities"),
         (CrossEntropy(class_weight=[1.0, 2.0]), np.ones((2, 3)), [0, 1], r"class_weight of shape \(3,\), got \(2,\)"),
+        (CrossEntropy(ignore_index=-1), np.ones((2, 3)), [5, -1], "expected labels from 0 to 2, got values from 5 to 5"),
+        (CrossEntropy(ignore_index=1), np.ones((2, 2)), np.eye(2), r"integer labels \(2,\), got probabilities .* weight 0"),
+        (BinaryCrossEntropy(True, [1.0, 2.0]), np.ones(3), np.ones(3), r"pos_weight to broadcast to targets \(3,\), got \(2,\)"),
+        (PoissonNLL(), np.ones(2), [1.0, -1.0], "expected counts of at least 0 as the target, got -1"),
+        (GaussianNLL(), np.ones((2, 3)), np.ones((2, 1)), r"predictions \(..., 2 K\), K means .*, got \(2, 3\)"),
+        (GaussianNLL(), np.ones((3, 2)), np.ones(3), r"a target \(3, 1\) for predictions \(3, 2\), got \(3,\); reshape"),
+        (KLDivergence(), np.zeros((2, 3)), np.ones((2, 3)), "rows of probabilities"),
+        (KLDivergence(), np.zeros((2, 3)), [0, 1], r"the shape of predictions \(..., C\), got \(2,\) for \(2, 3\)"),
+        (KLDivergence(), 1.0, 1.0, "predictions"),
     ],
 )
 def test_refuses_data(loss: Loss, pred: Any, target: Any, message: str) -> None:
@@ -343,6 +472,11 @@ def test_refuses_data(loss: Loss, pred: Any, target: Any, message: str) -> None:
         (lambda: Huber("a"), TypeError, "Huber: expected delta to be a number"),  # type: ignore[arg-type]
         (lambda: CrossEntropy(1.5), ValueError, r"CrossEntropy: expected label_smoothing in \[0, 1\], got 1.5"),
         (lambda: CrossEntropy("a"), TypeError, "CrossEntropy: expected label_smoothing to be a number"),  # type: ignore[arg-type]
+        (lambda: CrossEntropy(ignore_index=0.5), TypeError, "expected ignore_index to be a whole number"),  # type: ignore[arg-type]
+        (lambda: BinaryCrossEntropy(pos_weight=-1.0), ValueError, "expected pos_weight of at least 0 and finite, got -1"),
+        (lambda: BinaryCrossEntropy(pos_weight="a"), TypeError, "expected pos_weight to be real numbers"),  # type: ignore[arg-type]
+        (lambda: Quantile(1.0), ValueError, "Quantile: expected q between 0 and 1, got 1.0"),
+        (lambda: Quantile(None), TypeError, "Quantile: expected q to be a number"),  # type: ignore[arg-type]
         (lambda: CrossEntropy(class_weight=[-1.0, 1.0]), ValueError, "one number of at least 0 for each class"),
         (lambda: NegativeLogLikelihood(np.ones((2, 2))), ValueError, "one number of at least 0 for each class"),
     ],

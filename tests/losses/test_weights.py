@@ -30,6 +30,12 @@ LOSSES = [
     (pk.CrossEntropy(class_weight=np.array([1.0, 0.5, 2.0])), X, LABELS),
     (pk.CrossEntropy(), SEQUENCES, LABELS_IN_TIME),
     (pk.NegativeLogLikelihood(), np.log(ROWS), LABELS),
+    (pk.CrossEntropy(ignore_index=7), SEQUENCES, LABELS_IN_TIME),
+    (pk.BinaryCrossEntropy(from_logits=True, pos_weight=[1.0, 0.5, 3.0]), X, ROWS),
+    (pk.Quantile(0.8), X, POSITIVE),
+    (pk.PoissonNLL(), X, POSITIVE),
+    (pk.GaussianNLL(), np.hstack([X, ROWS]), POSITIVE),
+    (pk.KLDivergence(), np.log(ROWS[::-1]), ROWS),
 ]
 
 
@@ -41,6 +47,7 @@ each_loss = pytest.mark.parametrize(
     ("example", "pred", "target"), LOSSES, ids=[f"{i}-{loss!r}" for i, (loss, _, _) in enumerate(LOSSES)]
 )
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
+OF_ROWS = (ClassLoss, pk.GaussianNLL, pk.KLDivergence)  # whose weights are those of rows of predictions
 POISON = (np.nan, np.inf, -np.inf, 1e30, -7.0)
 
 
@@ -59,7 +66,7 @@ def poisoned(array: Any, absent: Any, rng: Any) -> Any:
 
 
 def weights_of(loss: Loss, target: Any, pred: Any, axes: int, rng: Any) -> Any:
-    examples = pred.shape[:-1] if isinstance(loss, ClassLoss) else pred.shape
+    examples = pred.shape[:-1] if isinstance(loss, OF_ROWS) else pred.shape
     weight = rng.uniform(0.5, 2, examples[:axes])
     weight.flat[1 :: 2 if weight.size > 2 else 1] = 0
     return weight
@@ -70,7 +77,7 @@ def weights_of(loss: Loss, target: Any, pred: Any, axes: int, rng: Any) -> Any:
 @each_loss
 def test_what_has_weight_0_is_absent(example: Any, pred: Any, target: Any, axes: int, reduction: str) -> None:
     loss, rng = make_loss(example, reduction), np.random.default_rng(0)
-    axes = min(axes, pred.ndim - isinstance(loss, ClassLoss))
+    axes = min(axes, pred.ndim - isinstance(loss, OF_ROWS))
     weight = weights_of(loss, target, pred, axes, rng)
     value = loss(pred, target, weight)
     gradient, divisor = loss.compute_backward(), loss.divisor
@@ -179,6 +186,11 @@ Q = np.eye(3)[LABELS]
         (pk.NegativeLogLikelihood(V), Q, WEIGHT, 4.25),
         (pk.MeanSquaredError(), Q, WEIGHT, 12),
         (pk.BinaryCrossEntropy(True), Q, WEIGHT, 12),
+        (pk.BinaryCrossEntropy(True, 5.0), Q, WEIGHT, 12),
+        (pk.CrossEntropy(class_weight=V, ignore_index=2), LABELS, WEIGHT, 1.125),
+        (pk.Quantile(0.5), Q, WEIGHT, 12),
+        (pk.PoissonNLL(), Q, WEIGHT, 12),
+        (pk.KLDivergence(), Q, WEIGHT, 4),
     ],
 )
 def test_divisors_by_hand(loss: Loss, target: Any, weight: Any, divisor: float) -> None:

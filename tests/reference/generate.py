@@ -22,8 +22,9 @@ Arrays = dict[str, Any]
 class Case:
     """One brick: expressions that make it in pancake and in torch, and what to feed it.
 
-    `x` is "real", "positive", or "index V"; the first two have points at which derivatives jump among them. `shape` ends
-    with the features; axes may be put before it where `leading`.
+    `x` is "real", "positive", "tame" or "index V"; the first two have points at which derivatives jump among them, and large
+    numbers, of whose squares and differences nothing exact is left; "tame" has none. `shape` ends with the features; axes
+    may be put before it where `leading`.
     """
 
     pancake: str
@@ -93,10 +94,19 @@ FUNCTIONS = [
     Case("Linear(3, 2, bias=False)", "nn.Linear(3, 2, bias=False)"),
     Case("MatMul(3, 2)", "nn.Linear(3, 2, bias=False)"),
     Case("Sequential([MatMul(3, 2), AddBias(2)])", "nn.Linear(3, 2)"),
+    Case("MultiHeadAttention(4, 2)", "attention(4, 2)", (2, 3, 4), "tame", leading=False),
+    Case("MultiHeadAttention(6, 3, causal=True)", "attention(6, 3, causal=True)", (2, 3, 6), "tame", leading=False),
+    Case(
+        "MultiHeadAttention(4, 1, causal=True, bias=False)", "attention(4, 1, True, bias=False)", (2, 3, 4), "tame", leading=False
+    ),
     Case("Embedding(5, 3)", "nn.Embedding(5, 3)", x="index 5"),
     Case("Transpose((1, 0))", "lambda x: x.permute(1, 0)", leading=False),
     Case("Transpose((0, -1, 1))", "lambda x: x.permute(0, -1, 1)", (2, 4, 3), leading=False),
     Case("Reshape((-1, 6))", "lambda x: x.reshape(-1, 6)", leading=False),
+    Case("Select(1)", "lambda x: x[..., 1]"),
+    Case("Select(slice(None, None, 2))", "lambda x: x[..., ::2]"),
+    Case("Select([2, 0, 2])", "lambda x: x[..., [2, 0, 2]]"),
+    Case("Select(-1, axis=0)", "lambda x: x[-1]"),
     Case("Flatten()", "nn.Flatten()", (2, 4, 3)),
     Case("Expand(1, 4)", "lambda x: x.unsqueeze(1).repeat_interleave(4, 1)"),
     Case("Add([Tanh(), Square()])", "lambda x: torch.tanh(x) + x * x"),
@@ -117,7 +127,8 @@ FUNCTIONS = [
 class LossCase:
     """One loss with the options of an expression: `torch` is a function of p, t and w that returns the objective.
 
-    `pred` is "real", "probability" or "log"; `target` is "real", "bit", "share", "sign", "label" or "distribution".
+    `pred` is "real", "probability", "log" or "pairs"; `target` is "real", "bit", "share", "sign", "count", "label",
+    "ignored" or "distribution".
     """
 
     pancake: str
@@ -181,6 +192,47 @@ def _loss_cases() -> list[LossCase]:
                             target,
                         )
                     )
+        tensor = "torch.tensor([0.5, 2.0, 3.0], dtype=p.dtype)"
+        cases += [
+            LossCase(
+                f"BinaryCrossEntropy(from_logits=True, pos_weight=[0.5, 2.0, 3.0]{last})",
+                f"F.binary_cross_entropy_with_logits(p, t, pos_weight={tensor}, reduction='{r}')",
+                "share",
+            ),
+            LossCase(
+                f"BinaryCrossEntropy(from_logits=True, pos_weight=2.5{last})",
+                f"F.binary_cross_entropy_with_logits(p, t, w[:, None], pos_weight=torch.tensor(2.5), reduction='{r}')",
+                "bit",
+                weighted=True,
+            ),
+            LossCase(f"CrossEntropy(ignore_index=-100{last})", f"F.cross_entropy(p, t, reduction='{r}')", "ignored"),
+            LossCase(
+                f"CrossEntropy(label_smoothing=0.1, class_weight=[0.5, 2.0, 3.0], ignore_index=-100{last})",
+                f"F.cross_entropy(p, t, {tensor}, reduction='{r}', label_smoothing=0.1)",
+                "ignored",
+            ),
+            LossCase(f"Quantile(q=0.8{last})", f"torch.maximum(0.8 * (t - p), 0.2 * (p - t)){of}", "bit"),
+            LossCase(f"PoissonNLL({red})", f"F.poisson_nll_loss(p, t, reduction='{r}')", "count", "log"),
+            LossCase(
+                f"PoissonNLL({red})",
+                f"(F.poisson_nll_loss(p, t, reduction='none') * w[:, None]){of}",
+                "count",
+                "log",
+                weighted=True,
+            ),
+            LossCase(
+                f"GaussianNLL({red})",
+                f"F.gaussian_nll_loss(p[:, :3], t, p[:, 3:].exp(), eps=1e-30, reduction='{r}')",
+                "real",
+                "pairs",
+            ),
+            LossCase(
+                f"KLDivergence({red})",
+                f"F.kl_div(p, t, reduction='{'batchmean' if r == 'mean' else r}')",
+                "distribution",
+                "log",
+            ),
+        ]
         # torch has no weights of examples here; what they must do follows from the losses of the single examples
         by = {"mean": ".sum() / w.sum()", "sum": ".sum()", "none": ""}[r]
         for target in ("label", "distribution"):
@@ -242,6 +294,8 @@ def draw(case: Case, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     """An input for a brick."""
     if case.x.startswith("index"):
         return rng.integers(0, int(case.x.split()[1]), shape)
+    if case.x == "tame":
+        return rng.normal(size=shape)
     x = rng.normal(scale=2, size=shape)
     places = rng.permutation(x.size)[: x.size // 3]
     x.reshape(-1)[places] = rng.choice(EDGES, places.size)
@@ -256,11 +310,16 @@ def draw_loss(case: LossCase, n: int, rng: np.random.Generator) -> Arrays:
         p.reshape(-1)[rng.integers(0, p.size, n)] = rng.choice([0.0, 1.0, 0.5], n)
     elif case.pred == "log":
         p -= np.log(np.exp(p).sum(axis=1, keepdims=True))
+    elif case.pred == "pairs":
+        p = np.concatenate([p, rng.normal(size=p.shape)], axis=1)
     else:
         p.reshape(-1)[rng.integers(0, p.size, n)] = rng.choice([-1e4, 1e4, 0.0, 1.0], n)
     t: Any
     if case.target == "label":
         t = rng.integers(0, 2, n)
+    elif case.target == "ignored":
+        t = rng.choice([-100, 0, 1, 2], n)
+        t[0] = 1  # of nothing torch's mean is nan
     elif case.target == "distribution":
         t = rng.dirichlet(np.ones(3), n)
     else:
@@ -269,8 +328,11 @@ def draw_loss(case: LossCase, n: int, rng: np.random.Generator) -> Arrays:
             "bit": rng.integers(0, 2, p.shape).astype(float),
             "share": rng.uniform(size=p.shape),
             "sign": rng.choice([-1.0, 1.0], p.shape),
+            "count": rng.integers(0, 5, p.shape).astype(float),
         }[case.target]
-        if case.target == "real":
+        if case.pred == "pairs":
+            t = t[:, :3]
+        elif case.target == "real":
             t.reshape(-1)[::4] = p.reshape(-1)[::4]  # differences of 0
     return {"pred": p, "target": t} | ({"weight": rng.uniform(size=n)} if case.weighted else {})
 
@@ -280,7 +342,18 @@ def function_reference(case: Case, x: Any, rng: np.random.Generator) -> Arrays:
     import torch
     from torch import nn
 
-    function = eval(case.torch, {"torch": torch, "nn": nn})
+    class attention(nn.MultiheadAttention):
+        """That of torch as a function of one input."""
+
+        def __init__(self, n: int, heads: int, causal: bool = False, bias: bool = True) -> None:
+            super().__init__(n, heads, bias=bias, batch_first=True)
+            self.causal = causal
+
+        def forward(self, x: Any) -> Any:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]).to(x.dtype) if self.causal else None
+            return super().forward(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+    function = eval(case.torch, {"torch": torch, "nn": nn, "attention": attention})
     params, buffers = [], []
     if isinstance(function, nn.Module):
         function.double().train(case.training)

@@ -178,24 +178,17 @@ def test_a_loss_that_cannot_divide_by_zero_does_not_end_the_training(error):
 
 
 def test_a_batch_of_ignored_labels_is_no_step():
-    class Ignoring(Entropy):
-        ignore_index = 1
-
-        def compute_forward(self, pred, target, weight=None):
-            counted = (target != 1) * 1.0
-            return super().compute_forward(pred, np.where(target == 1, 0, target), counted)
-
     x, y = points(12)
     y = np.repeat([0, 1, 0], 4)
     model = pk.mlp([2, 3, 2], rng=0)
     optimizer = pk.SGD(model, lr=0.1)
     options = {"epochs": 2, "batch_size": 4, "shuffle": False, "progress": False, "metrics": {"accuracy": pk.accuracy}}
-    history = pk.fit(model, Ignoring(), optimizer, x, y, **options)
+    history = pk.fit(model, pk.CrossEntropy(ignore_index=1), optimizer, x, y, **options)
     assert optimizer.steps == 4
     # labels that the loss ignores have weight 0 in the metrics
     assert history["accuracy"][-1] in {k / 8 for k in range(9)}
     scores = pk.predict(model, x)
-    got = evaluate(model, Ignoring(), x, y, metrics={"accuracy": pk.accuracy})["accuracy"]
+    got = evaluate(model, pk.CrossEntropy(ignore_index=1), x, y, metrics={"accuracy": pk.accuracy})["accuracy"]
     assert got == pk.accuracy(scores, y, weight=(y != 1) * 1.0)
 
 
@@ -325,3 +318,33 @@ def test_a_model_may_return_the_same_array_each_time():
     model = pk.Sequential([pk.Linear(2, 2, rng=0), Reusing()])
     history = train(model, Entropy(), x, y, batch_size=4, shuffle=False, metrics={"accuracy": pk.accuracy})
     assert history["accuracy"] == [pk.accuracy(pk.predict(model[0], x), y)]
+
+
+OF_BATCHES = [
+    (pk.CrossEntropy(ignore_index=1, class_weight=[1.0, 2.0, 0.5]), 3, lambda y, x: y),
+    (pk.BinaryCrossEntropy(from_logits=True, pos_weight=3.0), 1, lambda y, x: (y[:, None] > 0).astype(float)),
+    (pk.Quantile(0.9), 1, lambda y, x: x[:, :1]),
+    (pk.PoissonNLL(), 1, lambda y, x: y[:, None].astype(float)),
+    (pk.GaussianNLL(), 2, lambda y, x: x[:, :1]),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+@pytest.mark.parametrize(("loss", "n_out", "target"), OF_BATCHES, ids=[repr(loss) for loss, _, _ in OF_BATCHES])
+def test_every_loss_has_the_same_average_whatever_the_batches(loss, n_out, target, batch_size, weighted):
+    x, y = points(13)
+    y = target(np.arange(13) % 3, x)
+    weight = np.arange(13.0) % 4 if weighted else None
+    model = pk.Linear(2, n_out, rng=0)
+    history = train(model, loss, x, y, batch_size=batch_size, sample_weight=weight)
+    assert history["loss"] == pytest.approx([evaluate(model, loss, x, y, sample_weight=weight)["loss"]], rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_divergence_has_the_same_average_whatever_the_batches(batch_size):
+    x, _ = points(13)
+    y = np.random.default_rng(1).dirichlet(np.ones(3), 13)
+    model = pk.Sequential([pk.Linear(2, 3, rng=0), pk.LogSoftmax()])
+    history = train(model, pk.KLDivergence(), x, y, batch_size=batch_size)
+    assert history["loss"] == pytest.approx([evaluate(model, pk.KLDivergence(), x, y)["loss"]], rel=1e-12)

@@ -1,0 +1,81 @@
+"""Race Adam, L-BFGS and Levenberg-Marquardt to the bottom: a curve without noise, a net of 217 parameters, all points at once.
+
+    python demos/full_batch.py
+
+Where a small net is to be as exact as it can, methods that know how the loss curves leave steps along the gradient behind by
+powers of ten. Adam makes as many steps as take about as long as the others' iterations. Needs SciPy, for L-BFGS.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import pancake as pk
+
+OUTPUT = Path(__file__).parent / "gallery" / "full_batch.png"
+
+
+def curve(x):
+    return np.sin(4 * x) * np.exp(-x)
+
+
+def adam(model, loss, x, y, epochs):
+    return pk.fit(model, loss, pk.Adam(model, lr=0.01), x, y, epochs=10 * epochs, batch_size=len(x), progress=False)
+
+
+def lbfgs(model, loss, x, y, epochs):
+    return pk.minimize(model, loss, x, y, max_iter=5 * epochs)
+
+
+def levenberg_marquardt(model, loss, x, y, epochs):
+    return pk.minimize(model, loss, x, y, method="Levenberg-Marquardt", max_iter=epochs)
+
+
+RACERS = {"Adam": adam, "L-BFGS": lbfgs, "Levenberg-Marquardt": levenberg_marquardt}
+
+
+def main(epochs=200, seed=0, output=OUTPUT, show=False):
+    x, loss = np.linspace(-1, 1, 200)[:, np.newaxis], pk.MeanSquaredError()
+    y = curve(x)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    print("                       steps   seconds   mean squared error")
+    for name, train in RACERS.items():
+        model = pk.mlp([1, 72, 1], activation=pk.Tanh, rng=seed)
+        start = time.process_time()
+        history = train(model, loss, x, y, epochs)
+        seconds, losses = time.process_time() - start, history["loss"]
+        if history.interrupted:
+            raise KeyboardInterrupt
+        print(f"{name:20} {len(losses):7,} {seconds:9.2f}   {losses[-1]:.1e}")
+        left.plot(np.linspace(0, seconds, len(losses) + 1)[1:], losses, label=f"{name}: {losses[-1]:.1e}")
+        right.plot(x, np.abs(pk.predict(model, x) - y), label=name)
+    left.set(xscale="log", yscale="log", xlabel="seconds of one processor", ylabel="mean squared error", title="The race")
+    right.set(yscale="log", ylim=(1e-9, None), xlabel="x", ylabel="|net - curve|", title="Where the nets are off in the end")
+    left.legend()
+    right.legend(loc="lower right")
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=120)
+    print(f"wrote {output}")
+    if show:
+        plt.show()
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=200, help="of Levenberg-Marquardt; L-BFGS has 5, Adam 10 times as many")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
+    parser.add_argument("--show", action="store_true", help="open a window as well")
+    options = parser.parse_args()
+    if min(options.epochs, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
+        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
+    try:
+        main(**vars(options))
+    except KeyboardInterrupt:
+        parser.exit(130, "\nstopped\n")
+    except (OSError, ModuleNotFoundError) as error:
+        parser.error(str(error))

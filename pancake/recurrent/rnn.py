@@ -1,0 +1,85 @@
+"""The usual recurrent stack: cells unrolled one above the other, and a linear layer on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pancake.arguments import Rng, share
+from pancake.function import Function
+from pancake.functions.containers import Sequential
+from pancake.functions.dropout import Dropout
+from pancake.functions.linear import Linear
+from pancake.recurrent.bidirectional import Bidirectional
+from pancake.recurrent.cells import GRUCell
+from pancake.recurrent.unrolled import Unrolled
+
+
+def rnn(
+    sizes: Sequence[int],
+    cell: Callable[..., Function] = GRUCell,
+    output: Callable[[], Function] | None = None,
+    *,
+    return_sequences: bool = True,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    rng: Rng = None,
+    dtype: DTypeLike = np.float64,
+) -> Sequential:
+    """A recurrent net: a cell over time, another over what it puts out, ..., Linear, output.
+
+    ::
+
+        model = rnn([8, 64, 64, 3], cell=LSTMCell, return_sequences=False, rng=0)   # sequences (B, T, 8) to classes (B, 3)
+        fit(model, CrossEntropy(), Adam(model), x, y, lengths=lengths)
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The number of inputs, of units in each recurrent layer, and of outputs.
+    cell : callable
+        Makes the cell of a layer, called as `cell(n_in, n_hidden, rng=..., dtype=...)`; a class does.
+    output : callable, optional
+        Makes the Function after the linear layer; none by default, as losses from logits want it.
+    return_sequences : bool
+        Whether there is an output for each step, (B, T, O), or one for each sequence, (B, O), made of the last valid step.
+    bidirectional : bool
+        Whether each layer runs over the sequences in both directions, and puts out twice as many numbers, as in torch.
+    dropout : float
+        What share of the outputs of each recurrent layer but the last is dropped in training, as in torch.
+    rng, dtype
+        As in `Linear`; one generator serves all layers.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than three sizes.
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html: num_layers, dropout, bidirectional
+    """
+    if not isinstance(sizes, Sequence) or len(sizes) < 3:
+        raise ValueError(
+            f"rnn: expected the numbers of inputs, of hidden units and of outputs, such as [2, 32, 1], got {sizes!r}"
+        )
+    for name, make in (("cell", cell), ("output", output)):
+        if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
+            raise TypeError(f"rnn: expected {name} to be a class, or a function that makes a Function, got {make!r}")
+    dropout = share(rnn, "dropout", dropout)
+    rng = np.random.default_rng(rng)
+    n_in, *hidden, n_out = sizes
+    stack: list[Function] = []
+    for layer, n_hidden in enumerate(hidden, start=1):
+        cells = [cell(n_in, n_hidden, rng=rng, dtype=dtype) for _ in range(1 + bool(bidirectional))]
+        every = return_sequences or layer < len(hidden)
+        stack.append(Bidirectional(cells[0], cells[1], every) if bidirectional else Unrolled(cells[0], every))
+        n_in = n_hidden * len(cells)
+        if dropout and layer < len(hidden):
+            stack.append(Dropout(dropout, rng=rng))
+    stack.append(Linear(n_in, n_out, rng=rng, dtype=dtype))
+    if output is not None:
+        stack.append(output())
+    return Sequential(stack)
