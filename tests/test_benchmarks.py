@@ -271,39 +271,38 @@ def test_a_net_is_dead_if_it_says_the_same_of_all(modules: Any) -> None:
 
 # --- beside torch ---
 
-
-def small_lenet(modules: Any) -> Any:
-    return modules("workloads").BESIDE_TORCH["LeNet"]._replace(sizes=(14, 2, 3, 5, 4), batch=8, dtype="float64")
-
-
-def test_pancake_computes_what_torch_computes(modules: Any) -> None:
-    pytest.importorskip("torch", reason="torch is not installed, beside which a LeNet is timed")
-    w = small_lenet(modules)
+SMALLER_BESIDE_TORCH = {
+    "LeNet": {"sizes": (14, 2, 3, 5, 4), "batch": 8},
+    "GPT": {"sizes": (7, 8, 2, 2, 7), "batch": 3, "length": 5},
+}
+TITLES = {"LeNet": "LeNet 14-2-3-5-4, batch 8, Adam, float64", "GPT": "GPT 7-8-2-2-7, batch 3 x 5 steps, Adam, float64"}
 
 
-# --- a GPT beside torch ---
+def small(modules: Any, name: str) -> Any:
+    return modules("workloads").BESIDE_TORCH[name]._replace(dtype="float64", **SMALLER_BESIDE_TORCH[name])
 
 
-def small_gpt(modules: Any) -> Any:
-    return modules("workloads").BESIDE_TORCH["GPT"]._replace(sizes=(7, 8, 2, 2, 7), batch=3, length=5, dtype="float64")
-
-
-def test_a_gpt_computes_what_torch_computes(modules: Any) -> None:
-    pytest.importorskip("torch", reason="torch is not installed, beside which a GPT is timed")
-    w = small_gpt(modules)
+@pytest.mark.parametrize("name", SMALLER_BESIDE_TORCH)
+def test_pancake_computes_what_torch_computes(modules: Any, name: str) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which nets are timed")
+    assert set(modules("workloads").BESIDE_TORCH) == set(SMALLER_BESIDE_TORCH)
+    w = small(modules, name)
     expected = modules("with_torch").build(w).results(5)
     assert np.ptp(expected) > 1e-4  # it learns
     np.testing.assert_allclose(modules("with_pancake").build(w).results(5), expected, rtol=1e-9)
 
 
-def test_ratios_beside_torch(modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch", reason="torch is not installed, beside which a LeNet is timed")
+@pytest.mark.parametrize("name", SMALLER_BESIDE_TORCH)
+def test_ratios_beside_torch(
+    modules: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, beside which nets are timed")
     beside = modules("beside_torch")
     monkeypatch.setattr(modules("run"), "BATCH_SECONDS", 1e-4)
-    monkeypatch.setattr(beside, "BESIDE_TORCH", {"LeNet": small_lenet(modules)})
+    monkeypatch.setattr(beside, "BESIDE_TORCH", {name: small(modules, name)})
     beside.main(["--rounds", "2"])
     printed = capsys.readouterr()
-    assert re.fullmatch(r"LeNet 14-2-3-5-4, batch 8, Adam, float64: \d+\.\d\d \(.*\)\n", printed.out)
+    assert re.fullmatch(re.escape(TITLES[name]) + r": \d+\.\d\d \(.*\)\n", printed.out)
     assert not printed.err
 
 
@@ -313,19 +312,8 @@ def test_without_torch_there_is_no_ratio(
     (tmp_path / "torch.py").write_text("raise ImportError('no torch')\n")  # as if it were not installed
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     beside = modules("beside_torch")
-    monkeypatch.setattr(beside, "BESIDE_TORCH", {"LeNet": small_lenet(modules)})
+    monkeypatch.setattr(beside, "BESIDE_TORCH", {"LeNet": small(modules, "LeNet")})
     beside.main([])
     printed = capsys.readouterr()
     assert "LeNet: torch is missing: ImportError: no torch" in printed.err
     assert printed.out.endswith("float64: -\n")
-
-
-def test_the_ratio_of_a_gpt(modules: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch", reason="torch is not installed, beside which a GPT is timed")
-    beside = modules("beside_torch")
-    monkeypatch.setattr(modules("run"), "BATCH_SECONDS", 1e-4)
-    monkeypatch.setattr(beside, "BESIDE_TORCH", {"GPT": small_gpt(modules)})
-    beside.main(["--rounds", "2"])
-    printed = capsys.readouterr()
-    assert printed.out.startswith("GPT 7-8-2-2-7, batch 3 x 5 steps, Adam, float64: ")
-    assert not printed.err

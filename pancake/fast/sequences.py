@@ -512,10 +512,11 @@ def install() -> None:
         inputs = self._in_time(x)
         now = self._initial(state, inputs)
         ends = Lengths(None if lengths is None else self._lengths(lengths, inputs), *inputs.shape[:2])
+        inputs = ends.masked(inputs)
         kernel = kernel_of(self, inputs.shape)
         if kernel is None:
             return plain_forward(self, x, state, lengths)
-        return run_forward(self, kernel, Rows(ends.masked(inputs)), ends, now)
+        return run_forward(self, kernel, Rows(inputs), ends, now)
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
