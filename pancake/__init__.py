@@ -42,7 +42,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, Standardize
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -143,6 +143,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Square",
+    "Standardize",
     "Subtract",
     "Sum",
     "Tanh",

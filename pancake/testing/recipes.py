@@ -38,7 +38,7 @@ from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate, Power, Square, Subtract, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, Standardize
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
@@ -223,6 +223,14 @@ LAYERS: dict[type[Function], Recipe] = {
         batches(WIDTHS, batch=st.integers(2, 4)) | sequences(WIDTHS, time=st.integers(2, 4)),
     ),
     LayerNorm: Recipe(lambda x: st.builds(LayerNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
+    Standardize: Recipe(
+        lambda x: st.builds(
+            Standardize,
+            st.just(x.shape[-1]),
+            tenths((x.shape[-1],), -10, 10, lambda k: np.asarray(2 * k / 10)),
+            tenths((x.shape[-1],), 3, 15, lambda k: np.asarray(k / 10)),
+        )
+    ),
 }
 # ... so may those that are made of such, nested to some depth, ...
 CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]]] = {
