@@ -95,16 +95,20 @@ def as_array(owner: object, value: Any, what: str) -> NDArray[Any]:
     TypeError, ValueError
         If its rows have different lengths, or if some of it is masked; the message names `owner` and `what` it is.
     """
-    name = getattr(owner, "__name__", None) or repr(owner)
     if type(value).__name__ == "MaskedArray":
         raise TypeError(
-            f"{name}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), say, or "
-            "only the rows that are whole"
+            f"{_called(owner)}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), "
+            "say, or only the rows that are whole"
         )
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name}: expected {what} to be an array, got rows of different lengths") from None
+        raise ValueError(f"{_called(owner)}: expected {what} to be an array, got rows of different lengths") from None
+
+
+def _called(owner: object) -> str:
+    """What a message begins with; made when there is one, since a repr takes longer than a loss of a small batch."""
+    return getattr(owner, "__name__", None) or repr(owner)
 
 
 def numeric(owner: object, value: Any, what: str) -> Array:

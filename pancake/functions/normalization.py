@@ -280,7 +280,7 @@ class Standardize(Function):
         if data.ndim < 2 or not data.size:
             hint = "; reshape(-1, 1) makes one feature of it" if data.ndim == 1 and data.size else ""
             raise ValueError(f"Standardize.of: expected X of shape (..., C) with at least one example, got {data.shape}{hint}")
-        data = rows(data)
+        data = data.reshape(-1, data.shape[-1])
         finite = np.isfinite(data).all(axis=0)
         if not finite.all():
             raise ValueError(
