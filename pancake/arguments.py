@@ -101,9 +101,22 @@ def as_array(owner: object, value: Any, what: str) -> NDArray[Any]:
             "say, or only the rows that are whole"
         )
     try:
-        return np.asarray(value)
+        return plain_array(value)
     except ValueError:
         raise ValueError(f"{_called(owner)}: expected {what} to be an array, got rows of different lengths") from None
+
+
+def plain_array(value: Any) -> NDArray[Any]:
+    """`value` as an array; of a data frame whose columns are all numbers, one of floats, with nan where one is missing.
+
+    pandas makes an array of objects of columns of several kinds, and of those of its nullable dtypes.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind == "O" and hasattr(value, "dtypes"):
+        dtypes = value.dtypes if np.ndim(value) > 1 else [value.dtypes]
+        if all(getattr(dtype, "kind", "O") in "biuf" for dtype in dtypes):
+            return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+    return array
 
 
 def _called(owner: object) -> str:
@@ -124,7 +137,7 @@ def numeric(owner: object, value: Any, what: str) -> Array:
         return array.astype(np.float64)
     if array.dtype.kind == "f":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    raise TypeError(f"{owner!r}: expected {what} to be real numbers, got {_describe(value, array)}")
+    raise TypeError(f"{_called(owner)}: expected {what} to be real numbers, got {_describe(value, array)}")
 
 
 def _describe(value: Any, array: Array) -> str:
