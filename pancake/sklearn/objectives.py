@@ -125,7 +125,7 @@ class Penalised:
     def __init__(self, optimizer: Any, model: Function, alpha: float, objective: Objective) -> None:
         self.optimizer, self.model, self.alpha, self.objective = optimizer, model, alpha, objective
         self.value = 0.0
-        self._vectors: list[tuple[Array, Array, Array]] = []
+        self._vectors: list[tuple[Array, Array, Array, Array]] = []
         self._generation = -1
 
     def zero_grad(self) -> None:
@@ -141,24 +141,23 @@ class Penalised:
             return
         if self._generation != memory.generation:
             self._find()
-        weight, value = self.objective.weight, 0.0
-        for values, grads, decay in self._vectors:
-            slopes = values * decay  # a vector of alpha where there is a matrix, and 0 elsewhere
+        factor, value = self.alpha / self.objective.weight, 0.0
+        for values, grads, matrices, slopes in self._vectors:
+            np.multiply(values, factor, slopes)
+            slopes *= matrices
             value += float(np.vdot(slopes, values))
-            slopes /= weight
             grads += slopes
-        self.value = 0.5 * value / weight
+        self.value = 0.5 * value
 
     def _find(self) -> None:
-        """Look where the parameters are: side by side, so that there are few long vectors."""
+        """Look where the parameters are, side by side, so that there are few long vectors; and which of them are matrices."""
         params, grads = self.model.get_params_and_grads()
         self._vectors = []
         for run in memory.runs(params, grads):
-            decay = np.zeros_like(run.values)
-            for index, part in run.split(decay, params):
-                if params[index].ndim >= 2:
-                    part.fill(self.alpha)
-            self._vectors.append((run.values, run.grads, decay))
+            matrices = np.zeros_like(run.values)  # 1 where there is one
+            for index, part in run.split(matrices, params):
+                part.fill(params[index].ndim >= 2)
+            self._vectors.append((run.values, run.grads, matrices, np.empty_like(matrices)))
         self._generation = memory.generation
 
     def __getstate__(self) -> dict[str, Any]:
