@@ -198,7 +198,7 @@ def draw(results, libraries, output):
 def parse(command):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="what to learn")
-    parser.add_argument("--splits", type=positive, default=10, help="into rows to learn from and rows to test with, 3 to 1")
+    parser.add_argument("--splits", type=positive, default=5, help="into rows to learn from and rows to test with, 3 to 1")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
     parser.add_argument("--page", type=Path, help="Markdown page to put the table into")
     options = parser.parse_args(command)
@@ -222,8 +222,8 @@ def main(command):
         table(results, libraries)
         + "\n\n"
         + caption_of(
-            f"Mean and standard error of the scores of {options.splits} splits; median and quartiles of the time of `fit`, divided "
-            "by scikit-learn's on the same split, one thread.",
+            f"Mean and standard error of the scores of {options.splits} splits; median and quartiles of the time of `fit`, "
+            "divided by scikit-learn's on the same split, one thread.",
             ["scikit-learn", *libraries],
             "python benchmarks/estimators.py",
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import re
 import warnings
@@ -202,6 +203,14 @@ def test_every_argument_and_attribute_is_documented(kind: str) -> None:
     assert set(inspect.signature(cls).parameters) <= documented
     theirs_too = set(re.findall(r"^(\w+_) : ", inspect.getdoc(getattr(theirs, kind)), flags=re.MULTILINE))
     assert theirs_too <= documented
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_the_examples_in_the_docstrings_print_what_they_show(kind: str) -> None:
+    examples = doctest.DocTestFinder().find(getattr(ours, kind), kind, globs={})
+    results = [doctest.DocTestRunner().run(example, clear_globs=False) for example in examples]
+    assert sum(result.attempted for result in results) > 5
+    assert not sum(result.failed for result in results)
 
 
 def test_what_kind_of_estimators_they_are() -> None:
