@@ -25,6 +25,7 @@ from pancake.sklearn.building import activated, hidden_sizes, outputs, own_stack
 from pancake.sklearn.objectives import Objective, OwnObjective, Penalised
 from pancake.sklearn.solvers import lbfgs, new_optimizer
 from pancake.sklearn.training import SPOILT, Batches, Examples, Step, Training, call_back
+from pancake.training.errors import NonFiniteError
 from pancake.training.history import History
 from pancake.training.modes import Modes
 
@@ -124,6 +125,8 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, *, incremental: bool) -> Any:
         hidden = hidden_sizes(self.hidden_layer_sizes)
+        if isinstance(self.callbacks, (list, tuple)) and not all(map(callable, self.callbacks)):
+            raise TypeError(f"expected callbacks to be functions, got {self.callbacks!r}")
         first = not hasattr(self, "model_") or (not self.warm_start and not incremental)
         X, targets, y = self._validated(X, y, incremental=incremental, reset=first)
         weight = self._weights(targets, self._checked_weight(sample_weight, X), incremental)
@@ -146,7 +149,7 @@ class BaseMLP(BaseEstimator, ABC):
         else:
             self._fit_by_batches(objective, data, held, incremental)
         if not all(np.isfinite(p).all() for p in self.model_.get_params_and_grads()[0]):
-            raise ValueError(SPOILT)
+            raise NonFiniteError(SPOILT)
         return self
 
     def _begin(self, sizes: list[int], dtype: np.dtype[Any]) -> None:
@@ -241,8 +244,10 @@ class BaseMLP(BaseEstimator, ABC):
         stopped = False
 
         def after(iteration: int, loss: float) -> bool:
-            nonlocal stopped
-            self.history_.append({"loss": loss, "seconds": time.perf_counter() - start})
+            nonlocal stopped, start
+            now = time.perf_counter()
+            self.history_.append({"loss": loss, "seconds": now - start})
+            start = now
             if self.verbose:
                 print(f"Iteration {iteration}, loss = {loss:.8f}")
             stopped = call_back(self, objective.loss, None, modes)
@@ -255,8 +260,10 @@ class BaseMLP(BaseEstimator, ABC):
                 result = lbfgs(self.model_, objective, self.alpha, data, after, options)
         finally:
             modes.put_back()
-        self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = float(result.fun)
+        if not np.isfinite(self.loss_):
+            raise NonFiniteError(f"{SPOILT} The loss is {self.loss_}")
+        self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
 
     # --- what comes of it ---
 

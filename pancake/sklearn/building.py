@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ BLOCK = 1 << 22  # numbers of a sparse matrix that are made dense in one go, for
 
 
 def hidden_sizes(value: Any) -> list[int]:
-    """`hidden_layer_sizes` as a list, refused if a layer has no unit."""
+    """`hidden_layer_sizes` as a list, refused if they are no whole numbers, or a layer has no unit."""
     sizes = [*value] if isinstance(value, Iterable) else [value]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be whole numbers, got {sizes}.")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]
@@ -38,7 +41,7 @@ def usual_stack(
     Weights and biases are drawn as scikit-learn draws them, uniform within the bound of Glorot and Bengio, in the same order
     from the same generator: from one seed both start with the same net.
     """
-    make = ACTIVATIONS[activation] if isinstance(activation, str) else activation
+    make = ACTIVATIONS[activation] if isinstance(activation, str) else maker("activation", activation)
     stack: list[Function] = []
     for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         linear = Linear(n_in, n_out, init="glorot_uniform", rng=0, dtype=dtype)
@@ -55,7 +58,7 @@ def usual_stack(
 
 def own_stack(make: Callable[..., Any], n_in: int, n_out: int, random_state: Any, dtype: np.dtype[Any] | None) -> Function:
     """What the user's `model` returns, tried out on two rows."""
-    model = checked_function(make(n_in, n_out, generator(random_state)), "model(n_in, n_out, rng)")
+    model = checked_function(maker("model", make)(n_in, n_out, generator(random_state)), "model(n_in, n_out, rng)")
     if dtype is not None:
         model.astype(dtype)
     shape = np.shape(predict(model, np.zeros((2, n_in), dtype or np.float64)))
@@ -65,6 +68,13 @@ def own_stack(make: Callable[..., Any], n_in: int, n_out: int, random_state: Any
             f"outputs, got outputs of shape {shape[1:]}"
         )
     return model
+
+
+def maker(name: str, make: Any) -> Any:
+    """What makes a Function, refused if it is one: each fit makes its own."""
+    if isinstance(make, Function):
+        raise TypeError(f"expected {name} to be a class or a function that makes a Function, got the Function {make!r}"[:300])
+    return make
 
 
 def checked_function(function: Any, what: str) -> Function:

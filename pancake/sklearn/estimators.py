@@ -129,8 +129,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Of the net. None is that of X if that is float32, else float64.
 
     callbacks : callable or list of callables, default=None
-        Each is called with a `State` (model, loss, optimizer, history, epoch) after each epoch. If one returns True, the
-        training ends.
+        Each is called with a `State` (model, loss, optimizer, history, epoch) after each epoch, or iteration of "lbfgs", which
+        has None for the optimizer. If one returns True, the training ends.
 
     Attributes
     ----------
@@ -286,7 +286,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data frames of numbers too. Sparse rows are made dense batch by batch.
+            Data frames of numbers too. Sparse rows are made dense batch by batch; for "lbfgs", all at once.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The classes: numbers or text. For several labels, columns of 0 and 1.
@@ -544,8 +544,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Of the net. None is that of X if that is float32, else float64.
 
     callbacks : callable or list of callables, default=None
-        Each is called with a `State` (model, loss, optimizer, history, epoch) after each epoch. If one returns True, the
-        training ends.
+        Each is called with a `State` (model, loss, optimizer, history, epoch) after each epoch, or iteration of "lbfgs", which
+        has None for the optimizer. If one returns True, the training ends.
 
     Attributes
     ----------
@@ -687,7 +687,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data frames of numbers too. Sparse rows are made dense batch by batch.
+            Data frames of numbers too. Sparse rows are made dense batch by batch; for "lbfgs", all at once.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The numbers to predict.

@@ -296,6 +296,8 @@ def test_a_training_that_goes_astray_ends_with_an_error() -> None:
     X, y = DIABETES
     with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*epoch 1"):
         ours.MLPRegressor(solver="sgd", learning_rate_init=1e6, random_state=0, batch_size=20).fit(X * 1e4, y * 1e4)
+    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*The loss is (nan|inf)"):
+        ours.MLPRegressor(solver="lbfgs", random_state=0).fit(X * 1e200, y)
 
 
 def test_ctrl_c_ends_a_training_with_what_it_has_learnt() -> None:
