@@ -173,13 +173,18 @@ def draw(results, libraries, output):
     for j, library in enumerate(libraries):
         style = {"linestyle": "none", "marker": "o", "color": COLOURS[library], "label": library}
         shifted = places + 0.16 * (j - (len(libraries) - 1) / 2)
-        rows = [scores[:, j] for _, _, scores, _ in results.values()]
-        left.errorbar([row.mean() for row in rows], shifted, xerr=[standard_error(row) for row in rows], **style)
+        better = [scores[:, j] - scores[:, reference] for _, _, scores, _ in results.values()]
+        left.errorbar([row.mean() for row in better], shifted, xerr=[standard_error(row) for row in better], **style)
         ratios = [seconds[:, j] / seconds[:, reference] for *_, seconds in results.values()]
         low, middle, high = np.array([np.quantile(ratio, [0.25, 0.5, 0.75]) for ratio in ratios]).T
         right.errorbar(middle, shifted, xerr=[middle - low, high - middle], **style)
-    left.set_yticks(places, [f"{DATA[name]}\n{'accuracy' if results[name][1] else 'R2'}" for name in results])
-    left.set(xlabel="score on what was not learnt from, with its standard error", ylim=(len(results) - 0.5, -0.5))
+    labels = [
+        f"{DATA[name]}\n{'accuracy' if classes else 'R2'} {scores[:, reference].mean():.3f}"
+        for name, (_, classes, scores, _) in results.items()
+    ]
+    left.set_yticks(places, labels)
+    left.axvline(0, color="0.6")
+    left.set(xlabel="score, less scikit-learn's on the same split (right is better)", ylim=(len(results) - 0.5, -0.5))
     right.set(xlabel="time of fit, relative to scikit-learn's (left is faster)", xscale="log")
     right.axvline(0.5, color="0.6", linestyle="dotted")
     right.axvline(1, color="0.6")
