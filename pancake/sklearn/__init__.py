@@ -10,6 +10,7 @@ try:
 except ImportError as error:
     raise ImportError('pancake.sklearn needs scikit-learn: pip install "pancake-nn[sklearn]"') from error
 
-from pancake.sklearn.estimators import MLPClassifier, MLPRegressor
+from pancake.sklearn.classifier import MLPClassifier
+from pancake.sklearn.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

@@ -24,12 +24,13 @@ from pancake.memory import Array
 from pancake.sklearn.building import activated, hidden_sizes, outputs, own_stack, usual_stack
 from pancake.sklearn.objectives import Objective, OwnObjective, Penalised
 from pancake.sklearn.solvers import lbfgs, new_optimizer
-from pancake.sklearn.training import SPOILT, Batches, Examples, Step, Training, call_back
+from pancake.sklearn.training import SPOILT, Batches, Examples, Step, Training, call_back, measure
 from pancake.training.errors import NonFiniteError
 from pancake.training.history import History
 from pancake.training.modes import Modes
 
 SPARSE = ("csr", "csc")
+FLOATS = (np.float64, np.float32)
 
 
 class BaseMLP(BaseEstimator, ABC):
@@ -75,6 +76,9 @@ class BaseMLP(BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
 
     @property
     def coefs_(self) -> list[Array]:
@@ -129,12 +133,12 @@ class BaseMLP(BaseEstimator, ABC):
             raise TypeError(f"expected callbacks to be functions, got {self.callbacks!r}")
         first = not hasattr(self, "model_") or (not self.warm_start and not incremental)
         X, targets, y = self._validated(X, y, incremental=incremental, reset=first)
-        weight = self._weights(targets, self._checked_weight(sample_weight, X), incremental)
+        weight = self._weights(targets, checked_weight(sample_weight, X), incremental)
+        refuse_weights(weight)
         # scikit-learn's None is NumPy's global generator, which pancake leaves alone
         own = np.random.RandomState() if self.random_state is None else self.random_state
         self._random_state = check_random_state(own)
-        objective, self.out_activation_, n_outputs = self._objective(y.shape[1])
-        self.n_outputs_ = n_outputs
+        objective, out_activation, n_outputs = self._objective(y.shape[1])
         if first:
             self._begin([X.shape[1], *hidden, n_outputs], X.dtype)
         elif self.model is None and [X.shape[1], *hidden, n_outputs] != self._sizes:
@@ -142,10 +146,11 @@ class BaseMLP(BaseEstimator, ABC):
                 f"the net has layers of {self._sizes} units, and cannot go on as {[X.shape[1], *hidden, n_outputs]}: "
                 "warm_start and partial_fit need the same hidden_layer_sizes, features and outputs as before"
             )
+        self.out_activation_, self.n_outputs_ = out_activation, n_outputs
         data = self._examples(X, y, weight, objective.loss)
         held = None if validation is None else self._held(validation, objective.loss)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(objective, data.dense())
+            self._fit_lbfgs(objective, data.dense(), held)
         else:
             self._fit_by_batches(objective, data, held, incremental)
         if not all(np.isfinite(p).all() for p in self.model_.get_params_and_grads()[0]):
@@ -179,17 +184,6 @@ class BaseMLP(BaseEstimator, ABC):
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _checked_weight(self, weight: Any, X: Any) -> Array | None:
-        if weight is None:
-            return None
-        checked: Array = _check_sample_weight(weight, X)
-        if (checked < 0).any() or not checked.any():
-            raise ValueError(
-                "sample_weight: expected weights of at least 0, and one of more, got values from "
-                f"{checked.min()} to {checked.max()}"
-            )
-        return checked
-
     def _examples(self, X: Any, y: Any, weight: Array | None, loss: Any) -> Examples:
         params = self.model_.get_params_and_grads()[0]
         dtype = params[0].dtype if params else X.dtype
@@ -206,7 +200,9 @@ class BaseMLP(BaseEstimator, ABC):
         X, _, y = self._validated(X, y, incremental=True, reset=False)
         if X.shape[0] < 2:
             raise ValueError(f"expected validation to have two rows or more, got {X.shape[0]}")
-        return self._examples(X, y, self._checked_weight(weight[0] if weight else None, X), loss)
+        checked = checked_weight(weight[0], X) if weight else None
+        refuse_weights(checked)
+        return self._examples(X, y, checked, loss)
 
     def _fit_by_batches(self, objective: Objective, data: Examples, held: Examples | None, incremental: bool) -> None:
         if self.early_stopping and incremental:
@@ -239,14 +235,15 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         return data.rows(train), data.rows(held)
 
-    def _fit_lbfgs(self, objective: Objective, data: Examples) -> None:
+    def _fit_lbfgs(self, objective: Objective, data: Examples, held: Examples | None) -> None:
         modes, start = Modes(self.model_), time.perf_counter()
         stopped = False
 
         def after(iteration: int, loss: float) -> bool:
             nonlocal stopped, start
+            measured = {} if held is None else measure(self, objective, held)
             now = time.perf_counter()
-            self.history_.append({"loss": loss, "seconds": now - start})
+            self.history_.append({"loss": loss, **measured, "seconds": now - start})
             start = now
             if self.verbose:
                 print(f"Iteration {iteration}, loss = {loss:.8f}")
@@ -285,6 +282,18 @@ class BaseMLP(BaseEstimator, ABC):
     def _raw(self, X: Any) -> Array:
         check_is_fitted(self)
         return outputs(self.model_, validate_data(self, X, accept_sparse=SPARSE, reset=False))
+
+
+def checked_weight(weight: Any, X: Any) -> Array | None:
+    """Weights as a vector with an entry for each row, or None."""
+    checked: Array | None = None if weight is None else _check_sample_weight(weight, X)
+    return checked
+
+
+def refuse_weights(weight: Array | None) -> None:
+    """Refuse weights that are negative, or all 0."""
+    if weight is not None and ((weight < 0).any() or not weight.any()):
+        raise ValueError(f"expected weights of at least 0, and one of more, got values from {weight.min()} to {weight.max()}")
 
 
 def flat_if_column(y: Any) -> Any:

@@ -148,7 +148,7 @@ class Training:
         self.rate.after_epoch(self.optimizer, estimator.t_)
         over = estimator._no_improvement_count > estimator.n_iter_no_change and self._ends()
         estimator.history_.append({"loss": loss, **measured, "lr": used, "seconds": time.perf_counter() - start})
-        return self.call_back() or over
+        return call_back(estimator, self.step.objective.loss, self.optimizer, self.modes) or over
 
     def _steps(self) -> float:
         total, step, interrupts = 0.0, self.step, self.interrupts
@@ -166,14 +166,10 @@ class Training:
         """The loss and the score of the examples that are held out, if there are any."""
         if self.held is None:
             return {}
-        estimator, held = self.estimator, self.held
-        z = outputs(self.step.model, held.x)
-        finite = bool(np.isfinite(z).all())
-        score = float(estimator._score_of(z, held.y, held.weight)) if finite else np.nan
-        loss = copy.copy(self.step.objective)
-        loss.loss = copy.copy(loss.loss)
-        measured = {"val_loss": loss(z, held.y, held.weight) if finite else np.nan, f"val_{estimator._score_name}": score}
+        estimator = self.estimator
+        measured = measure(estimator, self.step.objective, self.held)
         if estimator.early_stopping:
+            score = measured[f"val_{estimator._score_name}"]
             estimator.validation_scores_.append(score)
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
@@ -204,9 +200,16 @@ class Training:
             estimator._no_improvement_count = 0
         return over
 
-    def call_back(self) -> bool:
-        """Call the callbacks; return whether one of them ends the training."""
-        return call_back(self.estimator, self.step.objective.loss, self.optimizer, self.modes)
+
+def measure(estimator: Any, objective: Objective, held: Examples) -> dict[str, float]:
+    """The loss, without the penalty, and the score of examples; nan if what is predicted for them is not finite."""
+    z = outputs(estimator.model_, held.x)
+    names = "val_loss", f"val_{estimator._score_name}"
+    if not np.isfinite(z).all():
+        return dict.fromkeys(names, np.nan)
+    loss = copy.copy(objective)
+    loss.loss = copy.copy(loss.loss)  # what the training remembers is not touched
+    return dict(zip(names, (loss(z, held.y, held.weight), estimator._score_of(z, held.y, held.weight)), strict=True))
 
 
 def call_back(estimator: Any, loss: Any, optimizer: Any, modes: Modes) -> bool:

@@ -89,6 +89,9 @@ def test_weights_that_cannot_be_are_refused() -> None:
     for weight in (-np.ones(len(y)), np.zeros(len(y))):
         with pytest.raises(ValueError, match="weight"):
             MLPClassifier(**SMALL).fit(X, y, weight)
+    for class_weight in ({0: 0, 1: 0, 2: 0}, {1: -1}):
+        with pytest.raises(ValueError, match="expected weights of at least 0, and one of more"):
+            MLPClassifier(class_weight=class_weight, **SMALL).fit(X, y)
 
 
 def test_a_batch_without_weight_is_passed_over() -> None:
@@ -294,6 +297,12 @@ def test_validation() -> None:
     weight = np.arange(89) % 2
     clf = MLPClassifier(**{**SMALL, "max_iter": 3}).fit(X[::2], y[::2], validation=(X[1::2], y[1::2], weight))
     assert_allclose(clf.history_["val_accuracy"][-1], clf.score(X[1::2], y[1::2], weight))
+
+
+def test_validation_beside_lbfgs() -> None:
+    clf = MLPClassifier(**{**SMALL, "solver": "lbfgs", "max_iter": 6}).fit(X[::2], y[::2], validation=(X[1::2], y[1::2]))
+    assert len(clf.history_["val_loss"]) == len(clf.history_["loss"]) == clf.n_iter_
+    assert clf.history_["val_accuracy"][-1] == clf.score(X[1::2], y[1::2])
 
 
 def test_validation_that_will_not_do() -> None:
