@@ -170,7 +170,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_layers_ = len(sizes) if self.model is None else len(self._linear_layers()) + 1
         self.n_iter_ = self.t_ = 0
         self.history_ = History()
-        for name in ("_optimizer", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        for name in ("_step", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             if name in vars(self):
                 delattr(self, name)
 
@@ -207,8 +207,11 @@ class BaseMLP(BaseEstimator, ABC):
     def _fit_by_batches(self, objective: Objective, data: Examples, held: Examples | None, incremental: bool) -> None:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = new_optimizer(self)
+        if not incremental or not hasattr(self, "_step"):  # `partial_fit` goes on with what it has computed with before
+            self._step = Step(self.model_, objective, Penalised(new_optimizer(self), self.model_, self.alpha, objective))
+        elif not isinstance(self.loss, str) or type(objective.loss) is not type(self._step.objective.loss):
+            self._step.objective = self._step.optimizer.objective = objective
+        self._step.optimizer.alpha = self.alpha
         counted_by_score = getattr(self, "validation_scores_", None) is not None
         if not hasattr(self, "loss_curve_") or counted_by_score != self.early_stopping:
             self._begin_to_count()
@@ -221,9 +224,8 @@ class BaseMLP(BaseEstimator, ABC):
             if self.batch_size > total:
                 warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4)
             size = min(int(self.batch_size), total)
-        step = Step(self.model_, objective, Penalised(self._optimizer, self.model_, self.alpha, objective))
         batches = Batches(data, size, self._random_state if self.shuffle else None)
-        Training(self, step, batches, held).run(self.max_iter, once=incremental)
+        Training(self, self._step, batches, held).run(self.max_iter, once=incremental)
 
     def _split(self, data: Examples) -> tuple[Examples, Examples]:
         """A part to learn from, and one to stop by, as scikit-learn draws them."""

@@ -398,7 +398,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
-        return X, y, self._label_binarizer.transform(y).astype(bool)
+        return X, y, self._columns(y)
+
+    def _columns(self, y: Any) -> Any:
+        """What `LabelBinarizer.transform` returns, as booleans; it takes longer than an epoch of a small batch."""
+        if y.ndim != 1 or self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_binarizer.transform(y).astype(bool)
+        codes = np.searchsorted(self.classes_, y)[:, np.newaxis]
+        return codes == (1 if len(self.classes_) < 3 else np.arange(len(self.classes_)))
 
     def _weights(self, y: Any, sample_weight: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:

@@ -179,6 +179,29 @@ def test_partial_fit_of_a_regressor_and_of_labels() -> None:
         check_same(*pair, data[0])
 
 
+@pytest.mark.parametrize("names", [["b", "a"], ["low", "middle", "high"], [True, False], [3.0, 1.0, 2.0]])
+def test_partial_fit_with_some_of_the_classes(names: list[Any]) -> None:
+    X, y = WINE[0], np.array(names)[WINE[1] % len(names)]
+    pair = [module.MLPClassifier((5,), random_state=0) for module in (theirs, ours)]
+    for estimator in pair:
+        for rows in (y == names[0], y != names[0], slice(None)):
+            estimator.partial_fit(X[rows], y[rows], classes=np.unique(names))
+    check_same(*pair, X)
+    with pytest.raises(ValueError, match="classes not in"):
+        pair[1].partial_fit(X[:2], np.array(["?", "!"]) if isinstance(names[0], str) else np.array([7, 8]))
+
+
+def test_a_loss_that_changes_between_two_calls_of_partial_fit() -> None:
+    X, y = DIABETES[0], np.round(DIABETES[1] / 60)
+    reg = ours.MLPRegressor(hidden_layer_sizes=(5,), random_state=0).partial_fit(X, y)
+    reg.set_params(loss="poisson").partial_fit(X, y)
+    same = ours.MLPRegressor(hidden_layer_sizes=(5,), random_state=0).partial_fit(X, y)
+    same.partial_fit(X, y)
+    assert reg.loss_curve_[0] == same.loss_curve_[0]
+    assert reg.loss_curve_[1] != same.loss_curve_[1]
+    assert (reg.predict(X) > 0).all()
+
+
 # --- what it looks like ---
 
 
