@@ -238,12 +238,12 @@ class BaseMLP(BaseEstimator, ABC):
         return data.rows(train), data.rows(held)
 
     def _fit_lbfgs(self, objective: Objective, data: Examples, held: Examples | None) -> None:
-        modes, start = Modes(self.model_), time.perf_counter()
+        modes, measuring, start = Modes(self.model_), copy.deepcopy(objective), time.perf_counter()
         stopped = False
 
         def after(iteration: int, loss: float) -> bool:
             nonlocal stopped, start
-            measured = {} if held is None else measure(self, objective, held)
+            measured = {} if held is None else measure(self, measuring, held)
             now = time.perf_counter()
             self.history_.append({"loss": loss, **measured, "seconds": now - start})
             start = now

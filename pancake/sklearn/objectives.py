@@ -8,6 +8,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.function import Function
+from pancake.functions.activations import sigmoid
 from pancake.losses.classes import ClassLoss, CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss, MeanSquaredError
 from pancake.memory import Array
@@ -39,6 +40,46 @@ class PoissonDeviance:
         return self._slopes
 
 
+class WeightedLogLoss:
+    """sum_n w_n (log sum_j exp(z_nj) - z_nt): what `CrossEntropy` computes, of labels and weights that have been checked.
+
+    Its own checks of weights take as long as a step of a small net. dObj_dPred = w (softmax(z) - onehot(t)).
+
+    Shape
+    -----
+    z : (B, C);  t : (B,), whole numbers from 0 to C - 1;  w : (B,)
+    """
+
+    def __call__(self, z: Array, t: Any, w: Array) -> float:
+        shifted, rows = z - z.max(axis=1, keepdims=True), np.arange(len(z))
+        e = np.exp(shifted)
+        total = e.sum(axis=1)
+        self._slopes = e * (w / total)[:, np.newaxis]
+        self._slopes[rows, t] -= w
+        return float(w @ (np.log(total) - shifted[rows, t]))
+
+    def compute_backward(self) -> Array:
+        return self._slopes
+
+
+class WeightedBinaryLogLoss:
+    """sum_n w_n sum_k (log(1 + exp(z_nk)) - t_nk z_nk): what `BinaryCrossEntropy` computes, likewise.
+
+    dObj_dPred = w (sigmoid(z) - t).
+
+    Shape
+    -----
+    z, t : (B, K), 0 <= t <= 1;  w : (B,)
+    """
+
+    def __call__(self, z: Array, t: Array, w: Array) -> float:
+        self._slopes = w[:, np.newaxis] * (sigmoid(z) - t)
+        return float(w @ (np.logaddexp(0, z) - t * z).sum(axis=1))
+
+    def compute_backward(self) -> Array:
+        return self._slopes
+
+
 class Objective:
     """A loss as the estimators count it: the average over the examples of a batch, each with its weight.
 
@@ -48,19 +89,23 @@ class Objective:
     ----------
     loss : Loss
         With the reduction "sum", or "mean" if it is one of the user's.
+    weighted : loss, optional
+        What takes its place where there are weights.
     value, slope : float
         Factors of the loss and of its gradient, for the sums. scikit-learn reports half of the squared error averaged over the
         outputs, and follows the gradient of its sum over them.
     """
 
-    def __init__(self, loss: Any, value: float = 1.0, slope: float = 1.0) -> None:
-        self.loss, self.value, self.slope = loss, value, slope
+    def __init__(self, loss: Any, weighted: Any = None, *, value: float = 1.0, slope: float = 1.0) -> None:
+        self.loss, self.weighted, self.value, self.slope = loss, weighted or loss, value, slope
+        self._used = loss
         self.weight = 1.0  # of the latest batch
         self._factor = 1.0
 
     def __call__(self, pred: Array, y: Array, weight: Array | None = None) -> float:
         self.weight = float(len(pred) if weight is None else weight.sum())
-        total = float(self.loss(pred, y) if weight is None else self.loss(pred, y, weight))
+        self._used = self.loss if weight is None else self.weighted
+        total = float(self._used(pred, y) if weight is None else self._used(pred, y, weight))
         factor = self._share(len(pred), weight)
         self._factor = self.slope * factor
         return total * self.value * factor
@@ -69,7 +114,7 @@ class Objective:
         return 1 / self.weight
 
     def compute_backward(self) -> Array:
-        gradient: Array = self.loss.compute_backward() * self._factor
+        gradient: Array = self._used.compute_backward() * self._factor
         return gradient
 
 
@@ -86,7 +131,9 @@ class OwnObjective(Objective):
 
 def log_loss(multiclass: bool) -> Objective:
     """The cross-entropy: of classes of which one is right, or else of each output by itself, summed over them."""
-    return Objective(CrossEntropy(reduction="sum") if multiclass else BinaryCrossEntropy(from_logits=True, reduction="sum"))
+    if multiclass:
+        return Objective(CrossEntropy(reduction="sum"), WeightedLogLoss())
+    return Objective(BinaryCrossEntropy(from_logits=True, reduction="sum"), WeightedBinaryLogLoss())
 
 
 def squared_error(outputs: int) -> Objective:

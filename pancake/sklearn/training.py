@@ -96,6 +96,7 @@ class Training:
     def __init__(self, estimator: Any, step: Step, batches: Batches, held: Examples | None) -> None:
         self.estimator, self.step, self.batches, self.held = estimator, step, batches, held
         self.optimizer = step.optimizer.optimizer
+        self.measuring = None if held is None else copy.deepcopy(step.objective)
         self.rate = Rate(
             "constant" if estimator.solver == "adam" else estimator.learning_rate,
             estimator.learning_rate_init,
@@ -164,10 +165,10 @@ class Training:
 
     def _measured(self) -> dict[str, float]:
         """The loss and the score of the examples that are held out, if there are any."""
-        if self.held is None:
+        if self.held is None or self.measuring is None:
             return {}
         estimator = self.estimator
-        measured = measure(estimator, self.step.objective, self.held)
+        measured = measure(estimator, self.measuring, self.held)
         if estimator.early_stopping:
             score = measured[f"val_{estimator._score_name}"]
             estimator.validation_scores_.append(score)
@@ -202,14 +203,15 @@ class Training:
 
 
 def measure(estimator: Any, objective: Objective, held: Examples) -> dict[str, float]:
-    """The loss, without the penalty, and the score of examples; nan if what is predicted for them is not finite."""
+    """The loss, without the penalty, and the score of examples; nan if what is predicted for them is not finite.
+
+    The objective is not the one that is trained with, which remembers its latest batch.
+    """
     z = outputs(estimator.model_, held.x)
     names = "val_loss", f"val_{estimator._score_name}"
     if not np.isfinite(z).all():
         return dict.fromkeys(names, np.nan)
-    loss = copy.copy(objective)
-    loss.loss = copy.copy(loss.loss)  # what the training remembers is not touched
-    return dict(zip(names, (loss(z, held.y, held.weight), estimator._score_of(z, held.y, held.weight)), strict=True))
+    return dict(zip(names, (objective(z, held.y, held.weight), estimator._score_of(z, held.y, held.weight)), strict=True))
 
 
 def call_back(estimator: Any, loss: Any, optimizer: Any, modes: Modes) -> bool:

@@ -57,6 +57,17 @@ def test_the_gradient_is_that_of_loss_and_penalty(case: str, weight: Any) -> Non
             assert_allclose((values[0] - values[1]) / 2e-6, grad[index], atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("case", "page"), [("classes", pk.CrossEntropy()), ("labels", pk.BinaryCrossEntropy(True, reduction="sum"))]
+)
+def test_the_weighted_losses_are_those_of_the_library(case: str, page: Any) -> None:
+    objective, y = CASES[case]
+    z = RNG.normal(size=(6, 2)) * 30
+    share = 1.0 if case == "classes" else WEIGHT.sum()
+    assert_allclose(objective(z, y, WEIGHT), page(z, y, WEIGHT) / share, rtol=1e-12)
+    assert_allclose(objective.compute_backward(), page.compute_backward() / share, rtol=1e-12, atol=1e-14)
+
+
 def test_the_penalty_is_on_matrices_alone_and_divided_by_the_weight_of_the_batch() -> None:
     model = pk.mlp([3, 4, 2], rng=1)
     objective = squared_error(2)
