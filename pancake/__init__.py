@@ -195,6 +195,7 @@ _LATER = {
     "datasets": None,
     "initializers": None,
     "plotting": None,
+    "sklearn": None,
     "testing": None,
     "animate_training": "plotting",
     "plot_activations": "plotting",

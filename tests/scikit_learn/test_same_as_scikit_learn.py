@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -20,6 +22,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
 
+import pancake
 import pancake.sklearn as ours
 
 NEW = {"class_weight", "loss", "dropout", "model", "dtype", "callbacks"}
@@ -254,6 +257,18 @@ def test_what_kind_of_estimators_they_are() -> None:
         assert not hasattr(getattr(ours, kind)(solver="lbfgs"), "partial_fit")
         with pytest.raises(AttributeError, match="has no attribute 'partial_fit'"):
             getattr(ours, kind)(solver="lbfgs").partial_fit  # noqa: B018
+
+
+def test_it_is_there_without_an_import_of_its_own() -> None:
+    assert pancake.sklearn.MLPClassifier is ours.MLPClassifier
+    assert "sklearn" not in dir(pancake)  # which `from pancake import *` loads
+
+
+def test_without_scikit_learn_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['sklearn'] = None; import pancake.sklearn"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == 'ImportError: pancake.sklearn needs scikit-learn: pip install "pancake-nn[sklearn]"'
 
 
 # --- what it says ---
