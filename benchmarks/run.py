@@ -189,18 +189,24 @@ def table(results):
 
 def caption(arguments, libraries):
     """Machine, versions and command, as they stand below the table."""
+    threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
+    measured = (
+        f"Time divided by that of the hand-written NumPy loop, {threads}: median of {arguments.rounds} alternating pairs, "
+        "and quartiles."
+    )
+    return caption_of(measured, libraries, "python benchmarks/run.py", arguments.command)
+
+
+def caption_of(measured, libraries, program, arguments):
+    """What was measured, on which machine, with which versions, by which command."""
     versions = [f"Python {platform.python_version()}"]
-    for distribution in dict.fromkeys(["numpy", *(LIBRARIES[name][1] for name in libraries)]):
+    for distribution in dict.fromkeys(["numpy", *(LIBRARIES.get(name, (None, name))[1] for name in libraries)]):
         try:
             versions.append(f"{distribution} {metadata.version(distribution)}")
         except metadata.PackageNotFoundError:
             continue
-    threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
-    command = "python benchmarks/run.py " + shlex.join(arguments.command)
-    return (
-        f"Time divided by that of the hand-written NumPy loop, {threads}: median of {arguments.rounds} alternating pairs, "
-        f"and quartiles.\n{processor()}, {platform.system()}; {', '.join(versions)}.\nMade by `{command.strip()}`."
-    )
+    command = f"{program} {shlex.join(arguments)}".strip()
+    return f"{measured}\n{processor()}, {platform.system()}; {', '.join(versions)}.\nMade by `{command}`."
 
 
 def processor():
@@ -211,12 +217,13 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def write_into(page, text):
+def write_into(page, text, where=None):
     """Put the text between the two comments in a page that say where it belongs."""
-    before, start, rest = page.read_text(encoding="utf-8").partition(START)
+    where = where or START
+    before, start, rest = page.read_text(encoding="utf-8").partition(where)
     _, end, after = rest.partition(END)
     if not (start and end):
-        raise ValueError(f"{page}: expected the lines {START} and {END}")
+        raise ValueError(f"{page}: expected the lines {where} and {END}")
     page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 

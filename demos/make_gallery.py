@@ -18,7 +18,7 @@ GALLERY = HERE / "gallery"
 PAGE = GALLERY / "README.md"
 CHAPTERS = {
     "First steps": ["chain_rule", "perceptron", "xor", "check_your_layer"],
-    "Boundaries": ["boundaries", "animation", "architectures", "penguins", "digits", "lenet", "regression"],
+    "Boundaries": ["boundaries", "animation", "architectures", "penguins", "penguin_table", "digits", "lenet", "regression"],
     "How nets learn": ["optimizers", "initialisation", "regularisation", "resume", "full_batch"],
     "Sequences": ["memory", "babi", "names", "gpt", "sunspots"],
 }

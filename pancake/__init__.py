@@ -50,6 +50,7 @@ from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, Max
 from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.functions.standardize import Standardize
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
 from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
@@ -171,6 +172,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Square",
+    "Standardize",
     "Subtract",
     "Sum",
     "Tanh",
@@ -226,6 +228,7 @@ _LATER = {
     "datasets": None,
     "initializers": None,
     "plotting": None,
+    "sklearn": None,
     "testing": None,
     "animate_training": "plotting",
     "plot_activations": "plotting",

@@ -95,16 +95,33 @@ def as_array(owner: object, value: Any, what: str) -> NDArray[Any]:
     TypeError, ValueError
         If its rows have different lengths, or if some of it is masked; the message names `owner` and `what` it is.
     """
-    name = getattr(owner, "__name__", None) or repr(owner)
     if type(value).__name__ == "MaskedArray":
         raise TypeError(
-            f"{name}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), say, or "
-            "only the rows that are whole"
+            f"{_called(owner)}: expected {what} without a mask, since what is behind a mask is no data; pass {what}.filled(0), "
+            "say, or only the rows that are whole"
         )
     try:
-        return np.asarray(value)
+        return plain_array(value)
     except ValueError:
-        raise ValueError(f"{name}: expected {what} to be an array, got rows of different lengths") from None
+        raise ValueError(f"{_called(owner)}: expected {what} to be an array, got rows of different lengths") from None
+
+
+def plain_array(value: Any) -> NDArray[Any]:
+    """`value` as an array; of a data frame whose columns are all numbers, one of floats, with nan where one is missing.
+
+    pandas makes an array of objects of columns of several kinds, and of those of its nullable dtypes.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind == "O" and hasattr(value, "dtypes"):
+        dtypes = value.dtypes if np.ndim(value) > 1 else [value.dtypes]
+        if all(getattr(dtype, "kind", "O") in "biuf" for dtype in dtypes):
+            return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+    return array
+
+
+def _called(owner: object) -> str:
+    """What a message begins with; made when there is one, since a repr takes longer than a loss of a small batch."""
+    return getattr(owner, "__name__", None) or repr(owner)
 
 
 def numeric(owner: object, value: Any, what: str) -> Array:
@@ -120,7 +137,7 @@ def numeric(owner: object, value: Any, what: str) -> Array:
         return array.astype(np.float64)
     if array.dtype.kind == "f":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    raise TypeError(f"{owner!r}: expected {what} to be real numbers, got {_describe(value, array)}")
+    raise TypeError(f"{_called(owner)}: expected {what} to be real numbers, got {_describe(value, array)}")
 
 
 def _describe(value: Any, array: Array) -> str:

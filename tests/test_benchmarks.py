@@ -317,3 +317,45 @@ def test_without_torch_there_is_no_ratio(
     printed = capsys.readouterr()
     assert "LeNet: torch is missing: ImportError: no torch" in printed.err
     assert printed.out.endswith("float64: -\n")
+
+
+class TestEstimators:
+    @pytest.fixture
+    def estimators(self, modules: Any) -> Any:
+        pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
+        return modules("estimators")
+
+    def test_the_command_prints_a_table_and_draws_it(
+        self, estimators: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(estimators.os, "sched_setaffinity", lambda *_: None, raising=False)
+        monkeypatch.setattr(estimators, "PEERS", {"scikit-learn": "sklearn"})
+        picture, page = tmp_path / "picture.png", tmp_path / "page.md"
+        page.write_text(f"before\n{estimators.START}\nold\n<!-- to here -->\nafter\n", encoding="utf-8")
+        estimators.main(["--data", "wine", "--splits", "2", "--output", str(picture), "--page", str(page)])
+        printed = capsys.readouterr().out
+        (row,) = [line for line in printed.splitlines() if line.startswith("| wine, 178 x 13 | accuracy |")]
+        _, _, _, ours, theirs, ratio, own, _ = row.split("|")
+        assert ours == theirs, "from the same seed they learn the same"
+        assert float(ours.split("±")[0]) > 0.9
+        assert float(ratio.split("(")[0]) > 0
+        assert own.strip().endswith(" s")
+        assert row in page.read_text(encoding="utf-8")
+        assert plt.imread(picture).shape[2] == 4
+
+    @pytest.mark.parametrize("classes", [True, False])
+    def test_torch_learns_too(self, estimators: Any, classes: bool) -> None:
+        pytest.importorskip("torch", reason="it is torch that is compared with")
+        X, y, _ = estimators.load("wine")
+        target = y if classes else X[:, 0]
+        predicted = estimators.estimator("torch", classes, 0).fit(X, target).predict(X)
+        assert np.mean(predicted == y) > 0.95 if classes else np.mean((predicted - target) ** 2) < 0.1
+
+    @pytest.mark.parametrize(
+        ("command", "message"),
+        [(["--splits", "1"], "--splits of at least 2"), (["--output", "a.doc"], "--output"), (["--data", "x"], "invalid choice")],
+    )
+    def test_bad_arguments(self, estimators: Any, command: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            estimators.main(command)
+        assert message in capsys.readouterr().err

@@ -258,12 +258,32 @@ def test_filters_read_digits_better(run: Run) -> None:
     assert re.search(r"Conv2d\(16, 32, 3, padding=1, dtype=np.float32\) +\(64, 32, 8, 8\) +4,640", printed)
 
 
-@pytest.mark.parametrize("demo", ["digits", "lenet"])
-def test_digits_without_scikit_learn(demo: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits", "the pictures of digits come with scikit-learn: pip install scikit-learn"),
+        ("lenet", "the pictures of digits come with scikit-learn: pip install scikit-learn"),
+        ("penguin_table", 'the estimators need scikit-learn: pip install "pancake-nn[sklearn]"'),
+    ],
+)
+def test_without_scikit_learn(name: str, message: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
-    code, printed, errors = run(FOLDER / f"{demo}.py")
+    code, printed, errors = run(FOLDER / f"{name}.py")
     assert (code, printed) == (2, "")
-    assert errors.splitlines()[-1].endswith("the pictures of digits come with scikit-learn: pip install scikit-learn")
+    assert errors.splitlines()[-1].endswith(message)
+
+
+def test_class_weights_find_chinstraps(run: Run) -> None:
+    code, printed, _ = run(FOLDER / "penguin_table.py", "--epochs", "60", "--output", "table.png")
+    assert code == 0
+    assert "344 penguins, 11 of unknown sex, 2 not measured" in printed
+    shares = [[int(share) for share in re.findall(r"(\d+)%", line)] for line in printed.splitlines() if "class_weight=" in line]
+    (_, plain, _), (_, balanced, _) = shares
+    assert balanced > plain + 15
+    assert all(row[2] > 95 for row in shares)
+    found = re.search(r"balanced accuracy ([\d.]+)%", printed)
+    assert found is not None
+    assert float(found[1]) > 78
 
 
 def test_chain_rule_agrees_three_times(run: Run) -> None:

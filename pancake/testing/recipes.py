@@ -47,6 +47,7 @@ from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, Max
 from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.functions.standardize import Standardize
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
 from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
@@ -329,6 +330,14 @@ LAYERS: dict[type[Function], Recipe] = {
     ),
     SinusoidalPositions: Recipe(
         lambda x: _if(x.ndim > 1, st.builds(SinusoidalPositions, st.just(x.shape[-1]))), sequences(WIDTHS) | batches(WIDTHS)
+    ),
+    Standardize: Recipe(
+        lambda x: st.builds(
+            Standardize,
+            st.just(x.shape[-1]),
+            tenths((x.shape[-1],), -10, 10, lambda k: np.asarray(2 * k / 10)),
+            tenths((x.shape[-1],), 3, 15, lambda k: np.asarray(k / 10)),
+        )
     ),
 }
 # ... so may those that are made of such, nested to some depth, ...

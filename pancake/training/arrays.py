@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import plain_array
 from pancake.memory import Array
 
 ROWS = 1 << 16  # numbers that are looked at in one go
@@ -27,7 +28,7 @@ def real_array(owner: str, name: str, value: Any) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{owner}: expected {name} without a mask, got a masked array; {MASKED}")
     try:
-        array = np.asarray(value)
+        array = plain_array(value)
     except ValueError:
         raise ValueError(
             f"{owner}: expected {name} to be an array, got rows of different lengths; pad them to one length, and pass lengths="

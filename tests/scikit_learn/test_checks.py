@@ -1,0 +1,66 @@
+"""scikit-learn's own battery of checks for estimators, whole, with its array API switched on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pancake
+
+pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
+
+# SciPy reads the variable when it is imported, so the checks have a process of their own.
+PROGRAM = """
+import json, sys, warnings
+from sklearn.utils.estimator_checks import check_estimator
+warnings.simplefilter("ignore")
+module, kind, arguments = json.loads(sys.argv[1])
+estimator = getattr(__import__(module, fromlist=[kind]), kind)(**arguments)
+results = check_estimator(estimator, on_skip=None, on_fail=None)
+print(json.dumps([[r["check_name"], r["status"], str(r["exception"])] for r in results]))
+"""
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+KINDS = ["MLPClassifier", "MLPRegressor"]
+OTHERS: list[dict[str, Any]] = [
+    {"solver": "sgd"},
+    {"solver": "lbfgs"},
+    {"batch_size": 4},
+    {"early_stopping": True, "batch_size": 8},
+    {"activation": "tanh", "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
+]
+NEEDED = ("pandas", "does not have a decision_function")  # why a check may be left out
+
+
+def run(module: str, kind: str, arguments: dict[str, Any]) -> list[list[str]]:
+    """For each check its name, its outcome and what it said."""
+    paths = os.pathsep.join([str(Path(pancake.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-c", PROGRAM, json.dumps([module, kind, arguments])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_of_scikit_learn_passes_with_the_defaults(kind: str) -> None:
+    results = run("pancake.sklearn", kind, {})
+    assert len(results) > 40
+    assert not [result for result in results if result[1] not in ("passed", "skipped")]
+    assert not [said for _, status, said in results if status == "skipped" and not any(word in said for word in NEEDED)]
+
+
+@pytest.mark.skipif(not THOROUGH, reason="takes a minute: HYPOTHESIS_PROFILE=thorough runs it")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("arguments", OTHERS, ids=str)
+def test_with_other_arguments_nothing_fails_that_does_not_fail_there(kind: str, arguments: dict[str, Any]) -> None:
+    ours, theirs = (
+        {name for name, status, _ in run(module, kind, arguments) if status == "failed"}
+        for module in ("pancake.sklearn", "sklearn.neural_network")
+    )
+    assert ours <= theirs
