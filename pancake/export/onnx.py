@@ -109,7 +109,7 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
 
 def _graph_of(double: Function, example: Any, lengths: bool) -> tuple[Graph, list[str], str]:
     """The graph, the names of its inputs, and that of its output."""
-    graph = Graph(double, "lengths" if lengths else None)
+    graph = Graph(to_onnx, double, "lengths" if lengths else None)
     for name in ("y", "lengths"):
         graph.name(name)
     parts = example if isinstance(example, tuple) else (example,)

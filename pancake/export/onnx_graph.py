@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pancake.export.inputs import converter_of
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.tree import named_parts
@@ -28,6 +29,8 @@ class Graph:
 
     Parameters
     ----------
+    owner : function
+        Whom messages name.
     model : Function
         Not run in training mode, nor by anybody else: it computes what the values of the graph look like.
     lengths : str, optional
@@ -41,10 +44,10 @@ class Graph:
         For names of values, what they are for the example that is exported.
     """
 
-    def __init__(self, model: Function, lengths: str | None = None) -> None:
+    def __init__(self, owner: object, model: Function, lengths: str | None = None) -> None:
         import onnx
 
-        self._onnx = onnx
+        self._owner, self._onnx = owner, onnx
         self.lengths = lengths
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
@@ -63,12 +66,9 @@ class Graph:
         TypeError
             If there is no converter for exactly its class.
         """
-        converter = CONVERTERS.get(type(function))
-        if converter is None or "compute_forward" in vars(function):
-            raise TypeError(
-                f"to_onnx: {function!r} cannot be exported: there is no converter for exactly {type(function).__name__}; write "
-                f"one and call pancake.export.register({type(function).__name__}, converter)"
-            )
+        name = type(function).__name__
+        hint = f"; write one and call pancake.export.register({name}, converter)"
+        converter = converter_of(self._owner, CONVERTERS, function, hint)
         outside, self._path = self._path, self._paths.get(id(function), self._path)
         if type(function) not in TAKE_INTEGERS and isinstance(x, str) and self.example(x).dtype.kind in "biu":
             cast = self.add("Cast", x, to=self._onnx.TensorProto.FLOAT)
@@ -76,9 +76,7 @@ class Graph:
             x = cast
         y = converter(function, self, x)
         if not isinstance(y, str) or y not in self._taken:
-            raise TypeError(
-                f"to_onnx: expected the converter of {type(function).__name__} to return a name in the graph, got {y!r}"
-            )
+            raise TypeError(f"to_onnx: expected the converter of {name} to return a name in the graph, got {y!r}")
         if y not in self.examples:
             self.examples[y] = np.asarray(function.compute_forward(self.example(x)))
         self._path = outside
