@@ -79,7 +79,7 @@ def module_of(owner: object, model: Function, x: Any) -> str:
     """The text of the module."""
     check_function(owner, model)
     example = one_input(owner, x)
-    with fast.off():
+    with fast.off(), np.errstate(all="ignore"):
         double = model._double().eval()
         double.compute_forward(example)
         time = takes_more_time(double, example)

@@ -79,7 +79,7 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
     check_function(to_onnx, model)
     example = example_of(to_onnx, x)
     double = model._double().eval()
-    with fast.off():
+    with fast.off(), np.errstate(all="ignore"):
         if lengths is not None:
             model._check_lengths(lengths)
             forward(double, example, as_array(to_onnx, lengths, "lengths"))
