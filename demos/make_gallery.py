@@ -18,7 +18,7 @@ GALLERY = HERE / "gallery"
 PAGE = GALLERY / "README.md"
 CHAPTERS = {
     "First steps": ["chain_rule", "perceptron", "xor", "check_your_layer"],
-    "Boundaries": ["boundaries", "animation", "architectures", "penguins", "digits", "regression"],
+    "Boundaries": ["boundaries", "animation", "architectures", "penguins", "digits", "microcontroller", "regression"],
     "How nets learn": ["optimizers", "initialisation", "regularisation", "resume"],
     "Sequences": ["memory", "babi", "names", "sunspots"],
 }
