@@ -119,7 +119,7 @@ def check_model(folder, model, x):
 
 
 @needs_gcc
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stacks())
 def test_random_stacks(folder, pair):
     model, x = pair
@@ -155,7 +155,7 @@ def test_every_function_is_exported_or_refused_by_name(tmp_path):
 
 
 @needs_gcc
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_recurrent_models_go_on_step_by_step(folder, data):
     def cell(n, n_hidden):
@@ -268,7 +268,7 @@ def test_losses_are_those_of_python(folder, activation):
 
 
 @needs_gcc
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     batches(3, batch=1),
     st.lists(st.sampled_from([c for c in CONVERTERS if c.__module__.endswith("elementwise")]), max_size=2),
