@@ -327,6 +327,14 @@ def test_names_may_be_renamed_by_prefix_whole_or_by_a_function():
             {"net.fc1": "0", "net.fc2": "2"},
         ),
         "function": ({"module." + k: v for k, v in arrays.items()}, lambda name: name.removeprefix("module.")),
+        "every name": (
+            {"Wb"[k.endswith("bias")] + k[0]: v for k, v in arrays.items()},
+            lambda k: f"{k[1]}.{'bias' if k[0] == 'b' else 'weight'}",
+        ),
+        "before all": (
+            {k[2:]: v for k, v in arrays.items() if k[0] == "0"} | {k: v for k, v in arrays.items() if k[0] == "2"},
+            {"": "0", "2": "2"},
+        ),
         "no prefix": ({"module." + k: v for k, v in arrays.items()}, {"module": ""}),
         "whole": ({**{k: v for k, v in arrays.items() if k != "0.bias"}, "b": arrays["0.bias"]}, {"b": "0.bias"}),
         "left out": ({**arrays, "head.weight": drawn(9, 7)}, {"head": None}),

@@ -166,7 +166,7 @@ class Script:
         """An array as a tensor; one that is no parameter itself has a name given, beside the path of the part."""
         name = self._names.get(id(array)) or ".".join(filter(None, (self._path, name)))
         numbers = ", ".join(map(_literal, np.asarray(array, np.float64).ravel().tolist()))
-        self.parameters[name] = f"tensor({json.dumps(list(np.shape(array)))}, Float64Array.of({numbers}))"
+        self.parameters[name] = f"tensor({json.dumps(list(np.shape(array)))}, new Float64Array([{numbers}]))"
         return Raw(f"parameters[{json.dumps(name)}]")
 
     def _written(self, argument: Any) -> str:

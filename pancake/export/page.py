@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pancake import fast
-from pancake.arguments import as_array, numeric
+from pancake.arguments import as_array
 from pancake.export.inputs import check_function
 from pancake.export.javascript import Script, Value, runtime
 from pancake.files.replacing import replacing
@@ -51,7 +51,12 @@ def to_page(model: Function, X: Any, y: Any, path: str | os.PathLike[str]) -> No
     """
     check_function(to_page, model)
     names = [str(name) for name in getattr(X, "columns", ())]
-    table = numeric(to_page, X, "X")
+    table = as_array(to_page, X, "X")
+    if table.dtype.kind not in "biuf":
+        raise TypeError(
+            f"to_page: expected X to be real numbers, got an array of dtype {table.dtype}; leave out columns of words"
+        )
+    table = table.astype(np.float64)
     if table.ndim != 2 or table.shape[1] < 2 or not len(table):
         raise ValueError(f"to_page: expected X of shape (N, F) with at least two features, got {table.shape}")
     labels = as_array(to_page, y, "y")

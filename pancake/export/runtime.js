@@ -148,7 +148,7 @@ function along(x, axis, f) {
 
 function softmax(x, axis) {
   return along(x, axis, (line) => {
-    const largest = Math.max(...line);
+    const largest = line.reduce((a, b) => Math.max(a, b));
     let sum = 0;
     for (let i = 0; i < line.length; i++) sum += line[i] = Math.exp(line[i] - largest);
     for (let i = 0; i < line.length; i++) line[i] /= sum;
@@ -157,7 +157,7 @@ function softmax(x, axis) {
 
 function logSoftmax(x, axis) {
   return along(x, axis, (line) => {
-    const largest = Math.max(...line);
+    const largest = line.reduce((a, b) => Math.max(a, b));
     let sum = 0;
     for (const number of line) sum += Math.exp(number - largest);
     const log = largest + Math.log(sum);

@@ -38,7 +38,7 @@ def load_torch(model: Function, state: Mapping[str, Any] | str | os.PathLike[str
         A state dict, or the path of a .safetensors file. bfloat16 and float16 are read.
     rename : dict or callable, optional
         A dict of whole names or of prefixes, {"fc1": "0", "module": ""}, in which whole names go before prefixes and long ones
-        before short ones; or a function of the name. What becomes None is left out.
+        before short ones; "" is before all names. Or a function of the name. What becomes None is left out.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _renamed(name: str, rename: Rename) -> str | None:
     if name in rename:
         return rename[name]
     for prefix in sorted(rename, key=len, reverse=True):
-        if name.startswith(prefix + "."):
+        if not prefix or name.startswith(prefix + "."):
             new, rest = rename[prefix], name.removeprefix(prefix + ".")
             return None if new is None else f"{new}.{rest}" if new else rest
     return name

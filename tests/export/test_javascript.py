@@ -59,6 +59,11 @@ def evaluated(model, x):
         return np.asarray(copy.deepcopy(model).eval().compute_forward(x))
 
 
+def largest(y):
+    """The largest of the numbers that are finite, but at least 1."""
+    return np.abs(y[np.isfinite(y)]).max(initial=1)
+
+
 def agrees(node, model, x):
     """Each example by itself, as that is what `predict` takes; nested, and in row order."""
     text = module_of(to_js, model, x)
@@ -67,7 +72,7 @@ def agrees(node, model, x):
     for inputs in (nested, flat):
         for y, example in zip(node(text, inputs), examples, strict=True):
             expected = evaluated(model, example[np.newaxis])
-            np.testing.assert_allclose(y, expected.ravel(), rtol=1e-12, atol=1e-12 * max(1, np.abs(expected).max(initial=0)))
+            np.testing.assert_allclose(y, expected.ravel(), rtol=1e-12, atol=1e-12 * largest(expected))
 
 
 def takes_one(model, x):
@@ -121,6 +126,13 @@ def test_sequences_of_any_length(node):
     text = module_of(to_js, model, np.zeros((1, 4), int))
     for words in ([1, 2, 3, 4], [6], [0, 1, 2, 3, 4, 5, 6, 0, 1]):
         np.testing.assert_allclose(node(text, [words])[0], model(np.array([words]))[0], rtol=1e-12, atol=1e-14)
+
+
+def test_a_large_net(node):
+    model = pk.Sequential(
+        [pk.Linear(784, 300, rng=0, init="lecun_normal"), pk.Tanh(), pk.Linear(300, 10, rng=1), pk.LogSoftmax()]
+    )
+    agrees(node, model, np.random.default_rng(0).normal(size=(2, 784)))
 
 
 def test_the_edges_of_activations(node):

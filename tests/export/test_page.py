@@ -174,6 +174,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     two, one, y = pk.Linear(2, 2, rng=0), pk.Linear(2, 1, rng=0), np.array([0, 1, 0, 1])
     for model, x, labels, error, message in (
         (two, np.zeros((4, 1)), y, ValueError, "at least two features"),
+        (two, X.astype(str), y, TypeError, "to_page: expected X to be real numbers, got an array of dtype"),
         (two, X, y[:3], ValueError, "one label for each of the 4 rows"),
         (two, X, [0, 1, 2, 1], ValueError, "expected labels from 0 to 1, got 0 to 2"),
         (two, X, [0.5, 1, 2, 1], ValueError, r"labels are whole numbers, as of y.astype\(int\)"),
