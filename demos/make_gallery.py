@@ -21,6 +21,7 @@ CHAPTERS = {
     "Boundaries": ["boundaries", "animation", "architectures", "penguins", "penguin_table", "digits", "lenet", "regression"],
     "How nets learn": ["optimizers", "initialisation", "regularisation", "resume", "full_batch"],
     "Sequences": ["memory", "babi", "names", "gpt", "sunspots"],
+    "Elsewhere": ["microcontroller"],
 }
 DEMOS = [name for names in CHAPTERS.values() for name in names]
 

@@ -229,6 +229,20 @@ def test_a_check_that_is_over_says_so(modules: Any, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_nets_in_c_are_compared(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("emlearn", "sklearn"):
+        pytest.importorskip(package, reason="compares what the two make of one net")
+    in_c = modules("in_c")
+    if not in_c.microcontroller.there("this computer"):
+        pytest.skip("needs gcc")
+    in_c.main(pictures=3)
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    here = {row[1].strip(): float(row[4].strip(" %")) for row in rows if row[0].strip() == "this computer"}
+    assert set(here) == {"pancake, float32", "pancake, int8", "emlearn, float32"}
+    assert min(here.values()) > 95
+    assert max(here.values()) - min(here.values()) < 1
+
+
 def test_starts_are_measured(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """initialisation.py with few and short trainings: three tables of numbers, a row for each start, and the caption."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: it brings the data sets")

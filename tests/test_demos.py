@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,7 +81,10 @@ def colours_in(picture: Path) -> int:
 
 def test_there_are_demos() -> None:
     assert {path.stem for path in SUFFIXES} >= {"perceptron", "xor", "boundaries", "penguins", "digits", "animation"}
-    assert {path.stem for path in DEMOS} - {path.stem for path in SUFFIXES} == {"check_your_layer"}  # has its own tests below
+    assert {path.stem for path in DEMOS} - {path.stem for path in SUFFIXES} == {
+        "check_your_layer",
+        "microcontroller",
+    }  # with tests below
 
 
 LONGER = {"gpt": 140}  # a whole model, its training and how it writes
@@ -319,6 +323,29 @@ def test_check_your_layer_explains_itself(run: Run) -> None:
     code, printed, errors = run(FOLDER / "check_your_layer.py", "--features", "1")
     assert (code, printed) == (2, "")
     assert "at least 2 --features" in errors.splitlines()[-1]
+
+
+def test_a_microcontroller_reads_digits(run: Run, tmp_path: Path) -> None:
+    code, printed, errors = run(FOLDER / "microcontroller.py", "--epochs", "5", "--pictures", "2", "--folder", "kept")
+    assert code == 0, errors
+    assert re.match(r"64-32-10 in Python: 9\d\.\d% of 397 new pictures right", printed)
+    for board in load("microcontroller").BOARDS:
+        assert f"\n{board}" in printed
+    if shutil.which("gcc"):
+        assert re.search(r"this computer, int8: 9\d\.\d% of 397", printed)
+        assert (tmp_path / "kept" / "net.h").exists()
+    assert len(printed.splitlines()[-1]) == 16, "a picture of 8 x 8"
+
+
+def test_the_microcontroller_explains_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--weights" in run(FOLDER / "microcontroller.py", "--help")[1]
+    code, printed, errors = run(FOLDER / "microcontroller.py", "--pictures", "0")
+    assert (code, printed) == (2, "")
+    assert "--pictures from 1 to 100" in errors.splitlines()[-1]
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
+    code, printed, errors = run(FOLDER / "microcontroller.py")
+    assert (code, printed) == (2, "")
+    assert errors.splitlines()[-1].endswith("pip install scikit-learn")
 
 
 # --- the gallery ---

@@ -41,6 +41,7 @@ DTYPES = {
     "BOOL": "|b1",
 }
 CODES = {np.dtype(descr): code for code, descr in DTYPES.items()}
+BFLOAT16 = "BF16"  # which NumPy does not have: it is read, and never written
 
 
 # What to do with a file of another library.
@@ -175,34 +176,14 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArr
         If it is not whole, or not one that `write_safetensors` could have written.
     """
     with open(path, "rb") as file:
-        available = os.fstat(file.fileno()).st_size - 8
-        length = int.from_bytes(file.read(8), "little")
-        if available < 0 or length > available:
-            raise ValueError(f"not a whole .safetensors file: its header would have {length} bytes, and {available} are there")
-        if length > MAX_TEXT:
-            raise ValueError(f"the header has {length} bytes, more than the {MAX_TEXT} that are sensible")
-        header = parse_json(file.read(length).decode())
-        if not isinstance(header, dict):
-            raise ValueError("the header is not a JSON object")
-        metadata = header.pop("__metadata__", {})
-        if not isinstance(metadata, dict) or not isinstance(text := metadata.get(TEXT), str):
+        header, metadata = _read_header(file)
+        if not isinstance(text := metadata.get(TEXT), str):
             raise ValueError(
                 f"there is no {TEXT} in its metadata, so save() has not written it; "
-                f"read its arrays with safetensors.numpy.load_file {ADVICE}"
+                f"read its arrays with safetensors.numpy.load_file {ADVICE}; or, of torch's names and layouts, all at once with "
+                "pancake.torch.load_torch(model, path)"
             )
-        tensors = {name: _parse_tensor(name, entry) for name, entry in header.items()}
-        end = 0
-        for start, stop in sorted((start, stop) for _, _, start, stop in tensors.values() if start != stop):
-            if start != end:
-                raise ValueError(f"there is a gap or an overlap between its arrays at byte {start}")
-            end = stop
-        if end != available - length:
-            raise ValueError(f"its arrays have {end} bytes, and {available - length} are there")
-        data = memoryview(file.read())
-    arrays = {}
-    for name, (dtype, shape, start, stop) in tensors.items():
-        array = _from_bytes(name, dtype, shape, data[start:stop])
-        arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
+        arrays = _read_arrays(file, header, DTYPES)
     checksums = parse_json(metadata["crc32"]) if isinstance(metadata.get("crc32"), str) else {}
     for name, got in [(TEXT, zlib.crc32(text.encode())), *((name, _checksum(_little(a))) for name, a in arrays.items())]:
         if name in checksums and checksums[name] != got:
@@ -210,12 +191,66 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArr
     return text, arrays
 
 
-def _parse_tensor(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
-    """The dtype and the shape of an array, and where its bytes start and stop."""
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The metadata and the arrays of any .safetensors file, whoever has written it; bfloat16 becomes float32.
+
+    Raises
+    ------
+    ValueError
+        If it is not whole, or holds arrays of a dtype that NumPy does not have.
+    """
+    with open(path, "rb") as file:
+        header, metadata = _read_header(file)
+        return metadata, _read_arrays(file, header, {**DTYPES, BFLOAT16: "<u2"})
+
+
+def _read_header(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the header says of the arrays, and the metadata."""
+    available = os.fstat(file.fileno()).st_size - 8
+    length = int.from_bytes(file.read(8), "little")
+    if available < 0 or length > available:
+        raise ValueError(f"not a whole .safetensors file: its header would have {length} bytes, and {available} are there")
+    if length > MAX_TEXT:
+        raise ValueError(f"the header has {length} bytes, more than the {MAX_TEXT} that are sensible")
+    header = parse_json(file.read(length).decode())
+    if not isinstance(header, dict):
+        raise ValueError("the header is not a JSON object")
+    metadata = header.pop("__metadata__", {})
+    return header, metadata if isinstance(metadata, dict) else {}
+
+
+def _read_arrays(file: IO[bytes], header: dict[str, Any], dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """The arrays, which must fill the rest of the file."""
+    tensors = {name: _parse_tensor(name, entry, dtypes) for name, entry in header.items()}
+    available = os.fstat(file.fileno()).st_size - file.tell()
+    end = 0
+    for start, stop in sorted((start, stop) for _, _, start, stop in tensors.values() if start != stop):
+        if start != end:
+            raise ValueError(f"there is a gap or an overlap between its arrays at byte {start}")
+        end = stop
+    if end != available:
+        raise ValueError(f"its arrays have {end} bytes, and {available} are there")
+    data = memoryview(file.read())
+    arrays = {}
+    for name, (code, shape, start, stop) in tensors.items():
+        array = _from_bytes(name, np.dtype(dtypes[code]), shape, data[start:stop])
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        arrays[name] = (
+            (array.astype(np.uint32) << 16).view(np.float32) if code == BFLOAT16 else array
+        )  # the upper half of its bits
+    return arrays
+
+
+def _parse_tensor(name: str, entry: Any, dtypes: Mapping[str, str]) -> tuple[str, tuple[int, ...], int, int]:
+    """The code of the dtype and the shape of an array, and where its bytes start and stop."""
     match entry:
-        case {"dtype": str(code), "shape": [*shape], "data_offsets": [int(start), int(stop)]} if code in DTYPES:
+        case {"dtype": str(code), "shape": [*shape], "data_offsets": [int(start), int(stop)]}:
+            if code not in dtypes:
+                raise ValueError(
+                    f"the header describes {name!r} by the dtype {code!r}, and only {', '.join(dtypes)} are read"[:300]
+                )
             if all(type(length) is int and length >= 0 for length in shape) and 0 <= start <= stop:
-                return np.dtype(DTYPES[code]), tuple(shape), start, stop
+                return code, tuple(shape), start, stop
     raise ValueError(f"the header describes {name!r} by {entry!r}"[:200] + ", which is no array")
 
 

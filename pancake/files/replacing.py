@@ -18,10 +18,13 @@ except ImportError:  # on Windows
 
 
 @contextlib.contextmanager
-def replacing(path: str) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of the one at `path` when all has been written, and not before."""
+def replacing(path: str, owner: str = "save") -> Iterator[IO[bytes]]:
+    """A new file that takes the place of the one at `path` when all has been written, and not before.
+
+    Messages name the `owner`, who writes.
+    """
     folder, name = os.path.split(path)
-    old = _old_file(path)
+    old = _old_file(path, owner)
     prefix = f".pancake-{zlib.crc32(os.fsencode(name)):08x}-"  # short, as the name itself may be as long as names can be
     _clear_leftovers(folder, prefix)
     file = _locked_file(folder, prefix, 0o666 if old is None else 0o600)
@@ -49,14 +52,14 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
                 os.close(handle)
 
 
-def _old_file(path: str) -> os.stat_result | None:
+def _old_file(path: str, owner: str) -> os.stat_result | None:
     """What the system tells of the file at `path`, or None if there is none; refused if it is not one to replace."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"save: {path!r} is a folder, pipe or device, which is not replaced; expected a file or a new name")
+        raise ValueError(f"{owner}: {path!r} is a folder, pipe or device, which is not replaced; expected a file or a new name")
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return status

@@ -179,6 +179,13 @@ def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]
 def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     suffix = os.path.splitext(os.fspath(path))[1]
     if suffix not in choices:
-        advice = "" if owner == "save" else f"; read a file of another library with that library, {ADVICE}"
+        advice = (
+            ""
+            if owner == "save"
+            else (
+                f"; read a file of another library with that library, {ADVICE}; what torch.save has written also with "
+                "pancake.torch.load_torch(model, torch.load(path, weights_only=True))"
+            )
+        )
         raise ValueError(f"{owner}: expected a path that ends in .npz or .safetensors, got {os.fspath(path)!r}{advice}")
     return choices[suffix]

@@ -1,0 +1,322 @@
+"""Modules of torch as Functions, by their exact type."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from pancake.function import Function
+from pancake.functions.activations import (
+    ELU,
+    GELU,
+    SELU,
+    HardTanh,
+    LeakyReLU,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.containers import Identity, Sequential
+from pancake.functions.dropout import Dropout
+from pancake.functions.elementwise import Mean, Sum
+from pancake.functions.embedding import Embedding
+from pancake.functions.linear import Linear
+from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.shapes import Flatten, Reshape, Transpose
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.recurrent.bidirectional import Bidirectional
+from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
+from pancake.recurrent.unrolled import Unrolled
+from pancake.torch.states import as_numpy
+
+Convert: TypeAlias = Callable[[Any], Function]
+
+# For the name of a module, in `torch.nn` or in `pancake.torch.modules`, how it is converted: a function of the module and of
+# `convert`, which converts the modules inside.
+TABLE: dict[str, Callable[[Any, Convert], Function]] = {}
+
+
+def from_torch(module: Any) -> Function:
+    """The Function that computes what a module of torch computes, with a copy of its parameters and buffers.
+
+    Parameters keep float32 or float64; those in bfloat16 and float16 become float32. Modes are kept (`training`), and a module
+    none of whose parameters requires a gradient is frozen. Modules go by exact type: whatever has a forward, or a hook, of its
+    own is refused.
+
+    Recurrent modules give their output sequence, of all layers and directions, without the state; those that are not batch
+    first stand between two `Transpose`. `BatchNorm1d` and `PReLU` have their features on the last axis here, which for
+    input (B, C) is the same.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module of `torch.nn` that pancake has, a `torch.nn.Sequential` of such, nested to any depth, or what `to_torch` gives.
+
+    Returns
+    -------
+    Function
+
+    Raises
+    ------
+    TypeError
+        If it is no module, or pancake has no Function for it or for one inside; the message names it, and the way out.
+    ValueError
+        If it has an option that pancake has not, or shares some of its parameters with another module.
+    """
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"from_torch: expected a torch.nn.Module, got {module!r}; load_torch reads a state dict"[:300])
+    made: dict[tuple[Any, ...], Function] = {}
+    owners: dict[int, Any] = {}
+
+    def convert(part: Any) -> Function:
+        own = list(part.parameters(recurse=False))
+        key = (type(part), *map(id, own)) if own else (id(part),)
+        if key in made:
+            return made[key].shared_copy()
+        if any(owners.setdefault(id(p), part) is not part for p in own):
+            raise ValueError(
+                f"from_torch: {part} shares some of its parameters with {owners[id(own[0])]}, which two Functions of different "
+                "kinds cannot do here; give it copies of its own"
+            )
+        function = _converter(part)(part, convert)
+        if not list(part.children()):
+            function.train(part.training)
+            _freeze(function, part)
+        else:
+            function.training = bool(part.training)
+        made[key] = function
+        return function
+
+    return convert(module)
+
+
+def _freeze(function: Function, part: Any) -> None:
+    """Freeze what was made of a module if nothing in that is trained."""
+    trained = {bool(p.requires_grad) for p in part.parameters()}
+    if len(trained) == 2:
+        raise ValueError(f"from_torch: {part} trains some of its parameters and not the others; a Function is frozen as a whole")
+    if trained == {False}:
+        function.freeze()
+
+
+def _converter(part: Any) -> Callable[[Any, Convert], Function]:
+    """How a module is converted, if its class is exactly one of those that are known."""
+    import torch
+
+    from pancake.torch import modules
+
+    cls = type(part)
+    known = getattr(modules, cls.__name__, getattr(torch.nn, cls.__name__, None)) if cls.__name__ in TABLE else None
+    if cls is not known and getattr(torch.nn, cls.__name__, None) is not cls:
+        raise TypeError(
+            f"from_torch: {cls.__module__}.{cls.__qualname__} has a forward of its own, which cannot be read off it; "
+            "build the same stack of Functions and fill it with pancake.torch.load_torch(model, module.state_dict())"
+        )
+    if cls.__name__ not in TABLE:
+        raise TypeError(
+            f"from_torch: pancake has no Function for torch.nn.{cls.__name__}; it converts {', '.join(sorted(TABLE))}. Build a "
+            "stack without it, and fill that with pancake.torch.load_torch(model, module.state_dict())"
+        )
+    if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
+        raise ValueError(f"from_torch: {part} has hooks or a forward of its own, which pancake would not run; remove them first")
+    return TABLE[cls.__name__]
+
+
+def _of(name: str) -> Callable[[Callable[[Any, Convert], Function]], Callable[[Any, Convert], Function]]:
+    """Put a converter into the table."""
+
+    def put(converter: Callable[[Any, Convert], Function]) -> Callable[[Any, Convert], Function]:
+        TABLE[name] = converter
+        return converter
+
+    return put
+
+
+def _expect(module: Any, **options: Any) -> None:
+    """Refuse a module that has another value for one of these options."""
+    for name, value in options.items():
+        got = getattr(module, name)
+        if got != value:
+            raise ValueError(
+                f"from_torch: {module} has {name}={got!r}, and pancake's Function has {value!r} alone; "
+                "build the stack by hand, and fill it with pancake.torch.load_torch"
+            )
+
+
+def _dtype(module: Any) -> DTypeLike:
+    parameter = next(module.parameters(), None)
+    return np.float64 if parameter is None else as_numpy(from_torch, "a parameter", parameter).dtype
+
+
+def _filled(function: Function, module: Any) -> Function:
+    """The Function with the parameters and buffers of the module, which has them under the same names."""
+    state = {name: as_numpy(from_torch, name, value) for name, value in module.state_dict().items()}
+    function.load_state_dict(state)
+    return function
+
+
+# --- without parameters ---
+
+for _name, _cls in {
+    "Identity": Identity,
+    "Sigmoid": Sigmoid,
+    "Tanh": Tanh,
+    "ReLU": ReLU,
+    "SELU": SELU,
+    "SiLU": SiLU,
+    "Mish": Mish,
+    "Softsign": Softsign,
+}.items():
+    TABLE[_name] = functools.partial(lambda cls, module, convert: cls(), _cls)
+
+TABLE["LeakyReLU"] = lambda module, convert: LeakyReLU(module.negative_slope)
+TABLE["ELU"] = lambda module, convert: ELU(module.alpha)
+TABLE["GELU"] = lambda module, convert: GELU(module.approximate)
+TABLE["Dropout"] = lambda module, convert: Dropout(module.p)
+
+
+@_of("Hardtanh")
+def _hardtanh(module: Any, convert: Convert) -> Function:
+    _expect(module, min_val=-1.0, max_val=1.0)
+    return HardTanh()
+
+
+@_of("Softplus")
+def _softplus(module: Any, convert: Convert) -> Function:
+    _expect(module, threshold=20)
+    return Softplus(float(module.beta))
+
+
+@_of("Softmax")
+def _softmax(module: Any, convert: Convert) -> Function:
+    return Softmax(_axis(module))
+
+
+@_of("LogSoftmax")
+def _log_softmax(module: Any, convert: Convert) -> Function:
+    return LogSoftmax(_axis(module))
+
+
+def _axis(module: Any) -> int:
+    if module.dim is None:
+        raise ValueError(f"from_torch: {module} has dim=None, which depends on the number of axes; set its dim first")
+    return int(module.dim)
+
+
+@_of("Flatten")
+def _flatten(module: Any, convert: Convert) -> Function:
+    _expect(module, start_dim=1, end_dim=-1)
+    return Flatten()
+
+
+# --- with parameters ---
+
+
+@_of("Linear")
+def _linear(module: Any, convert: Convert) -> Function:
+    bias = module.bias is not None
+    return _filled(Linear(module.in_features, module.out_features, bias=bias, dtype=_dtype(module)), module)
+
+
+@_of("PReLU")
+def _prelu(module: Any, convert: Convert) -> Function:
+    return _filled(PReLU(module.weight.numel(), dtype=_dtype(module)), module)
+
+
+@_of("Embedding")
+def _embedding(module: Any, convert: Convert) -> Function:
+    _expect(module, padding_idx=None, max_norm=None, scale_grad_by_freq=False, sparse=False)
+    return _filled(Embedding(module.num_embeddings, module.embedding_dim, dtype=_dtype(module)), module)
+
+
+@_of("BatchNorm")
+@_of("BatchNorm1d")
+def _batch_norm(module: Any, convert: Convert) -> Function:
+    _expect(module, affine=True, track_running_stats=True)
+    if module.momentum is None:
+        raise ValueError(f"from_torch: {module} has momentum=None, a plain average over all batches; set its momentum first")
+    return _filled(BatchNorm(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
+
+
+@_of("LayerNorm")
+def _layer_norm(module: Any, convert: Convert) -> Function:
+    if len(module.normalized_shape) != 1 or module.weight is None or module.bias is None:
+        raise ValueError(f"from_torch: expected a LayerNorm of one axis, with weight and bias, got {module}")
+    return _filled(LayerNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
+
+
+# --- recurrence ---
+
+
+@_of("RNN")
+@_of("LSTM")
+@_of("GRU")
+def _recurrent(module: Any, convert: Convert) -> Function:
+    layers = _layers(module, return_sequences=True)
+    if not module.batch_first:
+        layers = [Transpose((1, 0, 2)), *layers, Transpose((1, 0, 2))]
+    return layers[0] if len(layers) == 1 else Sequential(layers)
+
+
+@_of("Recurrent")
+def _outputs(module: Any, convert: Convert) -> Function:
+    (layer,) = _layers(module.module, module.return_sequences)
+    return Unrolled(layer.cell, module.return_sequences, reverse=True) if module.reverse else layer
+
+
+def _layers(module: Any, return_sequences: bool) -> list[Any]:
+    """A stack of recurrent layers, and what is dropped between them."""
+    _expect(module, bias=True)
+    if getattr(module, "proj_size", 0):
+        raise ValueError(f"from_torch: {module} has proj_size={module.proj_size}, and pancake's LSTMCell has no projection")
+    layers: list[Function] = []
+    for number in range(module.num_layers):
+        if layers and module.dropout:
+            layers.append(Dropout(module.dropout))
+        cell = _cell(module, number, "")
+        if module.bidirectional:
+            layers.append(Bidirectional(cell, _cell(module, number, "_reverse"), return_sequences))
+        else:
+            layers.append(Unrolled(cell, return_sequences))
+    return layers
+
+
+def _cell(module: Any, number: int, suffix: str) -> Cell:
+    n_in = module.input_size if number == 0 else module.hidden_size * (2 if module.bidirectional else 1)
+    n_hidden, dtype = module.hidden_size, _dtype(module)
+    cell: Cell
+    match module.mode:
+        case "LSTM":
+            cell = LSTMCell(n_in, n_hidden, dtype=dtype)
+        case "GRU":
+            cell = GRUCell(n_in, n_hidden, dtype=dtype)
+        case _:
+            cell = RNNCell(n_in, n_hidden, module.mode.removeprefix("RNN_").lower(), dtype=dtype)
+    for name, value, _ in cell._own_parameters():
+        value[...] = as_numpy(from_torch, name, getattr(module, f"{name}_l{number}{suffix}"))
+    return cell
+
+
+# --- containers ---
+
+TABLE["Sequential"] = lambda module, convert: Sequential([convert(part) for part in module])
+TABLE["Residual"] = lambda module, convert: Residual(convert(module.f))
+TABLE["Add"] = lambda module, convert: Add([convert(part) for part in module])
+TABLE["Multiply"] = lambda module, convert: Multiply([convert(part) for part in module])
+TABLE["Concatenate"] = lambda module, convert: Concatenate([convert(part) for part in module], module.axis)
+TABLE["Transpose"] = lambda module, convert: Transpose(module.axes)
+TABLE["Reshape"] = lambda module, convert: Reshape(module.shape)
+TABLE["Mean"] = lambda module, convert: Mean(module.axis)
+TABLE["Sum"] = lambda module, convert: Sum(module.axis)
