@@ -99,7 +99,7 @@ class World:
             return pk.Sequential([self.linear(n, 4), self.activation(), self.linear(4, n)])
         if kind == 7:
             return Scale(np.full(n, 1.1, self.dtype), np.zeros(n, self.dtype))
-        if kind == 8 and n > 1:  # of one feature it is constant, and a BatchNorm after it 1 / sqrt(eps) times the rounding
+        if kind == 8 and n > 2:  # of fewer features it tells hardly more than which is the larger, and rounding decides
             return pk.LayerNorm(n, dtype=self.dtype)
         if kind == 9:
             return pk.BatchNorm(n, dtype=self.dtype)
