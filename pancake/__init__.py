@@ -67,6 +67,7 @@ from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
+    from pancake.explaining import explain
     from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,
@@ -159,6 +160,7 @@ __all__ = [
     "cosine",
     "datasets",
     "evaluate",
+    "explain",
     "exponential_decay",
     "f1_score",
     "fast",
@@ -199,6 +201,7 @@ _LATER = {
     "initializers": None,
     "plotting": None,
     "testing": None,
+    "explain": "explaining",
     "animate_training": "plotting",
     "plot_activations": "plotting",
     "plot_confusion_matrix": "plotting",

@@ -27,7 +27,7 @@ FLOORS = (
     ("training",),
     ("files",),
     ("datasets",),
-    ("plotting", "testing", "sklearn", "torch", "export", "mpi", "playground", "workshop", "interop"),
+    ("plotting", "explaining", "testing", "sklearn", "torch", "export", "mpi", "playground", "workshop", "interop"),
 )
 
 

@@ -97,14 +97,14 @@ def shade(ax: Axes, centres: Sequence[Array], limits: Sequence[tuple[float, floa
         return ax.imshow(values, extent=(x0, x1, y0, y1), origin="lower", aspect="auto", **options)
     options.pop("interpolation", None)
     edges = [
-        axis.get_transform().inverted().transform(_between(*_transformed(axis, limit), len(middles) + 1))
+        axis.get_transform().inverted().transform(_between(_transformed(axis, limit), len(middles) + 1))
         for axis, limit, middles in ((ax.xaxis, (x0, x1), x), (ax.yaxis, (y0, y1), y))
     ]
     return ax.pcolormesh(*edges, values, shading="flat", **options)
 
 
-def _between(low: float, high: float, count: int) -> Array:
-    places: Array = np.linspace(low, high, count)
+def _between(ends: Array, count: int) -> Array:
+    places: Array = np.linspace(float(ends[0]), float(ends[1]), count)
     return places
 
 
