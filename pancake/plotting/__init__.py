@@ -12,6 +12,7 @@ from pancake.plotting.confusion import plot_confusion_matrix
 from pancake.plotting.curves import plot_gradients, plot_history, plot_learning_rates
 from pancake.plotting.drawing import Drawing
 from pancake.plotting.film import Film
+from pancake.plotting.hidden import HiddenPlane, plot_hidden_plane
 from pancake.plotting.layers import plot_activations, plot_weights
 from pancake.plotting.regression import plot_regression
 
@@ -19,12 +20,14 @@ __all__ = [
     "COLORS",
     "Drawing",
     "Film",
+    "HiddenPlane",
     "TrainingAnimation",
     "animate_training",
     "plot_activations",
     "plot_confusion_matrix",
     "plot_decision_boundary",
     "plot_gradients",
+    "plot_hidden_plane",
     "plot_history",
     "plot_learning_rates",
     "plot_regression",

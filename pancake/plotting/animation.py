@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import size
-from pancake.plotting.boundary import boundary, draw, shades
+from pancake.plotting.boundary import boundary_lines, draw, shades
 from pancake.plotting.colors import COLORS
 from pancake.plotting.drawing import is_linear, need_matplotlib, panels_of
 from pancake.plotting.film import Film
@@ -80,7 +80,7 @@ class TrainingAnimation(Film):
         (shading.set_data if hasattr(shading, "set_data") else shading.set_array)(colors)
         for line in self.artists["boundary"]:
             line.remove()
-        self.artists["boundary"] = boundary(ax, self.plane, view.p)
+        self.artists["boundary"] = boundary_lines(ax, self.plane.centres, view.p)
         for line, p in zip(self.artists.get("curves", ()), view.p, strict=False):
             line.set_ydata(p[0])
         ax.set_title(f"epoch {epoch}, {view.title}")

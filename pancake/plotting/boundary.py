@@ -192,7 +192,7 @@ def draw(plane: Plane, view: View, axes: Callable[[], Axes], class_names: ClassN
     area = float(np.clip(6000 / (len(plane.y) + len(plane.y_test)), 9, 64))  # of a point, in points squared
     artists: dict[str, Any] = {
         "shading": shade(ax, centres, limits, shades(view.p), interpolation="bilinear"),
-        "boundary": boundary(ax, plane, view.p),
+        "boundary": boundary_lines(ax, plane.centres, view.p),
         "train": points(plane.X, plane.y, edgecolors="white", linewidths=0.6, zorder=3),
         "test": None,
         "legend": None,
@@ -220,17 +220,17 @@ def shades(p: Array) -> Array:
     return colored.clip(0, 1)
 
 
-def boundary(ax: Axes, plane: Plane, p: Array) -> list[Any]:
+def boundary_lines(ax: Axes, centres: Sequence[Array], p: Array) -> list[Any]:
     """Lines where a class is as probable as the most probable other one."""
     lines: list[Any] = []
     for c in range(len(p) - 1):  # the last class has its borders with these
         lead = p[c] - np.delete(p, c, axis=0).max(axis=0)
         if not lead.min() < 0 < lead.max():
             continue
-        if len(plane.centres) > 1:
-            lines.append(ax.contour(*plane.centres, lead, levels=[0], colors="black", linewidths=1.2))
+        if len(centres) > 1:
+            lines.append(ax.contour(*centres, lead, levels=[0], colors="black", linewidths=1.2))
         else:
-            places = {float(x) for x in crossings(plane.centres[0], lead[0])}
+            places = {float(x) for x in crossings(centres[0], lead[0])}
             lines += [ax.axvline(x, color="black", linewidth=1.2, zorder=2) for x in sorted(places)]
     return lines
 

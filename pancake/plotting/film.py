@@ -13,6 +13,7 @@ from pancake.plotting.drawing import Drawing
 
 HOLD = 0.5  # seconds that the last picture stays, before the film begins again
 PLAYED = 200  # pictures in a player, at most: they all stand in the notebook
+DPI = 72  # of a picture in a player
 SECONDS = 10.0  # that a player takes, at most
 
 
@@ -80,6 +81,7 @@ class Film(Drawing):
 
     def _repr_html_(self) -> str:
         """A player: matplotlib's, with its buttons and its slider."""
+        from matplotlib import rc_context
         from matplotlib.animation import FuncAnimation
 
         self.finish()
@@ -90,5 +92,6 @@ class Film(Drawing):
         shown = [*range(0, self.length - 1, step), self.length - 1]
         interval = min(100.0, 1000 * SECONDS / len(shown))
         player = FuncAnimation(self.figure, self.show_frame, frames=shown, interval=interval, cache_frame_data=False)
-        html: str = player.to_jshtml(default_mode="once")
+        with rc_context({"savefig.dpi": DPI}):
+            html: str = player.to_jshtml(default_mode="once")
         return html

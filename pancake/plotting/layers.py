@@ -128,15 +128,14 @@ def plot_activations(
     Lu, Shin, Su, Karniadakis, "Dying ReLU and Initialization: Theory and Numerical Examples" (2020).
     """
     need_matplotlib()
-    if not isinstance(model, Sequential):
-        raise TypeError(f"plot_activations: expected a Sequential, got {model!r}; write Sequential([...])")
+    layers = layers_of(plot_activations, model)
     x = np.asarray(x)
     if x.ndim == 0 or len(x) < 2:
         raise ValueError(f"plot_activations: expected x with a row for each of at least 2 examples, got shape {x.shape}")
-    layers = _outputs(model, x)
+    outputs = outputs_of(plot_activations, layers, x)
     panels = panels_of(plot_activations, axes, figure, len(layers), "one for each layer", columns=_columns(len(layers)))
     artists: dict[str, Any] = {"images": [], "dead": []}
-    for ax, (name, output) in zip(panels, layers, strict=True):
+    for ax, (name, _), output in zip(panels, layers, outputs, strict=True):
         dead = np.flatnonzero(np.ptp(output, axis=0) <= CONSTANT * np.abs(output).max())
         shown = output[np.linspace(0, len(output) - 1, min(ROWS, len(output))).astype(int)]
         low, high = float(output.min()), float(output.max())
@@ -159,22 +158,32 @@ def plot_activations(
     return Drawing(figure_of(panels[0]), panels, artists)
 
 
-def _outputs(model: Sequential, x: Array) -> list[tuple[str, Array]]:
-    """The name of the last Function of each layer, and its output (N, units)."""
-    layers: list[tuple[str, Array]] = []
+def layers_of(owner: Any, model: Any) -> list[tuple[str, list[Function]]]:
+    """The layers of a stack, each with its Functions, and the place and class of the last of them as its name."""
+    if not isinstance(model, Sequential):
+        raise TypeError(f"{owner.__name__}: expected a Sequential, got {model!r}; write Sequential([...])")
+    layers: list[tuple[str, list[Function]]] = []
     begun = False  # whether there has been a Function with parameters
     for path, function in _stack(model):
-        x = predict(function, x)
-        if not np.isfinite(x).all():
-            raise ValueError(f"plot_activations: the output of {path} {function!r} has nan or inf in it")
         trained = has_parameters(function)
-        if layers and not (begun and trained):
-            layers.pop()
+        within = [] if not layers or (begun and trained) else layers.pop()[1]
         begun = begun or trained
-        layers.append((f"{path} {type(function).__name__}", x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x[:, np.newaxis]))
+        layers.append((f"{path} {type(function).__name__}", [*within, function]))
     if not layers:
-        raise ValueError("plot_activations: expected at least one Function in the stack, got none")
+        raise ValueError(f"{owner.__name__}: expected at least one Function in the stack, got none")
     return layers
+
+
+def outputs_of(owner: Any, layers: list[tuple[str, list[Function]]], x: Any) -> list[Array]:
+    """What each layer puts out, (N, units), in evaluation mode."""
+    found: list[Array] = []
+    for _, functions in layers:
+        for function in functions:
+            x = predict(function, x)
+            if not np.isfinite(x).all():
+                raise ValueError(f"{owner.__name__}: the output of {function!r} has nan or inf in it")
+        found.append(x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x[:, np.newaxis])
+    return found
 
 
 def _stack(model: Sequential, path: str = "") -> list[tuple[str, Function]]:

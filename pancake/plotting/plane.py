@@ -75,7 +75,7 @@ class Plane(Section):
         """Ask the model about every pixel and every point."""
         labels = np.concatenate([self.y, self.y_test])
         z = outputs(self.owner, model, self._points)
-        p, winners = _probabilities(self.owner, z, int(labels.max()), from_logits)
+        p, winners = probabilities(self.owner, z, int(labels.max()), from_logits)
         count = len(self.grid)
         right = winners[count:] == labels
         # Classes first: NumPy reduces over a first axis several times as fast as over a short last one.
@@ -85,7 +85,7 @@ class Plane(Section):
         return View(p if p.ndim > 2 else p[:, np.newaxis], accuracy, float(test.mean()) if len(test) else float("nan"))
 
 
-def _probabilities(owner: Any, z: Array, last: int, from_logits: bool) -> tuple[Array, NDArray[np.intp]]:
+def probabilities(owner: Any, z: Array, last: int, from_logits: bool) -> tuple[Array, NDArray[np.intp]]:
     """Outputs as probabilities of each class (N, C), and the class that wins; `last` is the largest label."""
     if z.ndim == 1 and z.dtype.kind in "biu" and not from_logits:
         winners = z.astype(np.intp)

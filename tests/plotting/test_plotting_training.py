@@ -392,7 +392,7 @@ def test_a_stack_without_parameters_is_one_layer() -> None:
         (pk.mlp([2, 1], rng=0), np.zeros((1, 2)), ValueError, r"at least 2 examples, got shape \(1, 2\)"),
         (pk.mlp([2, 1], rng=0), 3.0, ValueError, r"at least 2 examples, got shape \(\)"),
         (pk.Sequential([]), np.zeros((3, 2)), ValueError, "expected at least one Function in the stack"),
-        (pk.mlp([2, 1], rng=0), np.full((3, 2), np.nan), ValueError, "the output of 0 Linear.* has nan or inf"),
+        (pk.mlp([2, 1], rng=0), np.full((3, 2), np.nan), ValueError, r"the output of Linear\(2, 1\) has nan or inf"),
     ],
 )
 def test_activations_refuse(model: Any, x: Any, error: type[Exception], message: str) -> None:
