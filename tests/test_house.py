@@ -20,7 +20,7 @@ FLOORS = (
     ("memory", "origin", "foreign_names", "_version"),
     ("arguments",),
     ("tree",),
-    ("function", "initializers"),
+    ("function", "initializers", "shown"),
     ("functions", "recurrent", "losses"),
     ("fast",),
     ("optimizers",),

@@ -86,9 +86,10 @@ def show_pred(
         ax.set_aspect("equal")
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="feature 0", ylabel="feature 1")
     colorbar = ax.figure.colorbar(image, ax=ax, label="output")
+    drawn = Drawing(figure_of(ax), [ax, colorbar.ax], {"image": image, "colorbar": colorbar})
     if shows:
         show_pyplot()
-    return Drawing(figure_of(ax), [ax, colorbar.ax], {"image": image, "colorbar": colorbar})
+    return drawn
 
 
 def plot_decision_boundary(

@@ -53,6 +53,12 @@ class History(dict[str, list[float]]):
 
         return plot_history(self, metrics, **options)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table and curves, also of a `fit` at the end of a cell."""
+        from pancake.shown import history_table
+
+        return history_table(self, self.epochs)
+
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with a column "epoch" and one for each quantity, all digits included."""
         with open(path, "w", newline="", encoding="utf-8") as file:
