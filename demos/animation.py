@@ -6,14 +6,14 @@
 `animate_training` makes the callback that takes the pictures; in a loop of one's own it is called with the loss.
 """
 
-import argparse
 from pathlib import Path
 
+from command_line import run
 from matplotlib.animation import FFMpegWriter
 
 from pancake import Adam, CrossEntropy, Tanh, animate_training, cosine, datasets, fit, mlp
 
-OUTPUT = Path(__file__).parent / "gallery" / "animation.gif"
+OUTPUT = Path("pictures", "animation.gif")
 BATCH = 50
 
 
@@ -45,20 +45,11 @@ def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=200, help="passes through the 200 points")
-    parser.add_argument("--frames", type=int, default=50, help="pictures, about")
-    parser.add_argument("--seed", type=int, default=0, help="of the points, the initial weights and the order")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the film: .gif, or .mp4 with ffmpeg")
-    parser.add_argument("--show", action="store_true", help="open the film in a browser as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.frames) < 1 or options.seed < 0:
-        parser.error("expected --epochs and --frames of at least 1 and --seed of at least 0")
-    if options.output.suffix not in ({".gif", ".mp4"} if FFMpegWriter.isAvailable() else {".gif"}):
-        parser.error(f"expected --output to end in .gif, or in .mp4 if ffmpeg is installed, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        suffixes=(".gif", ".mp4") if FFMpegWriter.isAvailable() else (".gif",),
+        epochs="passes through the 200 points",
+        frames="pictures, about",
+        seed="of the points, the initial weights and the order",
+    )

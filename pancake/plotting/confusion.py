@@ -32,7 +32,8 @@ def plot_confusion_matrix(
 ) -> Drawing:
     """Draw how often each class is taken for each: a row for each true class, a column for each predicted one.
 
-    A cell is darker the larger its share of its row, so that rare classes are seen as well; the number in it is the count.
+    A cell has the more colour the larger its share of its row, so that rare classes are seen as well, by the root, so that rare
+    mistakes are; the number in it is the count.
     The title tells the share on the diagonal, which is the accuracy. It draws on pyplot's current axes, or on those given.
 
     Parameters
@@ -62,7 +63,7 @@ def plot_confusion_matrix(
     """
     need_matplotlib()
     from matplotlib import rcParams
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 
     named = len(class_names) if class_names is not None and hasattr(class_names, "__len__") else 0
     try:
@@ -79,7 +80,7 @@ def plot_confusion_matrix(
     # From the background half way to blue, so that letters in their usual colour are read on all of it, in dark styles too.
     behind, blue = np.array(to_rgb(ax.get_facecolor())), np.array(to_rgb(COLORS[0]))
     cmap = LinearSegmentedColormap.from_list("shares", [tuple(behind), tuple(behind + 0.6 * (blue - behind))])
-    image = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+    image = ax.imshow(shares, cmap=cmap, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
     count = len(table)
     inches = min(ax.get_window_extent().width, ax.get_window_extent().height) / ax.figure.get_dpi()
     letters = 72 * inches / count  # points that a cell is wide
@@ -89,7 +90,16 @@ def plot_confusion_matrix(
         texts = [[f"{n}" if whole else f"{n:.3g}" for n in row] for row in table.tolist()]
         size = min(letters / (0.68 * max(len(text) for row in texts for text in row)), 0.55 * letters, 12.0)
         numbers = [
-            ax.text(j, i, text, ha="center", va="center", fontsize=max(size, 1.0), color=rcParams["text.color"])
+            ax.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize=max(size, 1.0),
+                color=rcParams["text.color"],
+                alpha=None if table[i, j] else 0.3,
+            )
             for i, row in enumerate(texts)
             for j, text in enumerate(row)
         ]
