@@ -10,6 +10,7 @@ from pathlib import Path
 
 from command_line import run
 from matplotlib.animation import FFMpegWriter
+from matplotlib.figure import Figure
 
 from pancake import Adam, CrossEntropy, Tanh, animate_training, cosine, datasets, fit, mlp
 
@@ -21,7 +22,8 @@ def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
     X, y = datasets.spirals(200, arms=3, turns=0.9, noise=0.04, rng=seed)
     X_test, y_test = datasets.spirals(100, arms=3, turns=0.9, noise=0.04, rng=seed + 1)
     model = mlp([2, 32, 32, 3], activation=Tanh, rng=seed)
-    film = animate_training(model, X, y, X_test=X_test, y_test=y_test, every=max(epochs // frames, 1))
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    film = animate_training(model, X, y, X_test=X_test, y_test=y_test, every=max(epochs // frames, 1), figure=figure)
 
     def tell(state):
         if state.epoch % max(epochs // 10, 1) == 0:

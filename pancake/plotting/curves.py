@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VARIANTS = ("val_", "train_", "test_")
+STYLES = ("-", "--", ":")
 
 
 def plot_history(
@@ -73,7 +74,7 @@ def plot_history(
             color = COLORS[i % len(COLORS)]
             marker = "o" if len(values) <= 20 else ""
             (artists[name],) = panel.plot(
-                epochs, np.where(finite, values, np.nan), ("-", "--", ":")[i % 3], color=color, marker=marker, ms=4, label=name
+                epochs, np.where(finite, values, np.nan), STYLES[i % 3], color=color, marker=marker, ms=4, label=name
             )
             if not finite.all():
                 panel.plot(
@@ -135,11 +136,14 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     ax = current_axes(ax)
     artists: dict[str, Any] = {}
     times = np.arange(1, len(norms) + 1)
-    for layer, color in zip(layers, ramp(ax, len(layers)), strict=True):
+    for i, (layer, color) in enumerate(zip(layers, ramp(ax, len(layers)), strict=True)):
         values = np.array([entry[layer] for entry in norms], dtype=np.float64)
         drawable = np.isfinite(values) & (values > 0)
         marker = "o" if len(norms) <= 20 else ""
-        (artists[layer],) = ax.plot(times, np.where(drawable, values, np.nan), color=color, marker=marker, ms=4, label=layer)
+        style = STYLES[i % 3] if len(layers) > 8 else "-"  # of many layers, neighbours have nearly the same colour
+        (artists[layer],) = ax.plot(
+            times, np.where(drawable, values, np.nan), style, color=color, marker=marker, ms=4, label=layer
+        )
     ax.set(xlabel="call of gradient_norms", ylabel="norm of the gradient")
     if is_linear(ax.yaxis):
         ax.set_yscale("log")

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pancake.memory import Array
 from pancake.plotting.colors import class_colors
+from pancake.plotting.colors import legend as draw_legend
 from pancake.plotting.drawing import Drawing, current_axes, existing_axes, figure_of, need_matplotlib
 from pancake.plotting.names import Feature
 from pancake.plotting.section import Section, outputs
@@ -137,7 +138,8 @@ def plot_regression(
         labels = f"true{what}", f"predicted{what}"
     ax.set(xlabel=labels[0], ylabel=labels[1], title=_title(train, test, said))
     if legend:
-        ax.legend(fontsize="small" if count > 3 else None)
+        handles, _ = ax.get_legend_handles_labels()
+        draw_legend(ax, handles)
     return Drawing(figure_of(ax), [ax], artists)
 
 

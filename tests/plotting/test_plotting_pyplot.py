@@ -39,6 +39,8 @@ WITH_PANELS: dict[str, Callable[..., Any]] = {
     "plot_weights": lambda **o: pk.plot_weights(MODEL, **o),
     "plot_activations": lambda **o: pk.plot_activations(MODEL, X, **o),
     "animate_training": lambda **o: pk.animate_training(MODEL, X, Y, resolution=20, **o),
+    "plot_hidden_plane": lambda **o: pk.plot_hidden_plane(MODEL, X, Y, **o),
+    "explain": lambda **o: pk.explain(MODEL, pk.CrossEntropy(), X, Y).plot(**o),
     "plot_history of two quantities": lambda **o: pk.plot_history({"loss": [1.0, 0.5], "accuracy": [0.5, 1.0]}, **o),
 }
 EVERY = ON_CURRENT_AXES | WITH_PANELS
@@ -123,7 +125,7 @@ def test_given_places_leave_pyplot_alone(draw: Callable[..., Any]) -> None:
 
 
 def _arguments(draw: Callable[..., Any]) -> set[str]:
-    return {"figure"} if draw in list(WITH_PANELS.values())[:3] else {"ax"}
+    return {"figure"} if draw in list(WITH_PANELS.values())[:5] else {"ax"}
 
 
 @every
