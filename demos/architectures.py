@@ -53,10 +53,7 @@ def main(epochs=1500, lr=0.01, noise=0.05, seed=0, output=OUTPUT, show=False):
         seconds = train(model, X, y, epochs, lr)
         right = [accuracy(predict(model, A), b) for A, b in ((X, y), (X_test, y_test))]
         plot_decision_boundary(model, X, y, ax=ax, legend=False)
-        ax.set_title(
-            f"{name}: {sizes}\naccuracy: train {right[0]:.1%}, test {right[1]:.1%}\n"
-            f"{model.num_parameters:,} parameters, {seconds:.1f} s"
-        )
+        ax.set_title(f"{name}: {sizes}\naccuracy: train {right[0]:.1%}, test {right[1]:.1%}\n{model.num_parameters:,} parameters")
         ax.label_outer()
         print(f"  accuracy: train {right[0]:.1%}, test {right[1]:.1%}; {seconds:.1f} s")
 

@@ -77,11 +77,11 @@ def show_pred(
     shows = show and ax is None
     ax = current_axes(ax)
     for image in (*ax.images, *ax.collections):
-        if image.get_label() == "show_pred" and image.colorbar is not None:
+        if image.get_gid() == "show_pred" and image.colorbar is not None:
             image.colorbar.remove()
     values = z.reshape(resolution, resolution).astype(float)
     image = shade(ax, centres, limits, values, cmap="viridis", vmin=low, vmax=high)
-    image.set_label("show_pred")
+    image.set_gid("show_pred")
     if ax.get_xscale() == ax.get_yscale() == "linear":
         ax.set_aspect("equal")
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="feature 0", ylabel="feature 1")

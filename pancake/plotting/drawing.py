@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
+LAID_OUT = 30  # panels: the layout of more takes longer than their drawing
 LARGEST = 100.0  # inches; a figure of 2^16 pixels, at 100 to the inch 655 inches, is refused by matplotlib
 
 
@@ -114,9 +115,13 @@ def panels_of(
         return panels
     columns = min(count, columns)
     rows = -(-count // columns)
+    spaces: dict[str, Any] = {}
     if figure is None:
         figure = new_figure(figsize=(size[0] * columns, min(size[1] * rows, LARGEST)))
-    grid = figure.subplots(rows, columns, squeeze=False)
+        if count > LAID_OUT:
+            figure.set_layout_engine("none")
+            spaces = {"gridspec_kw": {"hspace": 0.5, "wspace": 0.4, "top": 1 - 0.5 / rows, "bottom": 0.5 / rows}}
+    grid = figure.subplots(rows, columns, squeeze=False, **spaces)
     for spare in grid.flat[count:]:
         spare.remove()
     figure.sca(grid.flat[0])

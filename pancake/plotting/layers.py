@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 ROWS = 256  # examples in a picture of activations: more would not fit into its pixels
+SHOWN = 2048  # rows and columns of a parameter, for the same reason
 CONSTANT = 1e-6  # as a share of the largest output of the layer: what varies less than this is dead
 DEAD = "#D55E00"  # vermilion, which neither colour map has
 
@@ -27,7 +28,8 @@ def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None, figure:
     """Draw every parameter as a table of colours: red where it is positive, blue where it is negative, white at 0.
 
     Rows are the first axis, which are the outputs of a layer; a vector, such as a bias, is one column. Each parameter has a
-    scale of its own, up to its largest absolute value, which the title tells.
+    scale of its own, up to its largest absolute value, which the title tells. Of more than 2,048 rows or columns some are
+    left out.
 
     Parameters
     ----------
@@ -64,14 +66,24 @@ def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None, figure:
     artists: dict[str, Any] = {}
     for ax, (name, array) in zip(panels, named.items(), strict=True):
         table = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+        rows, columns = table.shape
+        table = table[:: -(-rows // SHOWN), :: -(-columns // SHOWN)]  # more have no pixel of their own
         table = table.astype(np.float64, copy=False) if table.dtype.itemsize not in (4, 8) else table
         largest = scales[name]
         scale = largest or 1.0
-        artists[name] = ax.imshow(table, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
+        artists[name] = ax.imshow(
+            table,
+            cmap="RdBu_r",
+            vmin=-scale,
+            vmax=scale,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+        )
         shape = " x ".join(map(str, array.shape))
         ax.set_title(f"{name} ({shape})\nup to {largest:.2g}", fontsize="medium")
         _name_axes(ax, array.ndim)
-        if table.shape[1] == 1:
+        if columns == 1:
             ax.set_xticks([])
     return Drawing(figure_of(panels[0]), panels, artists)
 

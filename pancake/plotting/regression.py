@@ -131,8 +131,8 @@ def plot_regression(
         labels = section.names[section.features[0]], names[0] if count == 1 else "value"
         ax.set(xlim=section.limits[0])
     else:
-        everything = np.concatenate([train, test, said])
-        ends = np.array([everything.min(), everything.max()])
+        everything = np.concatenate([train, test, said]).ravel()
+        ends = np.unique([*everything, *np.linspace(everything.min(), everything.max(), 200)])  # bent, if one axis is logarithmic
         artists["diagonal"] = ax.plot(ends, ends, color="0.5", linewidth=1, linestyle="--", zorder=1, label="predicted = true")[0]
         what = f": {names[0]}" if names[0] != "y" and count == 1 else ""
         labels = f"true{what}", f"predicted{what}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -160,6 +161,14 @@ def test_show_pred_in_a_loop_has_one_colour_bar() -> None:
     assert plt.gca() is drawn.axes[0]
     assert drawn.axes[0].get_xlim() == (-3, 3)
     assert pixels().std() > 0.02
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_legend_of_what_is_drawn_on_top(scale: str) -> None:
+    plt.xscale(scale)
+    pk.show_pred(lambda x: x[:, 0], show=False)
+    plt.plot([1, 2], [1, 2], label="mine")
+    assert [text.get_text() for text in plt.legend().get_texts()] == ["mine"]
 
 
 def test_axes_and_figure_are_not_given_together() -> None:
@@ -449,7 +458,10 @@ def test_metrics_that_are_not_there() -> None:
 def test_layers_of_any_size(shape: tuple[int, int], dtype: Any) -> None:
     n_out, n_in = shape
     drawn = pk.plot_weights(pk.Linear(n_in, n_out, rng=0).astype(dtype))
-    assert drawn.artists["weight"].get_array().shape == shape
+    shown = drawn.artists["weight"].get_array().shape
+    assert shown == shape if max(shape) <= 2048 else max(shown) > 1024
+    assert drawn.axes[0].get_xlim() == (-0.5, n_in - 0.5)
+    assert drawn.axes[0].get_ylim() == (n_out - 0.5, -0.5)
     assert drawn.axes[0].get_xlabel() == "axis 1"
     assert drawn.axes[0].get_ylabel() == "axis 0"
     assert pixels().std() > 0.02
@@ -467,6 +479,13 @@ def test_arrays_of_many_axes_and_many_layers() -> None:
     plt.close("all")
     drawn = pk.plot_weights(pk.mlp([3] * 13, rng=0))
     assert len(drawn.axes) == 24
+    plt.close("all")
+    drawn = pk.plot_weights(pk.Sequential([pk.Mul(1.0) for _ in range(40)]))
+    boxes = [ax.get_tightbbox() for ax in drawn.axes]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+    assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[4:], strict=False))
+    plt.close("all")
+    drawn = pk.plot_weights(pk.mlp([3] * 13, rng=0))
     boxes = [ax.get_window_extent() for ax in drawn.axes]
     drawn.figure.draw_without_rendering()
     assert min(box.width for box in boxes) > 20
