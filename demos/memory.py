@@ -90,7 +90,7 @@ def main(epochs=120, lengths=(10, 20, 40, 80), hidden=32, seed=0, output=OUTPUT,
     if failed:
         text = f"{' and '.join(failed)}: of {length} steps\nnothing is learnt in {epochs} epochs"
         right.text(0.98, 0.97, text, ha="right", va="top", transform=right.transAxes, fontsize="small")
-    left.legend(fontsize="small", loc="lower left")
+    left.legend(fontsize="small", loc="center right", bbox_to_anchor=(1, 0.4))
     right.legend(fontsize="small", loc="lower right")
 
     finish(figure, output, show, dpi=120)

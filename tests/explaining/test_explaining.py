@@ -230,6 +230,24 @@ def test_functions_of_users_and_a_single_layer() -> None:
     assert alone.to_markdown().startswith("# The chain rule through 1 layer and MeanSquaredError")
 
 
+def test_a_container_of_users_that_needs_no_gradient_of_the_input() -> None:
+    class Around(pk.Function):
+        def __init__(self) -> None:
+            self.inner = pk.Linear(2, 1, rng=0)
+
+        def compute_forward(self, x: Any) -> Any:
+            self.x = x
+            return self.inner(x)
+
+        def compute_backward(self, dObj_dOut: Any) -> Any:
+            self.inner.accumulate_grads(dObj_dOut)
+            return np.zeros_like(self.x)
+
+    _, inner = explain(Around(), pk.MeanSquaredError(), X, np.zeros((6, 1))).steps
+    np.testing.assert_allclose(inner.dObj_dIn, inner.dObj_dOut * pk.Linear(2, 1, rng=0).weight)
+    assert inner.parameters[0].grad.any()
+
+
 def test_shared_parameters_stand_with_the_first() -> None:
     layer = pk.Linear(2, 2, rng=0)
     explanation = explain(pk.Sequential([layer, pk.Tanh(), layer.shared_copy()]), pk.MeanSquaredError(), X, X)
