@@ -6,14 +6,15 @@
 `animate_training` makes the callback that takes the pictures; in a loop of one's own it is called with the loss.
 """
 
-import argparse
 from pathlib import Path
 
+from command_line import run
 from matplotlib.animation import FFMpegWriter
+from matplotlib.figure import Figure
 
 from pancake import Adam, CrossEntropy, Tanh, animate_training, cosine, datasets, fit, mlp
 
-OUTPUT = Path(__file__).parent / "gallery" / "animation.gif"
+OUTPUT = Path("pictures", "animation.gif")
 BATCH = 50
 
 
@@ -21,7 +22,8 @@ def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
     X, y = datasets.spirals(200, arms=3, turns=0.9, noise=0.04, rng=seed)
     X_test, y_test = datasets.spirals(100, arms=3, turns=0.9, noise=0.04, rng=seed + 1)
     model = mlp([2, 32, 32, 3], activation=Tanh, rng=seed)
-    film = animate_training(model, X, y, X_test=X_test, y_test=y_test, every=max(epochs // frames, 1))
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    film = animate_training(model, X, y, X_test=X_test, y_test=y_test, every=max(epochs // frames, 1), figure=figure)
 
     def tell(state):
         if state.epoch % max(epochs // 10, 1) == 0:
@@ -45,20 +47,11 @@ def main(epochs=200, frames=50, seed=0, output=OUTPUT, show=False):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=200, help="passes through the 200 points")
-    parser.add_argument("--frames", type=int, default=50, help="pictures, about")
-    parser.add_argument("--seed", type=int, default=0, help="of the points, the initial weights and the order")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the film: .gif, or .mp4 with ffmpeg")
-    parser.add_argument("--show", action="store_true", help="open the film in a browser as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.frames) < 1 or options.seed < 0:
-        parser.error("expected --epochs and --frames of at least 1 and --seed of at least 0")
-    if options.output.suffix not in ({".gif", ".mp4"} if FFMpegWriter.isAvailable() else {".gif"}):
-        parser.error(f"expected --output to end in .gif, or in .mp4 if ffmpeg is installed, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        suffixes=(".gif", ".mp4") if FFMpegWriter.isAvailable() else (".gif",),
+        epochs="passes through the 200 points",
+        frames="pictures, about",
+        seed="of the points, the initial weights and the order",
+    )

@@ -7,15 +7,15 @@ went back to" has a sure end, and a published plain RNN gets 0.35 to 0.37 of the
 answer, for a net that remembers who went where and forgets where they were before.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 import pancake as pk
 
-OUTPUT = Path(__file__).parent / "gallery" / "babi.png"
+OUTPUT = Path("pictures", "babi.png")
 PEOPLE = ["mary", "john", "daniel", "sandra"]
 VERBS = ["moved to", "went to", "went back to", "journeyed to", "travelled to"]
 PLACES = ["bathroom", "bedroom", "garden", "hallway", "kitchen", "office"]
@@ -92,28 +92,13 @@ def main(epochs=100, seed=0, output=OUTPUT, show=False):
     panels = [("the last of five words", CEILING, "all that can be known"), ("where is mary?", simple, "the last place")]
     for ax, (title, level, known) in zip(axes, panels, strict=True):
         ax.axhline(level, color="0.5", linestyle="--", label=known)
-        ax.set(title=title, xlabel="epoch", ylabel=f"right, of {TEST} new ones", ylim=(0, 1.02))
+        if level == CEILING:  # who tosses the best coin is lucky, or not, with those stories of the test
+            luck = 2 * np.sqrt(CEILING * (1 - CEILING) / TEST)
+            ax.axhspan(CEILING - luck, CEILING + luck, color="0.5", alpha=0.15, linewidth=0, label="... and luck, two sigma")
+        ax.set(title=title, xlabel="epoch", ylabel=f"right, of {TEST} new ones", ylim=(0, 1.02) if ax is axes[1] else (0.1, 0.5))
         ax.legend()
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=100, help=f"of {STEPS} steps, of each of the two tasks")
-    parser.add_argument("--seed", type=int, default=0, help="of the stories and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(main, __doc__, epochs=f"of {STEPS} steps, of each of the two tasks", seed="of the stories and the initial weights")

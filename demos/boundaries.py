@@ -7,17 +7,17 @@
 Seven of ten points train the net, the others test it.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from command_line import finish, run
 
 import pancake
 from pancake import CrossEntropy, accuracy, datasets, mlp, plot_decision_boundary, plot_history, predict
 from pancake.functions import activations
 from pancake.optimizers import rules
 
-OUTPUT = Path(__file__).parent / "gallery" / "boundaries.png"
+OUTPUT = Path("pictures", "boundaries.png")
 
 
 def exported(module, base):
@@ -73,41 +73,21 @@ def main(
     plot_decision_boundary(model, X_train, y_train, X_test=X_test, y_test=y_test, ax=left)
     plot_history(history, ax=right)
     figure.suptitle(name)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("dataset", nargs="?", choices=DATASETS, default="spirals", help="the toy set")
-    parser.add_argument("--n", type=int, default=400, help="number of points; 30%% of them test the net")
-    parser.add_argument(
-        "--noise", type=float, default=argparse.SUPPRESS, help="standard deviation of the points' error (default: the set's own)"
+    run(
+        main,
+        __doc__,
+        check=lambda options: f"expected --n of at least 10, got {options.n}" if options.n < 10 else None,
+        dataset={"positional": {"nargs": "?", "choices": DATASETS}, "help": "the toy set"},
+        n="number of points; 30%% of them test the net",
+        noise={"type": float, "help": "standard deviation of the points' error; without it the set's own"},
+        hidden={"metavar": "UNITS", "help": "of each hidden layer"},
+        activation={"choices": ACTIVATIONS, "help": "after each hidden layer"},
+        optimizer={"choices": OPTIMIZERS, "help": "SGD wants a larger --lr, such as 0.3"},
+        lr="learning rate",
+        epochs="steps, each on all points",
+        seed="of the points and the initial weights",
     )
-    parser.add_argument("--hidden", type=int, nargs="*", default=[64, 64], metavar="UNITS", help="of each hidden layer")
-    parser.add_argument("--activation", choices=ACTIVATIONS, default="Tanh", help="after each hidden layer")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="Adam", help="SGD wants a larger --lr, such as 0.3")
-    parser.add_argument("--lr", type=float, default=0.01, help="learning rate")
-    parser.add_argument("--epochs", type=int, default=600, help="steps, each on all points")
-    parser.add_argument("--seed", type=int, default=0, help="of the points and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, *options.hidden, 1) < 1 or options.n < 10 or options.seed < 0 or not 0 < options.lr < float("inf"):
-        parser.error(
-            "expected --epochs and --hidden of at least 1, --n of at least 10, --seed of at least 0, --lr of more than 0"
-        )
-    if not 0 <= getattr(options, "noise", 0) < float("inf"):
-        parser.error(f"expected --noise of at least 0, got {options.noise}")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))

@@ -8,16 +8,16 @@ da/dk = v for a = k v, so dE/dk = 2 (k v) v. pancake does just that, one Functio
 of the two. Then k goes downhill by its gradient, k <- k - lr dE/dk, and E goes to 0.
 """
 
-import argparse
 import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import SGD, Mul, Sequential, Square
 
-OUTPUT = Path(__file__).parent / "gallery" / "chain_rule.png"
+OUTPUT = Path("pictures", "chain_rule.png")
 
 
 def energy(k, v):
@@ -70,33 +70,26 @@ def main(epochs=15, k=2.0, v=1.5, lr=0.05, seed=None, output=OUTPUT, show=False)
     )
     if Es.min() > 0:
         right.set_yscale("log")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
+
+
+def check(options):
+    """What is wrong with the options, or None."""
+    if options.lr >= 1:
+        return f"expected --lr of less than 1, got {options.lr}"
+    if not all(math.isfinite(number) and 0 < abs(number) < 1000 for number in (options.k, options.v)):
+        return f"expected --k and --v to be numbers other than 0, up to 1000, got {options.k} and {options.v}"
+    return None
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=15, help="steps downhill")
-    parser.add_argument("--k", type=float, default=2.0, help="the weight")
-    parser.add_argument("--v", type=float, default=1.5, help="the input")
-    parser.add_argument("--lr", type=float, default=0.05, help="learning rate")
-    parser.add_argument("--seed", type=int, help="draw k and v at random instead")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or (options.seed or 0) < 0 or not 0 < options.lr < 1:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --lr between 0 and 1")
-    if not all(math.isfinite(number) and 0 < abs(number) < 1000 for number in (options.k, options.v)):
-        parser.error(f"expected --k and --v to be numbers other than 0, up to 1000, got {options.k} and {options.v}")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        check=check,
+        epochs="steps downhill",
+        k="the weight",
+        v="the input",
+        lr="learning rate",
+        seed={"type": int, "help": "draw k and v at random instead"},
+    )

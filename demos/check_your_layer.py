@@ -11,9 +11,8 @@ In a test suite, hypothesis draws widths and inputs, and finds the smallest that
     test_direction = gradient_property(Direction, n_in=st.integers(1, 5))
 """
 
-import argparse
-
 import numpy as np
+from command_line import run
 
 from pancake import Function
 from pancake.testing import GradientError, check_function
@@ -62,14 +61,11 @@ def main(batch=3, features=2, seed=0):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--batch", type=int, default=3, help="examples in the input of the check")
-    parser.add_argument("--features", type=int, default=2, help="features of each example")
-    parser.add_argument("--seed", type=int, default=0, help="of the input and the initial weights")
-    options = parser.parse_args()
-    if options.batch < 1 or options.features < 2 or options.seed < 0:
-        parser.error("expected --batch of at least 1, at least 2 --features and --seed of at least 0")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
+    run(
+        main,
+        __doc__,
+        check=lambda options: None if options.features > 1 else "expected at least 2 --features",
+        batch="examples in the input of the check",
+        features="features of each example",
+        seed="of the input and the initial weights",
+    )

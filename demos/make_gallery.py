@@ -3,12 +3,15 @@
     python demos/make_gallery.py                all of them, which takes a while
     python demos/make_gallery.py xor digits     only these; the page is written anew
 
-The page is demos/gallery/README.md: for each demo its first sentence, its commands, and its picture, or what it printed.
+The page is demos/gallery/README.md: for each demo its first sentence, how long it took, its commands, and its picture, or what it
+printed.
 """
 
 import argparse
 import ast
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 GALLERY = HERE / "gallery"
 PAGE = GALLERY / "README.md"
+SECONDS = GALLERY / "seconds.json"
 CHAPTERS = {
     "First steps": ["chain_rule", "perceptron", "xor", "check_your_layer"],
     "Boundaries": ["boundaries", "animation", "architectures", "penguins", "penguin_table", "digits", "lenet", "regression"],
@@ -30,7 +34,8 @@ def entry(name):
     """The part of the page that is about one demo."""
     sentence, _, rest = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))).partition("\n")
     commands = [line.strip() for line in rest.splitlines() if line.strip().startswith("python demos/")]
-    lines = [f"### [{name}.py](../{name}.py)", "", sentence, "", "```bash", *commands, "```", ""]
+    took = f" Takes about {durations()[name]} s." if name in durations() else ""
+    lines = [f"### [{name}.py](../{name}.py)", "", sentence + took, "", "```bash", *commands, "```", ""]
     pictures = [path for path in (GALLERY / f"{name}.png", GALLERY / f"{name}.gif") if path.exists()]
     printed = GALLERY / f"{name}.txt"
     lines += [f"![{sentence}]({picture.name})" for picture in pictures]
@@ -38,8 +43,19 @@ def entry(name):
     return [*lines, ""]
 
 
+def durations():
+    """How many seconds each demo took, by its name."""
+    return json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {}
+
+
 def page():
-    lines = ["# Gallery", "", "What the demos draw. `python demos/make_gallery.py` runs all of them and writes this page.", ""]
+    lines = [
+        "# Gallery",
+        "",
+        "What the demos draw, into a folder `pictures`. `python demos/make_gallery.py` runs all of them and",
+        "writes this page; the durations are seconds of one processor core, in that run.",
+        "",
+    ]
     for chapter, names in CHAPTERS.items():
         lines += [f"## {chapter}", ""]
         for name in names:
@@ -47,16 +63,28 @@ def page():
     return "\n".join(lines)
 
 
+def worked():
+    """The seconds that processes started here have computed, whatever else runs; on Windows those that have passed."""
+    times = os.times()
+    return times.children_user + times.children_system if os.name == "posix" else times.elapsed
+
+
 def run(name):
-    """Run a demo with its defaults; if it draws no picture, keep what it prints."""
+    """Run a demo with its defaults, and note how long it takes; if it draws no picture, keep what it prints."""
     path = HERE / f"{name}.py"
-    draws = "OUTPUT" in path.read_text(encoding="utf-8")
-    command = [sys.executable, str(path)]
-    done = subprocess.run(command, env={**os.environ, "MPLBACKEND": "Agg"}, stdout=None if draws else subprocess.PIPE, text=True)
-    if not draws and done.returncode == 0:
+    draws = re.search(r'OUTPUT = Path\("pictures", "(.+)"\)', path.read_text(encoding="utf-8"))
+    command = [sys.executable, str(path), *(["--output", str(GALLERY / draws[1])] if draws else [])]
+    environment = {**os.environ, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
+    begin = worked()
+    done = subprocess.run(command, env=environment, stdout=None if draws else subprocess.PIPE, text=True)
+    if done.returncode:
+        return False
+    took = {**durations(), name: max(round(worked() - begin), 1)}
+    SECONDS.write_text(json.dumps(dict(sorted(took.items())), indent=1) + "\n", encoding="utf-8")
+    if not draws:
         print(done.stdout)
         (GALLERY / f"{name}.txt").write_text(done.stdout, encoding="utf-8")
-    return done.returncode == 0
+    return True
 
 
 def main(demos=()):

@@ -9,15 +9,15 @@ all three cells; the LSTM and the GRU learn to keep it alive, and with it what t
 longer training than the default to get below 1/6.)
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import Adam, GRUCell, Linear, LSTMCell, MeanSquaredError, RNNCell, Sequential, Unrolled, clip_grad_norm, predict
 
-OUTPUT = Path(__file__).parent / "gallery" / "memory.png"
+OUTPUT = Path("pictures", "memory.png")
 CELLS = {"RNN": RNNCell, "LSTM": LSTMCell, "GRU": GRUCell}
 COLORS = {"RNN": "tab:red", "LSTM": "tab:blue", "GRU": "tab:green"}
 BATCHES = 10  # of an epoch
@@ -78,41 +78,31 @@ def main(epochs=120, lengths=(10, 20, 40, 80), hidden=32, seed=0, output=OUTPUT,
     for name in CELLS:
         before, after = norms[name]
         print(f"  {name:4}  {before[0] / before[-1]:8.1e}  {after[0] / after[-1]:8.1e}")
-        left.semilogy(back, before[::-1] / before[-1], "--", color=COLORS[name], label=f"{name}, before training")
-        left.semilogy(back, after[::-1] / after[-1], color=COLORS[name], label=f"{name}, after training")
-        right.semilogy(lengths, errors[name], "o-", color=COLORS[name], label=name)
-    left.set(
-        xlabel="steps before the end", ylabel="gradient norm, last step = 1", title=f"The gradient that arrives, {length} steps"
-    )
+        color = COLORS[name]
+        left.semilogy(back, after[::-1] / after[-1], color=color, linewidth=2, label=f"{name}, after training")
+        left.semilogy(back, before[::-1] / before[-1], ":", color=color, linewidth=1.2, label=f"{name}, before")
+        right.semilogy(lengths, errors[name], "o-", color=color, label=name)
+    left.set(xlabel="steps before the end", ylabel="gradient norm, last step = 1", ylim=(1e-6, 5))
+    left.set_title(f"The gradient that arrives, {length} steps")
     right.axhline(1 / 6, color="0.5", linestyle=":", label="always 1")
-    right.set(xlabel="length of the sequence", ylabel="mean squared error", title="The adding problem")
-    for ax in (left, right):
-        ax.legend(fontsize="small")
+    right.set(xlabel="length of the sequence", ylabel="mean squared error", title="The adding problem", ylim=(None, 1))
+    failed = [name for name in CELLS if errors[name][-1] > 0.9 / 6]
+    if failed:
+        text = f"{' and '.join(failed)}: of {length} steps\nnothing is learnt in {epochs} epochs"
+        right.text(0.98, 0.97, text, ha="right", va="top", transform=right.transAxes, fontsize="small")
+    left.legend(fontsize="small", loc="center right", bbox_to_anchor=(1, 0.4))
+    right.legend(fontsize="small", loc="lower right")
 
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=120, help=f"of {BATCHES} batches each")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 40, 80], metavar="STEPS", help="of the sequences")
-    parser.add_argument("--hidden", type=int, default=32, help="units of each cell")
-    parser.add_argument("--seed", type=int, default=0, help="of the sequences and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.hidden) < 1 or min(options.lengths) < 2 or options.seed < 0:
-        parser.error("expected --epochs and --hidden of at least 1, --lengths of at least 2 and --seed of at least 0")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        check=lambda options: None if min(options.lengths, default=0) > 1 else "expected --lengths of at least 2",
+        epochs=f"of {BATCHES} batches each",
+        lengths={"metavar": "STEPS", "help": "of the sequences"},
+        hidden="units of each cell",
+        seed="of the sequences and the initial weights",
+    )

@@ -8,17 +8,17 @@ follows which; and samples at three temperatures: the lower, the safer the choic
 Carried from piece to piece, the state lets the net remember what was before the piece that backpropagation sees.
 """
 
-import argparse
 import math
 from pathlib import Path
 from pydoc_data.topics import topics
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import Adam, CrossEntropy, Embedding, Linear, LSTMCell, Unrolled, clip_grad_norm
 
-OUTPUT = Path(__file__).parent / "gallery" / "names.png"
+OUTPUT = Path("pictures", "names.png")
 STREAMS, PIECE, STEPS, CHARACTERS = 32, 64, 20, 300_000  # places read at a time, characters of a piece, pieces of an epoch
 
 
@@ -93,27 +93,14 @@ def main(epochs=56, hidden=160, seed=0, output=OUTPUT, show=False):
     ax.axhline(table, color="tab:blue", linestyle="--", label="a table of pairs of characters")
     ax.set(xlabel="step", ylabel="bits per character", ylim=(0, 1.05 * max(curve)), title="An LSTM reads Python's documentation")
     ax.legend()
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=56, help=f"of {STEPS} pieces; 7 read the text once")
-    parser.add_argument("--hidden", type=int, default=160, help="units of the LSTM")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the samples")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.hidden, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs=f"of {STEPS} pieces; 7 read the text once",
+        hidden="units of the LSTM",
+        seed="of the initial weights and the samples",
+    )

@@ -4,21 +4,22 @@
 
 The valley is Rosenbrock's function, (1 - a)^2 + 100 (b - a^2)^2: easy to enter, hard to follow to its end at (1, 1). The net
 learns two spirals. A race is only fair if everybody runs at a pace of their own: on each course each optimizer gets the
-learning rate, of the eleven in RATES, with which it ends lowest.
+learning rate, of the eleven in RATES, with which it ends lowest without leaving the picture of the valley.
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import SGD, Adagrad, Adam, BinaryCrossEntropy, Function, RMSprop, Tanh, datasets, mlp
 
-OUTPUT = Path(__file__).parent / "gallery" / "optimizers.png"
+OUTPUT = Path("pictures", "optimizers.png")
 RATES = [3, 1, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5]
 RACERS = {"SGD": SGD, "SGD, momentum": partial(SGD, momentum=0.9), "Adagrad": Adagrad, "RMSprop": RMSprop, "Adam": Adam}
+MIDDLE = np.array([0.0, 1.0])  # of the picture of the valley, which is 4 wide and 4 high
 COLORS = dict(zip(RACERS, ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"], strict=True))
 
 
@@ -67,53 +68,45 @@ def learn_spirals(make_optimizer, lr, steps, seed):
 def best(course, make_optimizer, *arguments):
     """The learning rate with which the course ends lowest, and what the course then returns."""
     runs = {lr: course(make_optimizer, lr, *arguments) for lr in RATES}
-    ends = {lr: (run[0] if isinstance(run, tuple) else run)[-1] for lr, run in runs.items()}
-    lr = min(ends, key=lambda lr: ends[lr] if np.isfinite(ends[lr]) else np.inf)
+
+    def end(lr):
+        heights, points = runs[lr] if isinstance(runs[lr], tuple) else (runs[lr], np.zeros((1, 2)))
+        inside = (np.abs(points - MIDDLE) <= 2).all()  # nan is not
+        return heights[-1] if inside and np.isfinite(heights[-1]) else np.inf
+
+    lr = min(RATES, key=end)
     return lr, runs[lr]
 
 
 def main(epochs=500, seed=0, output=OUTPUT, show=False):
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
+    figure = plt.figure(figsize=(15, 8), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    panels, (middle, right) = above.subplots(1, len(RACERS), sharex=True, sharey=True), below.subplots(1, 2)
     a, b = np.meshgrid(np.linspace(-2, 2, 300), np.linspace(-1, 3, 300))
     heights = (1 - a) ** 2 + 100 * (b - a * a) ** 2
-    left.contourf(a, b, np.log10(heights + 1e-3), levels=20, cmap="Greys", alpha=0.6)
     print(f"{'':14}  Rosenbrock's valley          two spirals")
-    for name, make_optimizer in RACERS.items():
+    for ax, (name, make_optimizer) in zip(panels, RACERS.items(), strict=True):
         color = COLORS[name]
         with np.errstate(all="ignore"):  # some of the learning rates are too large
-            lr, (heights, points) = best(run_down, make_optimizer, epochs)
+            lr, (curve, points) = best(run_down, make_optimizer, epochs)
             net_lr, losses = best(learn_spirals, make_optimizer, epochs, seed)
-        print(f"{name:14}  lr {lr:<6g} height {heights[-1]:.1e}   lr {net_lr:<6g} loss {losses[-1]:.1e}")
-        left.plot(*points.T, color=color, linewidth=1.5, label=name)
-        left.plot(*points[-1], "o", color=color, markeredgecolor="black", zorder=3)
-        middle.semilogy(heights, color=color, label=f"{name}, lr {lr:g}")
+        print(f"{name:14}  lr {lr:<6g} height {curve[-1]:.1e}   lr {net_lr:<6g} loss {losses[-1]:.1e}")
+        ax.contourf(a, b, np.log10(heights + 1e-3), levels=20, cmap="Greys", alpha=0.5)
+        ax.plot(*points.T, ".-", color=color, linewidth=1.2, ms=3)
+        ax.plot(*points[0], "s", color="white", markeredgecolor="black", ms=7, zorder=3, label="start")
+        ax.plot(*points[-1], "o", color=color, markeredgecolor="black", ms=8, zorder=4, label=f"after {epochs} steps")
+        ax.plot(1, 1, "*", color="black", ms=12, zorder=3, label="the minimum")
+        ax.set(xlim=(-2, 2), ylim=(-1, 3), title=f"{name}, lr {lr:g}", xlabel="a", aspect="equal")
+        middle.semilogy(curve, color=color, label=f"{name}, lr {lr:g}")
         right.semilogy(losses, color=color, label=f"{name}, lr {net_lr:g}")
-    left.plot(1, 1, "*", color="black", ms=14)
-    left.set(xlim=(-2, 2), ylim=(-1, 3), xlabel="a", ylabel="b", title=f"{epochs} steps down Rosenbrock's valley to the star")
+    panels[0].set_ylabel("b")
+    panels[0].legend(fontsize="small", loc="lower left")
     middle.set(xlabel="step", ylabel="height above the minimum", title="Rosenbrock's valley")
     right.set(xlabel="step", ylabel="binary cross-entropy", title="a net of 2-32-32-1 learns two spirals")
     middle.legend(fontsize="small")
     right.legend(fontsize="small")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=500, help="steps, on each course")
-    parser.add_argument("--seed", type=int, default=0, help="of the spirals and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(main, __doc__, epochs="steps, on each course", seed="of the spirals and the initial weights")

@@ -7,17 +7,17 @@ learns from bill and flipper length alone: what it knows lies in one plane. A th
 Over the seeds 0 to 9 the test accuracy of the first net is 98.6 % on average and 97.4 % at least; of the second, 95.1 %.
 """
 
-import argparse
 import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import Adam, CrossEntropy, Tanh, accuracy, mlp, plot_decision_boundary, predict
 
 HERE = Path(__file__).parent
-OUTPUT = HERE / "gallery" / "penguins.png"
+OUTPUT = Path("pictures", "penguins.png")
 MEASUREMENTS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
 
 
@@ -85,30 +85,15 @@ def main(epochs=300, hidden=(16,), lr=0.01, seed=3, output=OUTPUT, show=False):
     labels = {"class_names": names, "feature_names": ["bill length (mm)", "flipper length (mm)"]}
     plot_decision_boundary(scores, X[train], y[train], X_test=X[test], y_test=y[test], ax=ax, **labels)
     ax.set_title(f"Penguins by bill and flipper\n{ax.get_title()}")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=300, help="steps, each on all penguins to train with")
-    parser.add_argument("--hidden", type=int, nargs="*", default=[16], metavar="UNITS", help="of each hidden layer")
-    parser.add_argument("--lr", type=float, default=0.01, help="learning rate")
-    parser.add_argument("--seed", type=int, default=3, help="of the split and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, *options.hidden, 1) < 1 or options.seed < 0 or not 0 < options.lr < float("inf"):
-        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --lr of more than 0")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs="steps, each on all penguins to train with",
+        hidden={"metavar": "UNITS", "help": "of each hidden layer"},
+        lr="learning rate",
+        seed="of the split and the initial weights",
+    )

@@ -6,16 +6,16 @@ The picture shows the boundary between "no" and "yes" every 100 epochs: a straig
 is alone on its side.
 """
 
-import argparse
 import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import SGD, BinaryCrossEntropy, Linear, Sequential, Sigmoid, plot_decision_boundary
 
-OUTPUT = Path(__file__).parent / "gallery" / "perceptron.png"
+OUTPUT = Path("pictures", "perceptron.png")
 
 
 def main(epochs=500, every=100, lr=0.1, seed=3, output=OUTPUT, show=False):
@@ -57,30 +57,15 @@ def main(epochs=500, every=100, lr=0.1, seed=3, output=OUTPUT, show=False):
 
     for ax in free:
         ax.remove()
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=500, help="steps, each on all four points")
-    parser.add_argument("--every", type=int, default=100, help="epochs from picture to picture")
-    parser.add_argument("--lr", type=float, default=0.1, help="learning rate")
-    parser.add_argument("--seed", type=int, default=3, help="of the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.every) < 1 or options.seed < 0 or not 0 < options.lr < float("inf"):
-        parser.error("expected --epochs and --every of at least 1, --seed of at least 0 and --lr of more than 0")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs="steps, each on all four points",
+        every="epochs from picture to picture",
+        lr="learning rate",
+        seed="of the initial weights",
+    )

@@ -7,15 +7,15 @@ begins with weights of its own and sees its own draw of the points (with replace
 Noise and the spread of the nets make the band: two standard deviations each way.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import Adam, MeanSquaredError, Tanh, cosine, mlp, predict
 
-OUTPUT = Path(__file__).parent / "gallery" / "regression.png"
+OUTPUT = Path("pictures", "regression.png")
 NOISE, GAP = 0.2, (0.5, 1.8)
 
 
@@ -91,27 +91,8 @@ def main(epochs=500, nets=10, seed=0, output=OUTPUT, show=False):
     ax.set(xlabel="x", ylabel="y", xlim=(-4, 4), ylim=(-3, 3.6))
     ax.set_title(f"Sure where there are data: {inside:.1%} of new points are in the band")
     ax.legend(ncols=2, loc="upper left", fontsize="small")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=110)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=500, help="steps of each net, each on all points")
-    parser.add_argument("--nets", type=int, default=10, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="of the points and of the nets")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.nets) < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs and --nets of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(main, __doc__, epochs="steps of each net, each on all points", nets="how many", seed="of the points and of the nets")

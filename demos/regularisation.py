@@ -7,10 +7,10 @@ goes to 0, and that on new points rises. Dropout and decay hold it back; early s
 loss on the validation points was lowest. All four see the same points, and are measured with 4,000 that none has seen.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from command_line import finish, run
 
 from pancake import (
     AdamW,
@@ -27,7 +27,7 @@ from pancake import (
     plot_decision_boundary,
 )
 
-OUTPUT = Path(__file__).parent / "gallery" / "regularisation.png"
+OUTPUT = Path("pictures", "regularisation.png")
 NOISE = 0.35
 CASES = {
     "left alone": {},
@@ -80,26 +80,13 @@ def main(epochs=600, seed=0, output=OUTPUT, show=False):
         below.legend(fontsize="small", loc="lower left")
         above.label_outer()
     axes[1, 0].set_ylabel("cross-entropy")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=90)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=90)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=600, help="passes through the 60 points, at most")
-    parser.add_argument("--seed", type=int, default=0, help="of the points, the weights, dropout and the order")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs="passes through the 60 points, at most",
+        seed="of the points, the weights, dropout and the order",
+    )

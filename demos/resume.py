@@ -7,7 +7,6 @@ After each epoch a callback saves model and optimizer into one file, which is re
 the same weights, moments in Adam and place in the schedule, and generators that draw the next masks of dropout and orders.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import Adam, CrossEntropy, Dropout, Linear, Sequential, Tanh, cosine, datasets, fit, load, save
 
-OUTPUT = Path(__file__).parent / "gallery" / "resume.png"
+OUTPUT = Path("pictures", "resume.png")
 BATCH = 32
 
 
@@ -73,12 +73,7 @@ def draw(losses, resumed, kills, output, show):
     ax.set(xlabel="epoch", ylabel="loss", title="One training, killed twice", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 def main(epochs=20, seed=0, checkpoint=None, output=OUTPUT, show=False):
@@ -99,21 +94,19 @@ def main(epochs=20, seed=0, checkpoint=None, output=OUTPUT, show=False):
     draw(history["loss"], resumed_history["loss"], kills, output, show)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20, help="of the whole training")
-    parser.add_argument("--seed", type=int, default=0, help="of the points, the initial weights, dropout and the order")
-    parser.add_argument("--checkpoint", type=Path, help="only train, or go on, with this file (.npz or .safetensors)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
+def check(options):
+    """What is wrong with the options, or None."""
     if options.checkpoint is not None and options.checkpoint.suffix not in {".npz", ".safetensors"}:
-        parser.error(f"expected --checkpoint to end in .npz or .safetensors, got {options.checkpoint}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+        return f"expected --checkpoint to end in .npz or .safetensors, got {options.checkpoint}"
+    return None
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        check=check,
+        epochs="of the whole training",
+        seed="of the points, the initial weights, dropout and the order",
+        checkpoint={"type": Path, "help": "only train, or go on, with this file (.npz or .safetensors)"},
+    )

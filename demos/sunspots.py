@@ -9,17 +9,17 @@ years, which a net with 230 years to learn from does not beat: over the seeds 0 
 linear forecast by 16.0, no change by 31.8. Last it goes on by itself from 1990, reading its own forecasts.
 """
 
-import argparse
 import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 from pancake import AdamW, GRUCell, Linear, MeanSquaredError, Unrolled, clip_grad_norm
 
 HERE = Path(__file__).parent
-OUTPUT = HERE / "gallery" / "sunspots.png"
+OUTPUT = Path("pictures", "sunspots.png")
 PIECE, TEST, ALONE, LAGS = 20, 1930, 1990, 9
 
 
@@ -92,27 +92,14 @@ def main(epochs=100, hidden=16, seed=0, output=OUTPUT, show=False):
     ax.set(xlabel="year", ylabel="sunspot number", ylim=(0, 1.3 * numbers.max()), xlim=(years[0], years[-1] + 1))
     ax.set_title("Yearly sunspot numbers and what a GRU makes of them")
     ax.legend(ncols=2, loc="upper left", fontsize="small")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=100, help="passes through the years of training")
-    parser.add_argument("--hidden", type=int, default=16, help="units of the GRU")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.hidden, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs="passes through the years of training",
+        hidden="units of the GRU",
+        seed="of the initial weights",
+    )

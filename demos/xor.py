@@ -6,14 +6,14 @@ However a straight line is laid, it leaves a corner of the square on the wrong s
 is "1/2" everywhere: its loss stays at log 2 = 0.693. Hidden units bend the plane first.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from command_line import finish, run
 
 from pancake import Adam, BinaryCrossEntropy, Sigmoid, Tanh, accuracy, datasets, mlp, plot_decision_boundary, predict
 
-OUTPUT = Path(__file__).parent / "gallery" / "xor.png"
+OUTPUT = Path("pictures", "xor.png")
 
 
 def train(model, X, y, epochs, lr):
@@ -40,40 +40,29 @@ def main(epochs=500, hidden=4, lr=0.03, seed=0, output=OUTPUT, show=False):
         "linear model": mlp([2, 1], output=Sigmoid, rng=seed),
         f"{hidden} hidden units": mlp([2, hidden, 1], activation=Tanh, output=Sigmoid, rng=seed),
     }
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained")
     for ax, color, (name, model) in zip(axes, ("0.6", "black"), models.items(), strict=False):
         print(f"{name}, {model.num_parameters} parameters")
         losses = train(model, X, y, epochs, lr)
-        plot_decision_boundary(model, X, y, ax=ax, legend=False)
+        names = ["0: both or none", "1: one or the other"]
+        drawn = plot_decision_boundary(model, X, y, ax=ax, class_names=names)
+        entries = drawn.artists["legend"].legend_handles
+        drawn.artists["legend"].remove()
         ax.set(title=f"{name}: {ax.get_title()}", xlabel="first input", ylabel="second input")
         axes[2].plot(range(1, epochs + 1), losses, label=name, color=color, linewidth=2)
     axes[2].set(xlabel="epoch", ylabel="loss", title="binary cross-entropy", ylim=(0, None))
     axes[2].legend()
+    figure.legend(handles=entries, loc="outside lower left", ncols=2)
 
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=500, help="steps, each on all 200 points")
-    parser.add_argument("--hidden", type=int, default=4, help="units in the hidden layer")
-    parser.add_argument("--lr", type=float, default=0.03, help="learning rate")
-    parser.add_argument("--seed", type=int, default=0, help="of the points and the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.hidden) < 1 or options.seed < 0 or not 0 < options.lr < float("inf"):
-        parser.error("expected --epochs and --hidden of at least 1, --seed of at least 0 and --lr of more than 0")
-    if options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error(f"expected --output to end in .png, .pdf or .svg, got {options.output}")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        epochs="steps, each on all 200 points",
+        hidden="units in the hidden layer",
+        lr="learning rate",
+        seed="of the points and the initial weights",
+    )

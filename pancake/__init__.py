@@ -77,14 +77,18 @@ from pancake.training.train_step import TrainStep
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
+    from pancake.explaining import explain
     from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,
         plot_activations,
+        plot_confusion_matrix,
         plot_decision_boundary,
         plot_gradients,
+        plot_hidden_plane,
         plot_history,
         plot_learning_rates,
+        plot_regression,
         plot_weights,
         show_pred,
     )
@@ -189,6 +193,7 @@ __all__ = [
     "cosine",
     "datasets",
     "evaluate",
+    "explain",
     "exponential_decay",
     "f1_score",
     "fast",
@@ -203,10 +208,13 @@ __all__ = [
     "mlp",
     "one_cycle",
     "plot_activations",
+    "plot_confusion_matrix",
     "plot_decision_boundary",
     "plot_gradients",
+    "plot_hidden_plane",
     "plot_history",
     "plot_learning_rates",
+    "plot_regression",
     "plot_weights",
     "plotting",
     "predict",
@@ -230,12 +238,16 @@ _LATER = {
     "plotting": None,
     "sklearn": None,
     "testing": None,
+    "explain": "explaining",
     "animate_training": "plotting",
     "plot_activations": "plotting",
+    "plot_confusion_matrix": "plotting",
     "plot_decision_boundary": "plotting",
     "plot_gradients": "plotting",
+    "plot_hidden_plane": "plotting",
     "plot_history": "plotting",
     "plot_learning_rates": "plotting",
+    "plot_regression": "plotting",
     "plot_weights": "plotting",
     "show_pred": "plotting",
 }

@@ -176,6 +176,12 @@ class Function(Remembers, Tree):
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the parts."""
+        from pancake.shown import model_table  # which hardly any program needs
+
+        return model_table(self)
+
     # --- checks of what comes in ---
 
     def _floats(self, x: Any, dtype: DTypeLike | None = None) -> Array:

@@ -1,8 +1,9 @@
-"""What all tests share: hypothesis profiles, and a watch over NumPy's global generator."""
+"""What all tests share: hypothesis profiles, and a watch over NumPy's global generator and over pyplot's figures."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,15 @@ def _global_generator_stays() -> Iterator[None]:
     after = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
     if before["pos"] != after["pos"] or not np.array_equal(before["key"], after["key"]):
         pytest.fail("this test moved NumPy's global random generator")
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left() -> Iterator[None]:
+    """Let go of pyplot's figures, on which else the next test would draw."""
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 @pytest.fixture

@@ -23,14 +23,22 @@ from matplotlib import pyplot as plt
 import pancake as pk
 
 FOLDER = Path(__file__).parent.parent / "demos"
-DEMOS = sorted(path for path in FOLDER.glob("*.py") if path.stem != "make_gallery")
+DEMOS = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ("make_gallery", "command_line"))
 SUFFIXES = {  # of the pictures, where there are any
-    path: match[1] for path in DEMOS if (match := re.search(r'"gallery" / "\w+(\.\w+)"', path.read_text(encoding="utf-8")))
+    path: match[1]
+    for path in DEMOS
+    if (match := re.search(r'Path\("pictures", "\w+(\.\w+)"\)', path.read_text(encoding="utf-8")))
 }
 every_demo = pytest.mark.parametrize("path", SUFFIXES, ids=lambda path: path.stem)
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".gif": b"GIF89a"}
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _as_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script finds what stands beside it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +96,6 @@ def test_there_are_demos() -> None:
 
 
 LONGER = {"gpt": 140}  # a whole model, its training and how it writes
-
-
-@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
-def test_is_short_enough_to_read(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < LONGER.get(path.stem, 120)
 
 
 @every_demo
@@ -164,6 +167,13 @@ def test_ctrl_c_is_clean(path: Path, run: Run, tmp_path: Path, monkeypatch: pyte
     assert code == 130
     assert errors.split() == ["stopped"]
     assert not (tmp_path / f"late{SUFFIXES[path]}").exists()
+
+
+def test_without_a_choice_the_picture_goes_into_a_folder_of_the_users(run: Run, tmp_path: Path) -> None:
+    code, printed, errors = run(FOLDER / "xor.py", "--epochs", "1")
+    assert code == 0, errors
+    assert printed.splitlines()[-1].replace("\\", "/") == "wrote pictures/xor.png"
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == ["pictures/xor.png"]
 
 
 def test_runs_as_a_process_and_stops_at_ctrl_c(tmp_path: Path) -> None:
@@ -370,15 +380,27 @@ def test_the_gallery_runs_demos_and_says_which_failed(
     (tmp_path / "gallery").mkdir()
     (tmp_path / "talks.py").write_text('"""Say something.\n\n    python demos/talks.py\n"""\nprint("hello")\n')
     (tmp_path / "fails.py").write_text('"""Fail.\n\n    python demos/fails.py --now\n"""\nraise SystemExit(3)\n')
-    for name, value in (("HERE", tmp_path), ("GALLERY", tmp_path / "gallery"), ("PAGE", tmp_path / "gallery" / "README.md")):
+    folder = tmp_path / "gallery"
+    for name, value in (
+        ("HERE", tmp_path),
+        ("GALLERY", folder),
+        ("PAGE", folder / "README.md"),
+        ("SECONDS", folder / "seconds.json"),
+    ):
         monkeypatch.setattr(gallery, name, value)
     monkeypatch.setattr(gallery, "CHAPTERS", {"All": ["talks", "fails"]})
     assert gallery.main(["talks", "fails"]) == ["fails"]
     page = gallery.PAGE.read_text(encoding="utf-8")
-    assert "Say something." in page
+    assert "Say something. Takes about 1 s." in page
     assert "```text\nhello\n```" in page
     assert "python demos/fails.py --now" in page
     assert "--- fails, 2 of 2" in capsys.readouterr().out
+
+
+def test_the_duration_is_told(run: Run, gallery: Any) -> None:
+    assert {"xor"} < set(gallery.durations()) <= {path.stem for path in DEMOS}
+    _, printed, _ = run(FOLDER / "xor.py", "--help")
+    assert f"Takes about {gallery.durations()['xor']} s." in " ".join(printed.split())
 
 
 def test_the_gallery_knows_the_names(run: Run) -> None:

@@ -20,14 +20,14 @@ FLOORS = (
     ("memory", "origin", "foreign_names", "_version"),
     ("arguments",),
     ("tree",),
-    ("function", "initializers"),
+    ("function", "initializers", "shown"),
     ("functions", "recurrent", "losses"),
     ("optimizers",),
     ("fast",),
     ("training",),
     ("files",),
     ("datasets",),
-    ("plotting", "testing", "sklearn", "torch", "export", "mpi", "playground", "workshop", "interop"),
+    ("plotting", "explaining", "testing", "sklearn", "torch", "export", "mpi", "playground", "workshop", "interop"),
 )
 
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import number, size
-from pancake.plotting.boundary import boundary, draw, shades
-from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_panels
+from pancake.arguments import size
+from pancake.plotting.boundary import boundary_lines, draw, shades
+from pancake.plotting.colors import COLORS
+from pancake.plotting.drawing import is_linear, need_matplotlib, panels_of
+from pancake.plotting.film import Film
+from pancake.plotting.names import ClassNames, Feature, names_of_classes
 from pancake.plotting.plane import Plane, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-HOLD = 0.5  # seconds that the last picture stays
 LOSSES = {"loss": (COLORS[0], "-"), "val_loss": (COLORS[5], "--")}
 
 
-@dataclass(frozen=True)
-class TrainingAnimation(Drawing):
+@dataclass(frozen=True, repr=False)
+class TrainingAnimation(Film):
     """Pictures of a training, taken by `animate_training`: call it after each epoch, and save it in the end.
 
     The axes are those of the boundary and of the loss. Until `show_frame` or `save` draws others, they show the first picture.
+    The film ends with the model as it is when it is played or saved, also where the last epoch was not one to be pictured.
     """
 
     plane: Plane
@@ -61,14 +62,27 @@ class TrainingAnimation(Drawing):
         if epoch % self.every == 0:
             self.frames.append((epoch, self._look()))
 
+    @property
+    def length(self) -> int:
+        """The number of pictures."""
+        return len(self.frames)
+
+    def finish(self) -> None:
+        """Take a picture of the last epoch, if there is none."""
+        if self.epochs and self.frames[-1][0] != self.epochs[-1]:
+            self.frames.append((self.epochs[-1], self._look()))
+
     def show_frame(self, index: int) -> None:
         """Draw the picture of that number; -1 is the last."""
         epoch, view = self.frames[index]
         ax, curve = self.axes
-        self.artists["shading"].set_data(shades(view.p))
+        shading, colors = self.artists["shading"], shades(view.p)
+        (shading.set_data if hasattr(shading, "set_data") else shading.set_array)(colors)
         for line in self.artists["boundary"]:
             line.remove()
-        self.artists["boundary"] = boundary(ax, self.plane, view.p)
+        self.artists["boundary"] = boundary_lines(ax, self.plane.centres, view.p)
+        for line, p in zip(self.artists.get("curves", ()), view.p, strict=False):
+            line.set_ydata(p[0])
         ax.set_title(f"epoch {epoch}, {view.title}")
         if self.epochs:
             self._fix_limits()
@@ -80,48 +94,6 @@ class TrainingAnimation(Drawing):
                 if len(self.losses) > 1:
                     curve.legend(loc="upper right")
             self.artists[name].set_data(self.epochs[:seen], values[:seen])
-
-    def save(self, path: str | os.PathLike[str], fps: float = 10, dpi: float = 80) -> None:
-        """Write all pictures into one file, which stands there whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            A name that ends in .gif; or in .mp4, where the program ffmpeg is installed.
-        fps : float
-            Pictures in a second. The last one stays for half a second longer.
-        dpi : float
-            Dots per inch: 80 makes 760 x 336 pixels of the figure that `animate_training` makes.
-
-        Raises
-        ------
-        ValueError
-            If the name ends in something else, or ffmpeg is needed and missing.
-
-        References
-        ----------
-        https://matplotlib.org/stable/api/animation_api.html#writer-classes
-        """
-        from matplotlib.animation import FFMpegWriter, PillowWriter
-
-        path = Path(path)
-        if path.suffix not in (".gif", ".mp4"):
-            raise ValueError(f"TrainingAnimation.save: expected a file that ends in .gif or .mp4, got {path}")
-        if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
-            raise ValueError(f"TrainingAnimation.save: {path.name} needs the program ffmpeg, which is not there; save a .gif")
-        fps = number(self.save, "fps", fps)
-        if not fps:
-            raise ValueError("TrainingAnimation.save: expected fps of more than 0, got 0")
-        writer = (PillowWriter if path.suffix == ".gif" else FFMpegWriter)(fps=fps)  # type: ignore[arg-type]
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            file = Path(folder, path.name)
-            with writer.saving(self.figure, file, dpi):
-                for index in range(len(self.frames)):
-                    self.show_frame(index)
-                    writer.grab_frame()
-                for _ in range(round(HOLD * fps)):
-                    writer.grab_frame()
-            os.replace(file, path)
 
     def _look(self) -> View:
         view = self.plane.look(self.model, self.from_logits)
@@ -135,11 +107,14 @@ class TrainingAnimation(Drawing):
         if not len(values):
             return
         low, high = float(values.min()), float(values.max())
-        if low > 0 and high / low >= 100:
-            curve.set(yscale="log", ylim=(low / 1.3, high * 1.3))
-        else:
+        if low > 0 and (high / low >= 100 or not is_linear(curve.yaxis)):
+            curve.set(yscale="log" if is_linear(curve.yaxis) else curve.get_yscale(), ylim=(low / 1.3, high * 1.3))
+        elif is_linear(curve.yaxis):
             curve.set_ylim(min(low, 0.0), (high + 0.05 * abs(high)) or 1.0)
-        curve.set_xlim(self.epochs[0] - 1, self.epochs[-1])
+        if is_linear(curve.xaxis):
+            curve.set_xlim(self.epochs[0] - 1, self.epochs[-1])
+        else:
+            curve.set_xlim(self.epochs[0], self.epochs[-1] + 1)
 
 
 def animate_training(
@@ -149,14 +124,15 @@ def animate_training(
     *,
     every: int = 1,
     axes: Sequence[Axes] | None = None,
+    figure: Figure | SubFigure | None = None,
     resolution: int = 120,
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     from_logits: bool = False,
-    features: Sequence[int] = (0, 1),
-    fixed: Mapping[int, float] | None = None,
-    feature_names: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    features: Feature | Sequence[Feature] | None = None,
+    fixed: Mapping[Feature, float] | None = None,
+    feature_names: Sequence[Any] | None = None,
+    class_names: ClassNames = None,
     margin: float = 0.1,
     legend: bool = True,
 ) -> TrainingAnimation:
@@ -166,7 +142,7 @@ def animate_training(
 
         film = animate_training(model, X, y, every=5)  # the first picture: before any training
         fit(model, loss, optimizer, X, y, epochs=200, callbacks=[film])
-        film.save("training.gif")
+        film.save("training.gif")  # in a notebook the word film, as the last line of a cell, plays it
 
         for epoch in range(200):
             ...
@@ -179,7 +155,9 @@ def animate_training(
     every : int
         Epochs from picture to picture.
     axes : two matplotlib Axes, optional
-        Where to draw the boundary and the loss.
+        Where to draw the boundary and the loss; pyplot is then not touched.
+    figure : matplotlib Figure, optional
+        Where to make these axes; without both, on a new figure of pyplot's.
     resolution : int
         The shading has resolution x resolution points, at least 2 x 2.
     X_test, y_test, from_logits, features, fixed, feature_names, class_names, margin, legend
@@ -200,14 +178,26 @@ def animate_training(
     """
     need_matplotlib()
     every = size(animate_training, every=every)
-    plane = Plane(animate_training, X, y, X_test, y_test, features, fixed, margin, resolution)
+    given = None if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
+    plane = Plane(
+        animate_training,
+        X,
+        y,
+        X_test,
+        y_test,
+        features,
+        fixed,
+        margin,
+        resolution,
+        feature_names,
+        given[0] if given else None,
+    )
     view = plane.look(model, from_logits)
-    panels = new_panels(animate_training, axes, 2, "for the boundary and for the loss")
-    drawn = draw(plane, view, panels[0], feature_names, class_names, legend)
+    names_of_classes(animate_training, class_names, len(view.p))
+    panels = panels_of(animate_training, given, figure, 2, "for the boundary and for the loss", size=(4.75, 4.2))
+    drawn = draw(plane, view, lambda: panels[0], class_names, legend)
     panels[1].set(xlabel="epoch", ylabel="loss", title="loss")
     panels[1].grid(alpha=0.3)
-    if axes is None:
-        drawn.figure.set_size_inches(9.5, 4.2)
     film = TrainingAnimation(drawn.figure, panels, drawn.artists, plane, model, every, from_logits)
     film.frames.append((0, film._look()))
     film.show_frame(0)

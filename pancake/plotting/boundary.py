@@ -1,4 +1,4 @@
-"""What a model says to each point of a plane."""
+"""What a model says to each point of a line or of a plane."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pancake.arguments import number
 from pancake.memory import Array
-from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes, open_window
-from pancake.plotting.plane import Plane, View, check_count, outputs, pixels
+from pancake.plotting.colors import class_colors, class_legend
+from pancake.plotting.drawing import Drawing, current_axes, existing_axes, figure_of, is_linear, need_matplotlib, show_pyplot
+from pancake.plotting.names import ClassNames, Feature, names_of_classes
+from pancake.plotting.plane import Plane, View
+from pancake.plotting.section import mesh, outputs, shade, square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.contour import ContourSet
 
 # How much of its colour a region shows where the model is certain; the points on it show all of theirs.
 STRENGTH = 0.55
@@ -26,6 +28,12 @@ def show_pred(
 ) -> Drawing:
     """Show what a model of two inputs puts out on the square [-r, r]^2, as a picture with a colour bar.
 
+    It draws on pyplot's current axes, and what comes after it draws on top::
+
+        show_pred(model, show=False)
+        plt.scatter(X[:, 0], X[:, 1], c=y)
+        plt.show()
+
     Parameters
     ----------
     model : Function or callable
@@ -33,17 +41,17 @@ def show_pred(
     r : float
         More than 0.
     show : bool
-        Whether to open a window, through pyplot; where there is no display none opens, and nothing else changes.
-        With `ax` the window is the business of whoever made the axes.
+        Whether to call `plt.show()` in the end, which opens a window, or shows the picture in a notebook; where there is no
+        display nothing happens. With `ax` the window is the business of whoever made the axes.
     ax : matplotlib Axes, optional
-        Where to draw.
+        Where to draw, instead of on pyplot's current axes. An axis that is logarithmic goes from r / 1000 to r.
     resolution : int
         The picture has resolution x resolution points, at least 2 x 2.
 
     Returns
     -------
     Drawing
-        With the artists "image" and "colorbar".
+        With the artists "image" and "colorbar". A colour bar of an earlier call on the same axes is replaced.
 
     Raises
     ------
@@ -53,9 +61,11 @@ def show_pred(
         If matplotlib is missing.
     """
     need_matplotlib()
-    if not number(show_pred, "r", r):
+    r = number(show_pred, "r", r)
+    if not r:
         raise ValueError("show_pred: expected r of more than 0, got 0")
-    x0, x1, points = pixels(show_pred, (-r, r), (-r, r), resolution)
+    limits, centres = square(show_pred, existing_axes(ax), r, resolution)
+    points = mesh(*centres)
     z = outputs(show_pred, model, points)
     if z.size != len(z):
         raise ValueError(
@@ -64,17 +74,22 @@ def show_pred(
         )
     # A probability keeps one scale, so that pictures compare.
     low, high = (0.0, 1.0) if z.min() >= 0 and z.max() <= 1 else (z.min(), z.max())
-    window = show and ax is None
-    ax = new_axes(window) if ax is None else ax
-    image = ax.imshow(
-        z.reshape(len(x1), len(x0)).astype(float), cmap="viridis", vmin=low, vmax=high, extent=(-r, r, -r, r), origin="lower"
-    )
-    ax.set(xlabel="feature 0", ylabel="feature 1")
+    shows = show and ax is None
+    ax = current_axes(ax)
+    for image in (*ax.images, *ax.collections):
+        if image.get_gid() == "show_pred" and image.colorbar is not None:
+            image.colorbar.remove()
+    values = z.reshape(resolution, resolution).astype(float)
+    image = shade(ax, centres, limits, values, cmap="viridis", vmin=low, vmax=high)
+    image.set_gid("show_pred")
+    if ax.get_xscale() == ax.get_yscale() == "linear":
+        ax.set_aspect("equal")
+    ax.set(xlim=limits[0], ylim=limits[1], xlabel="feature 0", ylabel="feature 1")
     colorbar = ax.figure.colorbar(image, ax=ax, label="output")
-    figure = ax.figure.canvas.figure  # the whole of it, where axes stand in a SubFigure
-    if window:
-        open_window(figure)
-    return Drawing(figure, [ax, colorbar.ax], {"image": image, "colorbar": colorbar})
+    drawn = Drawing(figure_of(ax), [ax, colorbar.ax], {"image": image, "colorbar": colorbar})
+    if shows:
+        show_pyplot()
+    return drawn
 
 
 def plot_decision_boundary(
@@ -87,18 +102,22 @@ def plot_decision_boundary(
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     from_logits: bool = False,
-    features: Sequence[int] = (0, 1),
-    fixed: Mapping[int, float] | None = None,
-    feature_names: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    features: Feature | Sequence[Feature] | None = None,
+    fixed: Mapping[Feature, float] | None = None,
+    feature_names: Sequence[Any] | None = None,
+    class_names: ClassNames = None,
     margin: float = 0.1,
     legend: bool = True,
 ) -> Drawing:
     """Draw which class a model gives to each point of a plane, how sure it is, and the points it learnt from.
 
+    It draws on pyplot's current axes, so that `plt.title`, `plt.scatter`, `plt.savefig` and `plt.show` after it do what
+    everybody expects; with `ax` pyplot is not touched.
+
     The title tells the accuracy, on all features of the points. Two classes shade from one colour through white, at
     probability 1/2, to the other; more have a colour each, paler where the largest probability is smaller. The boundary
-    between the classes is a line of its own.
+    between the classes is a line of its own. Over a single feature the probability of each class is a curve, and the points
+    stand in a row for each class, from the first at 0 to the last at 1.
 
     Parameters
     ----------
@@ -108,35 +127,37 @@ def plot_decision_boundary(
         - floats (N,) or (N, 1): the probability of class 1, which is the class from 1/2 on; or its logit, with `from_logits`
         - floats (N, C), C >= 2: scores, of which the largest wins. Rows that are not probabilities pass through softmax.
         - integers or booleans (N,): the classes themselves
-    X : array_like (N, D)
-        The points, with D >= 2 features.
+    X : array_like (N, D) or (N,)
+        The points. The columns of a data frame name the features.
     y : array_like (N,) or (N, 1)
         Their classes 0, 1, ..., C - 1.
     ax : matplotlib Axes, optional
-        Where to draw.
+        Where to draw, instead of on pyplot's current axes. An axis that is logarithmic stays so, and is shaded in even steps.
     resolution : int
         The shading has resolution x resolution points, at least 2 x 2.
     X_test, y_test : array_like, optional
         Points that the model did not learn from, drawn as diamonds with a black edge.
     from_logits : bool
         Whether outputs are logits, as for the losses: pass them through sigmoid, or softmax, whatever they look like.
-    features : (int, int)
-        Which two features span the plane.
-    fixed : mapping of int to float, optional
-        The value of other features on the plane, by index; the mean over X for those that are not given.
-    feature_names, class_names : sequence of str, optional
-        D and C names, for the axes and the legend.
+    features : two int or str, or one, optional
+        Which two features span the plane, by index or by name; without it the first two. One alone spans a line.
+    fixed : mapping of int or str to float, optional
+        The value of other features on the plane, by index or name; the mean over X for those that are not given.
+    feature_names : sequence of str, optional
+        D names for the axes, in place of those of the data frame.
+    class_names : sequence of str, or mapping of int to str, optional
+        C names for the legend, in order or by class.
     margin : float
         The space around the points, as a share of their range.
     legend : bool
         Whether to name the classes. The legend stands beside the axes if the figure has a layout engine, such as
-        "constrained", to make room for it; otherwise inside, where the fewest points are.
+        "constrained", to make room for it, or the legend is long; otherwise inside, where the fewest points are.
 
     Returns
     -------
     Drawing
-        With the artists "shading", "boundary" (a list of contours, empty if one class has all of the plane), "train", "test"
-        and "legend" (None without).
+        With the artists "shading", "boundary" (a list of contours, or lines over a single feature; empty if one class has all
+        of the plane), "train", "test" and "legend" (None without), and over a single feature "curves".
 
     Raises
     ------
@@ -150,92 +171,74 @@ def plot_decision_boundary(
     https://scikit-learn.org/stable/modules/generated/sklearn.inspection.DecisionBoundaryDisplay.html
     """
     need_matplotlib()
-    plane = Plane(plot_decision_boundary, X, y, X_test, y_test, features, fixed, margin, resolution)
-    return draw(plane, plane.look(model, from_logits), ax, feature_names, class_names, legend)
+    there = existing_axes(ax)
+    plane = Plane(plot_decision_boundary, X, y, X_test, y_test, features, fixed, margin, resolution, feature_names, there)
+    return draw(plane, plane.look(model, from_logits), lambda: current_axes(ax), class_names, legend)
 
 
-def draw(
-    plane: Plane,
-    view: View,
-    ax: Axes | None,
-    feature_names: Sequence[str] | None,
-    class_names: Sequence[str] | None,
-    legend: bool,
-) -> Drawing:
-    """Draw a view of a plane, and its points."""
-    classes, (a, b) = len(view.p), plane.features
-    check_count(plane.owner, feature_names, plane.X.shape[1], "feature_names, one for each feature")
-    check_count(plane.owner, class_names, classes, "class_names, one for each class")
-    ax = new_axes() if ax is None else ax
-    colors = _class_colors(classes)
-    shading = ax.imshow(
-        shades(view.p), extent=(*plane.x_limits, *plane.y_limits), origin="lower", aspect="auto", interpolation="bilinear"
-    )
+def draw(plane: Plane, view: View, axes: Callable[[], Axes], class_names: ClassNames, legend: bool) -> Drawing:
+    """Draw a view of a plane, and its points, on the axes that are then made."""
+    classes, line = len(view.p), len(plane.features) == 1
+    names = names_of_classes(plane.owner, class_names, classes)
+    ax, colors = axes(), class_colors(classes)
+    centres, limits = plane.centres, plane.limits
+    if line:
+        centres, limits = [*centres, np.zeros(1)], [*limits, (-0.1 if is_linear(ax.yaxis) else 1e-3, 1.1)]
+    rows = np.linspace(0, 1, classes)  # over a single feature: the height of the points of each class
+
+    def points(X: Array, y: Any, **options: Any) -> Any:
+        x = X[:, plane.features[0]]
+        return ax.scatter(x, rows[y] if line else X[:, plane.features[1]], area, colors[y], **options)
+
     area = float(np.clip(6000 / (len(plane.y) + len(plane.y_test)), 9, 64))  # of a point, in points squared
     artists: dict[str, Any] = {
-        "shading": shading,
-        "boundary": boundary(ax, plane, view.p),
-        "train": ax.scatter(plane.X[:, a], plane.X[:, b], area, colors[plane.y], edgecolors="white", linewidths=0.6, zorder=3),
+        "shading": shade(ax, centres, limits, shades(view.p), interpolation="bilinear"),
+        "boundary": boundary_lines(ax, plane.centres, view.p),
+        "train": points(plane.X, plane.y, edgecolors="white", linewidths=0.6, zorder=3),
         "test": None,
         "legend": None,
     }
+    if line:
+        artists["curves"] = [
+            ax.plot(plane.centres[0], p, color=color, linewidth=2, zorder=2.5)[0]
+            for p, color in zip(view.p[:, 0], colors, strict=True)
+        ]
     if len(plane.y_test):
-        artists["test"] = ax.scatter(
-            plane.X_test[:, a],
-            plane.X_test[:, b],
-            area,
-            colors[plane.y_test],
-            marker="D",
-            edgecolors="black",
-            linewidths=0.8,
-            zorder=4,
-        )
+        artists["test"] = points(plane.X_test, plane.y_test, marker="D", edgecolors="black", linewidths=0.8, zorder=4)
+    y_name = "probability" if line else plane.names[plane.features[1]]
+    ax.set(xlim=limits[0], ylim=limits[1], xlabel=plane.names[plane.features[0]], ylabel=y_name, title=view.title)
     if legend:
-        names = [f"class {c}" for c in range(classes)] if class_names is None else class_names
-        artists["legend"] = _legend(ax, names, colors, len(plane.y_test) > 0)
-    x_name, y_name = (f"feature {i}" if feature_names is None else feature_names[i] for i in (a, b))
-    ax.set(xlim=plane.x_limits, ylim=plane.y_limits, xlabel=x_name, ylabel=y_name, title=view.title)
-    return Drawing(ax.figure.canvas.figure, [ax], artists)
-
-
-def _class_colors(classes: int) -> NDArray[np.float64]:
-    """A colour for each class, (C, 3); beyond those of COLORS they come from viridis."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_rgb
-
-    if classes <= len(COLORS):
-        return np.array([to_rgb(color) for color in COLORS[:classes]])
-    return np.asarray(colormaps["viridis"](np.linspace(0, 1, classes)))[:, :3]
+        artists["legend"] = class_legend(ax, names, colors, len(plane.y_test) > 0)
+    return Drawing(figure_of(ax), [ax], artists)
 
 
 def shades(p: Array) -> Array:
     """The colour of the most probable class: white where all are equally probable, STRENGTH of it where it is certain."""
     classes = len(p)
-    colors = _class_colors(classes)
+    colors = class_colors(classes)
     sure = (p.max(axis=0) - 1 / classes) / (1 - 1 / classes)
     colored: Array = 1 - STRENGTH * sure[..., None] * (1 - colors[p.argmax(axis=0)])
     return colored.clip(0, 1)
 
 
-def boundary(ax: Axes, plane: Plane, p: Array) -> list[ContourSet]:
+def boundary_lines(ax: Axes, centres: Sequence[Array], p: Array) -> list[Any]:
     """Lines where a class is as probable as the most probable other one."""
-    lines: list[ContourSet] = []
+    lines: list[Any] = []
     for c in range(len(p) - 1):  # the last class has its borders with these
         lead = p[c] - np.delete(p, c, axis=0).max(axis=0)
-        if lead.min() < 0 < lead.max():
-            lines.append(ax.contour(plane.x_centres, plane.y_centres, lead, levels=[0], colors="black", linewidths=1.2))
+        if not lead.min() < 0 < lead.max():
+            continue
+        if len(centres) > 1:
+            lines.append(ax.contour(*centres, lead, levels=[0], colors="black", linewidths=1.2))
+        else:
+            places = {float(x) for x in crossings(centres[0], lead[0])}
+            lines += [ax.axvline(x, color="black", linewidth=1.2, zorder=2) for x in sorted(places)]
     return lines
 
 
-def _legend(ax: Axes, names: Sequence[str], colors: Array, test: bool) -> Any:
-    from matplotlib.lines import Line2D
-
-    def entry(label: str, color: Any, marker: str, edge: str) -> Line2D:
-        return Line2D([], [], linestyle="", label=label, marker=marker, color=color, markeredgecolor=edge)
-
-    entries = [entry(str(name), color, "o", "white") for name, color in zip(names, colors, strict=True)]
-    if test:
-        entries += [entry("train", "0.5", "o", "white"), entry("test", "0.5", "D", "black")]
-    if ax.figure.get_layout_engine() is not None:
-        return ax.legend(handles=entries, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-    return ax.legend(handles=entries, loc="best", framealpha=0.9)
+def crossings(x: Array, values: Array) -> Array:
+    """Where the values, between neighbouring x taken as straight lines, change their sign."""
+    (at,) = np.nonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
+    share = values[at] / (values[at] - values[at + 1])
+    places: Array = x[at] + share * (x[at + 1] - x[at])
+    return places

@@ -8,24 +8,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.memory import Array
-from pancake.plotting.drawing import COLORS, Drawing, need_matplotlib, new_axes, stacked
+from pancake.plotting.colors import COLORS, legend, ramp
+from pancake.plotting.drawing import (
+    Drawing,
+    current_axes,
+    figure_of,
+    is_linear,
+    need_matplotlib,
+    new_figure,
+    stacked,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+VARIANTS = ("val_", "train_", "test_")
+STYLES = ("-", "--", ":")
 
-def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Drawing:
+
+def plot_history(
+    history: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None = None, *, ax: Axes | None = None
+) -> Drawing:
     """Draw how losses, metrics and whatever else was noted went from epoch to epoch.
 
     Each quantity has a panel with a scale of its own, which it shares with its `val_`, `train_` and `test_` variants: so
     losses, accuracies and learning rates stay readable beside each other. A scale is logarithmic where its values are not
     negative and span two decades or more; shares, such as accuracies, stay linear. Epochs with nan or inf are gaps in the
-    line, marked with a cross at the bottom.
+    line, marked with a cross at the bottom. One panel stands on pyplot's current axes, several on a new figure of pyplot's.
 
     Parameters
     ----------
     history : mapping of str to sequence of float
         For each name the values after epochs 1, 2, ...; names without values are left out.
+    metrics : str or sequence of str, optional
+        Which to draw: "loss" is the loss with its `val_`, `train_` and `test_` variants, "val_loss" that one alone. All,
+        without it.
     ax : matplotlib Axes, optional
         Where to draw: the panels share its place, one below the other.
 
@@ -37,14 +55,16 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     Raises
     ------
     ValueError, TypeError
-        If there are no values at all, or something is not a sequence of numbers.
+        If there are no values at all, a name is not there, or something is not a sequence of numbers.
     ImportError
         If matplotlib is missing.
     """
     need_matplotlib()
-    quantities = _quantities(history)
-    if ax is None:
-        ax = new_axes(figsize=(6.4, 1.2 + 2.4 * len(quantities)))
+    quantities = _quantities(history, metrics)
+    if ax is None and len(quantities) > 1:
+        ax = new_figure(figsize=(6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
+    else:
+        ax = current_axes(ax)
     panels = stacked(ax, len(quantities))
     artists: dict[str, Any] = {}
     for panel, (quantity, curves) in zip(panels, quantities.items(), strict=True):
@@ -54,7 +74,7 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
             color = COLORS[i % len(COLORS)]
             marker = "o" if len(values) <= 20 else ""
             (artists[name],) = panel.plot(
-                epochs, np.where(finite, values, np.nan), ("-", "--", ":")[i % 3], color=color, marker=marker, ms=4, label=name
+                epochs, np.where(finite, values, np.nan), STYLES[i % 3], color=color, marker=marker, ms=4, label=name
             )
             if not finite.all():
                 panel.plot(
@@ -65,16 +85,18 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
                     label=f"{name}: nan or inf",
                     transform=panel.get_xaxis_transform(),
                 )
-        if _spans_decades(quantity, np.concatenate(list(curves.values()))):
+        if is_linear(panel.yaxis) and _spans_decades(quantity, np.concatenate(list(curves.values()))):
             panel.set_yscale("log")
         panel.set_ylabel(quantity)
         panel.grid(alpha=0.3)
-        panel.tick_params(labelbottom=panel is panels[-1])
+        if len(panels) > 1:
+            panel.tick_params(labelbottom=panel is panels[-1])
         if len(panel.lines) > 1:
             panel.legend()
-    _whole_numbers(ax)
+    whole_ticks(ax.xaxis)
     panels[-1].set_xlabel("epoch")
-    return Drawing(ax.figure.canvas.figure, panels, artists)
+    ax.figure.sca(ax)
+    return Drawing(figure_of(ax), panels, artists)
 
 
 def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = None) -> Drawing:
@@ -103,8 +125,6 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
         If matplotlib is missing.
     """
     need_matplotlib()
-    from matplotlib import colormaps
-
     if isinstance(norms, Mapping) or not all(isinstance(entry, Mapping) for entry in norms):
         raise TypeError("plot_gradients: expected a list of what gradient_norms(model) returned each time")
     if not len(norms):
@@ -113,19 +133,24 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     for time, entry in enumerate(norms):
         if list(entry) != layers:
             raise ValueError(f"plot_gradients: expected the layers {layers} in every entry, got {list(entry)} in norms[{time}]")
-    ax = new_axes() if ax is None else ax
+    ax = current_axes(ax)
     artists: dict[str, Any] = {}
     times = np.arange(1, len(norms) + 1)
-    for layer, color in zip(layers, colormaps["viridis"](np.linspace(0, 0.9, len(layers))), strict=True):
+    for i, (layer, color) in enumerate(zip(layers, ramp(ax, len(layers)), strict=True)):
         values = np.array([entry[layer] for entry in norms], dtype=np.float64)
         drawable = np.isfinite(values) & (values > 0)
         marker = "o" if len(norms) <= 20 else ""
-        (artists[layer],) = ax.plot(times, np.where(drawable, values, np.nan), color=color, marker=marker, ms=4, label=layer)
-    ax.set(xlabel="time", ylabel="norm of the gradient", yscale="log")
+        style = STYLES[i % 3] if len(layers) > 8 else "-"  # of many layers, neighbours have nearly the same colour
+        (artists[layer],) = ax.plot(
+            times, np.where(drawable, values, np.nan), style, color=color, marker=marker, ms=4, label=layer
+        )
+    ax.set(xlabel="call of gradient_norms", ylabel="norm of the gradient")
+    if is_linear(ax.yaxis):
+        ax.set_yscale("log")
     ax.grid(alpha=0.3)
-    ax.legend(fontsize="small", ncols=1 + len(layers) // 12)
-    _whole_numbers(ax)
-    return Drawing(ax.figure.canvas.figure, [ax], artists)
+    legend(ax, [artists[layer] for layer in layers])
+    whole_ticks(ax.xaxis)
+    return Drawing(figure_of(ax), [ax], artists)
 
 
 def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
@@ -152,9 +177,9 @@ def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
     need_matplotlib()
     if not all(hasattr(found, name) for name in ("lr", "loss", "smoothed", "suggestion")):
         raise TypeError(f"plot_learning_rates: expected what find_learning_rate returned, got {type(found).__name__}")
-    ax = new_axes() if ax is None else ax
+    ax = current_axes(ax)
     artists: dict[str, Any] = {"suggestion": None}
-    (artists["loss"],) = ax.plot(found.lr, found.loss, color="0.75", linewidth=1, label="loss of each step")
+    (artists["loss"],) = ax.plot(found.lr, found.loss, color="0.6", linewidth=1, label="loss of each step")
     (artists["smoothed"],) = ax.plot(found.lr, found.smoothed, color=COLORS[0], linewidth=2, label="smoothed")
     if np.isfinite(found.suggestion):
         artists["suggestion"] = ax.axvline(
@@ -163,24 +188,23 @@ def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
     # The explosion at the end would press all that matters into one line.
     low, first = float(found.smoothed.min()), float(found.smoothed[0])
     room = max(first - low, 0.1 * abs(first), 1e-12)
-    ax.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - 0.3 * room, first + 0.6 * room))
+    bottom = low - 0.3 * room if is_linear(ax.yaxis) or low <= 0 else low / 1.5
+    ax.set(xlabel="learning rate", ylabel="loss")
+    if is_linear(ax.xaxis):
+        ax.set_xscale("log")
+    if is_linear(ax.yaxis) or bottom > 0:
+        ax.set_ylim(bottom, first + 0.6 * room)
     ax.grid(alpha=0.3)
     ax.legend(loc="lower left")
-    return Drawing(ax.figure.canvas.figure, [ax], artists)
+    return Drawing(figure_of(ax), [ax], artists)
 
 
-def _whole_numbers(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-
-
-def _quantities(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Array]]:
+def _quantities(history: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None) -> dict[str, dict[str, Array]]:
     """The curves of a history, those of one quantity together."""
     if not isinstance(history, Mapping):
         raise TypeError(f"plot_history: expected a dict of lists, such as {{'loss': [1.0, 0.5]}}, got {type(history).__name__}")
     quantities: dict[str, dict[str, Array]] = {}
-    for name, values in history.items():
+    for name, values in _chosen(history, metrics).items():
         try:
             curve = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
@@ -188,13 +212,31 @@ def _quantities(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, A
         if curve.ndim != 1:
             raise ValueError(f"plot_history: expected one number an epoch under {name!r}, got an array of shape {curve.shape}")
         if curve.size:
-            quantity = str(name)
-            for prefix in ("val_", "train_", "test_"):
-                quantity = quantity.removeprefix(prefix)
-            quantities.setdefault(quantity, {})[str(name)] = curve
+            quantities.setdefault(_quantity(name), {})[str(name)] = curve
     if not quantities:
         raise ValueError("plot_history: expected at least one value, got an empty history; train for an epoch first")
     return quantities
+
+
+def _quantity(name: Any) -> str:
+    """What a curve is one of: "val_loss" is a loss."""
+    quantity = str(name)
+    for prefix in VARIANTS:
+        quantity = quantity.removeprefix(prefix)
+    return quantity
+
+
+def _chosen(history: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None) -> dict[str, Sequence[float]]:
+    """The entries that `metrics` names, in its order."""
+    if metrics is None:
+        return dict(history)
+    chosen: dict[str, Sequence[float]] = {}
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        names = [name for name in history if name == metric or _quantity(name) == metric]
+        if not names:
+            raise ValueError(f"plot_history: expected metrics out of {', '.join(map(repr, history))}, got {metric!r}")
+        chosen.update((name, history[name]) for name in names)
+    return chosen
 
 
 def _spans_decades(quantity: str, values: Array) -> bool:

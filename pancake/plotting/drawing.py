@@ -1,8 +1,9 @@
-"""What every picture needs: a figure to draw on, colours, and something to return."""
+"""What every picture needs: axes to draw on, those of pyplot or the caller's own, and something to return."""
 
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
-# Colours that the colour-blind tell apart: Okabe, Ito, "Color Universal Design" (2008), with grey in place of black, which
-# boundaries are drawn in.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+LAID_OUT = 30  # panels: the layout of more takes longer than their drawing
+LARGEST = 100.0  # inches; a figure of 2^16 pixels, at 100 to the inch 655 inches, is refused by matplotlib
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a function drew. A notebook shows it as a picture.
+    """What a function drew.
+
+    A notebook shows it as a picture, if it is on a figure that pyplot knows nothing of; one of pyplot's is shown by pyplot, once.
 
     Attributes
     ----------
@@ -36,7 +38,16 @@ class Drawing:
     axes: list[Axes]
     artists: dict[str, Any]
 
-    def _repr_png_(self) -> bytes:
+    def __post_init__(self) -> None:
+        # Asked now, as pyplot lets go of a figure when it has shown it.
+        object.__setattr__(self, "_is_pyplots", self.figure.canvas.manager is not None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {len(self.axes)} axes, artists: {', '.join(map(repr, self.artists))}>"
+
+    def _repr_png_(self) -> bytes | None:
+        if vars(self)["_is_pyplots"]:
+            return None
         file = io.BytesIO()
         self.figure.savefig(file, format="png")
         return file.getvalue()
@@ -49,67 +60,123 @@ def need_matplotlib() -> None:
         raise ImportError('pancake.plotting needs matplotlib: pip install "pancake-nn[plot]"') from error
 
 
-def new_axes(window: bool = False, **options: Any) -> Axes:
-    """Axes on a new figure: one of pyplot's where a window is wanted and there can be one."""
-    if window:
-        import matplotlib.pyplot as plt
-
-        try:
-            return plt.figure(layout="constrained", **options).add_subplot()
-        except ImportError:  # a backend for windows is chosen, but there is no display
-            pass
-    return _new_figure(**options).add_subplot()
+def existing_axes(ax: Axes | None) -> Axes | None:
+    """The axes on which `current_axes` would draw, if they are there already: their scales decide what is computed."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if ax is not None or pyplot is None or not pyplot.get_fignums() or not pyplot.gcf().axes:
+        return ax
+    current: Axes = pyplot.gca()
+    return current
 
 
-def _new_figure(**options: Any) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def current_axes(ax: Axes | None) -> Axes:
+    """The axes given, and pyplot is not touched; or pyplot's current ones, on a new figure if there is none."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
 
-    figure = Figure(layout="constrained", **options)
-    FigureCanvasAgg(figure)
-    return figure
+    if not plt.get_fignums():
+        new_figure()
+    return plt.gca()
 
 
-def new_panels(owner: Any, axes: Sequence[Axes] | None, count: int, what: str) -> list[Axes]:
-    """The axes given, of which there must be `count`, or as many on a new figure, four in a row."""
+def new_figure(**options: Any) -> Figure:
+    """One more figure of pyplot's.
+
+    It leaves room for what stands beside axes, by the layout that `plt.tight_layout()` and `plt.subplots_adjust()` after it get
+    along with: "constrained" would warn of them, and refuse where there is a colour bar.
+    """
+    import matplotlib.pyplot as plt
+
+    asked = plt.rcParams["figure.constrained_layout.use"] or plt.rcParams["figure.autolayout"]
+    return plt.figure(layout=None if asked else "tight", **options)
+
+
+def panels_of(
+    owner: Any,
+    axes: Sequence[Axes] | None,
+    figure: Figure | SubFigure | None,
+    count: int,
+    what: str,
+    *,
+    columns: int = 4,
+    size: tuple[float, float] = (3.2, 3.2),
+) -> list[Axes]:
+    """As many axes as there are panels: those given, or on the figure given, or on a new one of pyplot's.
+
+    `size` is that of one panel on a new figure, in inches.
+    """
     if axes is not None:
+        if figure is not None:
+            raise ValueError(f"{owner.__name__}: expected axes or figure, got both")
         panels = list(np.ravel(np.asarray(axes, dtype=object)))
         if len(panels) != count:
             raise ValueError(f"{owner.__name__}: expected {count} axes, {what}, got {len(panels)}")
         return panels
-    columns = min(count, 4)
+    columns = min(count, columns)
     rows = -(-count // columns)
-    grid = _new_figure(figsize=(3.2 * columns, 3.2 * rows)).subplots(rows, columns, squeeze=False)
+    spaces: dict[str, Any] = {}
+    if figure is None:
+        figure = new_figure(figsize=(size[0] * columns, min(size[1] * rows, LARGEST)))
+        if count > LAID_OUT:
+            figure.set_layout_engine("none")
+            spaces = {"gridspec_kw": {"hspace": 0.5, "wspace": 0.4, "top": 1 - 0.5 / rows, "bottom": 0.5 / rows}}
+    grid = figure.subplots(rows, columns, squeeze=False, **spaces)
     for spare in grid.flat[count:]:
         spare.remove()
+    figure.sca(grid.flat[0])
     return list(grid.flat[:count])
 
 
-def open_window(figure: Figure) -> None:
-    """Open the window of one of pyplot's figures; without a display let go of the figure."""
-    import matplotlib.pyplot as plt
-    from matplotlib.backend_bases import FigureManagerBase
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure, also where axes stand in a SubFigure."""
+    figure: Any = ax.figure.canvas.figure
+    return figure
 
-    manager = figure.canvas.manager
+
+def show_pyplot() -> None:
+    """What `plt.show()` does, without its warning where there is no display."""
+    import matplotlib.pyplot as plt
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is non-interactive, and thus cannot be shown")
         plt.show()
-    if type(manager) is FigureManagerBase:
-        plt.close(figure)
 
 
 def stacked(ax: Axes, count: int) -> list[Axes]:
     """The place of the axes divided among `count` panels, one below the other, of which they are the first."""
-    from matplotlib.gridspec import GridSpec
-
     if count == 1:
         return [ax]
-    place = ax.get_subplotspec()
-    if place is None:  # axes that stand by themselves, from `add_axes`
-        box = ax.get_position()
-        # a SubFigure does, though matplotlib's annotations do not say so
-        figure: Any = ax.figure
-        place = GridSpec(1, 1, figure, left=box.x0, bottom=box.y0, right=box.x1, top=box.y1)[0]
-    rows = place.subgridspec(count, 1, hspace=0.1)
+    rows = _place(ax).subgridspec(count, 1, hspace=0.1)
     ax.set_subplotspec(rows[0])
     return [ax] + [ax.figure.add_subplot(rows[row], sharex=ax) for row in range(1, count)]
+
+
+def make_room(ax: Axes, share: float) -> None:
+    """Leave that share of the place of the axes free, on their right, as a colour bar does."""
+    ax.set_subplotspec(_place(ax).subgridspec(1, 2, wspace=0.05, width_ratios=(1 - share, share))[0])
+
+
+def _place(ax: Axes) -> Any:
+    from matplotlib.gridspec import GridSpec
+
+    place = ax.get_subplotspec()
+    if place is not None:
+        return place
+    box = ax.get_position()  # of axes that stand by themselves, from `add_axes`
+    # a SubFigure does, though matplotlib's annotations do not say so
+    figure: Any = ax.figure
+    return GridSpec(1, 1, figure, left=box.x0, bottom=box.y0, right=box.x1, top=box.y1)[0]
+
+
+def is_linear(axis: Any) -> bool:
+    """Whether equal steps along an axis of matplotlib's are equal lengths."""
+    return bool(axis.get_scale() == "linear")
+
+
+def whole_ticks(axis: Any, count: Any = "auto") -> None:
+    """Ticks at whole numbers only, as for epochs and units; an axis that is logarithmic keeps its own."""
+    from matplotlib.ticker import MaxNLocator
+
+    if is_linear(axis):
+        axis.set_major_locator(MaxNLocator(count, integer=True, min_n_ticks=1))

@@ -11,28 +11,33 @@ import numpy as np
 from pancake.function import Function
 from pancake.functions.containers import Sequential, has_parameters
 from pancake.memory import Array
-from pancake.plotting.drawing import Drawing, need_matplotlib, new_panels
+from pancake.plotting.drawing import Drawing, figure_of, need_matplotlib, panels_of, whole_ticks
 from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 ROWS = 256  # examples in a picture of activations: more would not fit into its pixels
+SHOWN = 2048  # rows and columns of a parameter, for the same reason
 CONSTANT = 1e-6  # as a share of the largest output of the layer: what varies less than this is dead
 DEAD = "#D55E00"  # vermilion, which neither colour map has
 
 
-def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None) -> Drawing:
+def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None, figure: Figure | SubFigure | None = None) -> Drawing:
     """Draw every parameter as a table of colours: red where it is positive, blue where it is negative, white at 0.
 
     Rows are the first axis, which are the outputs of a layer; a vector, such as a bias, is one column. Each parameter has a
-    scale of its own, up to its largest absolute value, which the title tells.
+    scale of its own, up to its largest absolute value, which the title tells. Of more than 2,048 rows or columns some are
+    left out.
 
     Parameters
     ----------
     model : Function
     axes : sequence of matplotlib Axes, optional
-        Where to draw, one for each parameter.
+        Where to draw, one for each parameter; pyplot is then not touched.
+    figure : matplotlib Figure, optional
+        Where to make these axes; without both, on a new figure of pyplot's.
 
     Returns
     -------
@@ -53,24 +58,52 @@ def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None) -> Draw
     named = {name: array for name, array in model._named_arrays() if id(array) in trained}
     if not named:
         raise ValueError(f"plot_weights: {model!r} has no parameters")
-    panels = new_panels(plot_weights, axes, len(named), "one for each parameter")
+    scales = {name: float(np.abs(array).max(initial=0)) for name, array in named.items()}
+    for name, largest in scales.items():
+        if not math.isfinite(largest):
+            raise ValueError(f"plot_weights: {name} has nan or inf in it; the training has probably diverged")
+    panels = panels_of(plot_weights, axes, figure, len(named), "one for each parameter", columns=_columns(len(named)))
     artists: dict[str, Any] = {}
     for ax, (name, array) in zip(panels, named.items(), strict=True):
         table = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-        largest = float(np.abs(table).max(initial=0))
-        if not math.isfinite(largest):
-            raise ValueError(f"plot_weights: {name} has nan or inf in it; the training has probably diverged")
+        rows, columns = table.shape
+        table = table[:: -(-rows // SHOWN), :: -(-columns // SHOWN)]  # more have no pixel of their own
+        table = table.astype(np.float64, copy=False) if table.dtype.itemsize not in (4, 8) else table
+        largest = scales[name]
         scale = largest or 1.0
-        artists[name] = ax.imshow(table, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto", interpolation="nearest")
+        artists[name] = ax.imshow(
+            table,
+            cmap="RdBu_r",
+            vmin=-scale,
+            vmax=scale,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+        )
         shape = " x ".join(map(str, array.shape))
         ax.set_title(f"{name} ({shape})\nup to {largest:.2g}", fontsize="medium")
-        _whole_ticks(ax)
-        if table.shape[1] == 1:
+        _name_axes(ax, array.ndim)
+        if columns == 1:
             ax.set_xticks([])
-    return Drawing(panels[0].figure.canvas.figure, panels, artists)
+    return Drawing(figure_of(panels[0]), panels, artists)
 
 
-def plot_activations(model: Sequential, x: Any, *, axes: Sequence[Axes] | None = None) -> Drawing:
+def _columns(count: int) -> int:
+    """How many panels stand in a row: four, and more where the figure would be taller than anybody scrolls."""
+    return max(4, math.ceil(math.sqrt(count / 3)))
+
+
+def _name_axes(ax: Axes, ndim: int) -> None:
+    """Which axes of the array run down and to the right."""
+    ax.set_ylabel("axis 0" if ndim else "")
+    ax.set_xlabel("axis 1" if ndim == 2 else f"axes 1 to {ndim - 1}, one after the other" if ndim > 2 else "")
+    for axis in (ax.xaxis, ax.yaxis):
+        whole_ticks(axis, 6)
+
+
+def plot_activations(
+    model: Sequential, x: Any, *, axes: Sequence[Axes] | None = None, figure: Figure | SubFigure | None = None
+) -> Drawing:
     """Draw what each unit of each layer puts out for each example, and mark the units that are dead.
 
     A layer is a Function with parameters, and those without that follow it: Linear and ReLU, say. Its panel has a column for
@@ -85,7 +118,9 @@ def plot_activations(model: Sequential, x: Any, *, axes: Sequence[Axes] | None =
     x : array_like (N, ...)
         At least 2 examples; all of them count when a unit is called dead.
     axes : sequence of matplotlib Axes, optional
-        Where to draw, one for each layer.
+        Where to draw, one for each layer; pyplot is then not touched.
+    figure : matplotlib Figure, optional
+        Where to make these axes; without both, on a new figure of pyplot's.
 
     Returns
     -------
@@ -105,15 +140,14 @@ def plot_activations(model: Sequential, x: Any, *, axes: Sequence[Axes] | None =
     Lu, Shin, Su, Karniadakis, "Dying ReLU and Initialization: Theory and Numerical Examples" (2020).
     """
     need_matplotlib()
-    if not isinstance(model, Sequential):
-        raise TypeError(f"plot_activations: expected a Sequential, got {model!r}; write Sequential([...])")
+    layers = layers_of(plot_activations, model)
     x = np.asarray(x)
     if x.ndim == 0 or len(x) < 2:
         raise ValueError(f"plot_activations: expected x with a row for each of at least 2 examples, got shape {x.shape}")
-    layers = _outputs(model, x)
-    panels = new_panels(plot_activations, axes, len(layers), "one for each layer")
+    outputs = outputs_of(plot_activations, layers, x)
+    panels = panels_of(plot_activations, axes, figure, len(layers), "one for each layer", columns=_columns(len(layers)))
     artists: dict[str, Any] = {"images": [], "dead": []}
-    for ax, (name, output) in zip(panels, layers, strict=True):
+    for ax, (name, _), output in zip(panels, layers, outputs, strict=True):
         dead = np.flatnonzero(np.ptp(output, axis=0) <= CONSTANT * np.abs(output).max())
         shown = output[np.linspace(0, len(output) - 1, min(ROWS, len(output))).astype(int)]
         low, high = float(output.min()), float(output.max())
@@ -125,30 +159,43 @@ def plot_activations(model: Sequential, x: Any, *, axes: Sequence[Axes] | None =
         if len(dead):
             above: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False, "scalex": False, "scaley": False}
             ax.plot(dead, np.full(len(dead), 1.02), "v", color=DEAD, ms=5, **above)
-        ax.set_title(f"{name}\n{len(dead)} of {output.shape[1]} dead\n", fontsize="medium", color=DEAD if len(dead) else "black")
+        title = ax.set_title(f"{name}\n{len(dead)} of {output.shape[1]} dead\n", fontsize="medium")
+        if len(dead):
+            title.set_color(DEAD)
         ax.set(xlabel="unit", ylabel="example")
-        _whole_ticks(ax)
+        for axis in (ax.xaxis, ax.yaxis):
+            whole_ticks(axis, 6)
         artists["images"].append(image)
         artists["dead"].append(dead)
-    return Drawing(panels[0].figure.canvas.figure, panels, artists)
+    return Drawing(figure_of(panels[0]), panels, artists)
 
 
-def _outputs(model: Sequential, x: Array) -> list[tuple[str, Array]]:
-    """The name of the last Function of each layer, and its output (N, units)."""
-    layers: list[tuple[str, Array]] = []
+def layers_of(owner: Any, model: Any) -> list[tuple[str, list[Function]]]:
+    """The layers of a stack, each with its Functions, and the place and class of the last of them as its name."""
+    if not isinstance(model, Sequential):
+        raise TypeError(f"{owner.__name__}: expected a Sequential, got {model!r}; write Sequential([...])")
+    layers: list[tuple[str, list[Function]]] = []
     begun = False  # whether there has been a Function with parameters
     for path, function in _stack(model):
-        x = predict(function, x)
-        if not np.isfinite(x).all():
-            raise ValueError(f"plot_activations: the output of {path} {function!r} has nan or inf in it")
         trained = has_parameters(function)
-        if layers and not (begun and trained):
-            layers.pop()
+        within = [] if not layers or (begun and trained) else layers.pop()[1]
         begun = begun or trained
-        layers.append((f"{path} {type(function).__name__}", x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x[:, np.newaxis]))
+        layers.append((f"{path} {type(function).__name__}", [*within, function]))
     if not layers:
-        raise ValueError("plot_activations: expected at least one Function in the stack, got none")
+        raise ValueError(f"{owner.__name__}: expected at least one Function in the stack, got none")
     return layers
+
+
+def outputs_of(owner: Any, layers: list[tuple[str, list[Function]]], x: Any) -> list[Array]:
+    """What each layer puts out, (N, units), in evaluation mode."""
+    found: list[Array] = []
+    for _, functions in layers:
+        for function in functions:
+            x = predict(function, x)
+            if not np.isfinite(x).all():
+                raise ValueError(f"{owner.__name__}: the output of {function!r} has nan or inf in it")
+        found.append(x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x[:, np.newaxis])
+    return found
 
 
 def _stack(model: Sequential, path: str = "") -> list[tuple[str, Function]]:
@@ -160,10 +207,3 @@ def _stack(model: Sequential, path: str = "") -> list[tuple[str, Function]]:
         else:
             found.append((f"{path}{i}", function))
     return found
-
-
-def _whole_ticks(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.shown import table
 from pancake.testing.contract import check_function
 from pancake.testing.faults import Fault, faults
 from pancake.testing.gradients import DEFAULTS, compare, in_double
@@ -49,6 +50,11 @@ class MutationReport:
         return "\n".join(lines)
 
     __str__ = summary
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the survivors."""
+        rows = [(fault.where, fault.line, fault.change) for fault in self.survivors]
+        return table(("survivor in", "line", "fault"), rows, self.summary().splitlines()[0])
 
 
 def mutate(function: Any, x: Any, *, target: Any = None) -> MutationReport:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
+
+from pancake.shown import table
 
 
 @dataclass
@@ -121,6 +124,26 @@ class GradientReport:
                 hint = f"; {array.hint}" if array.hint else ""
                 lines.append(f"{self.function}.{array.complaint()}{others}{hint}")
         return lines
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the arrays, and of failures what `str` says."""
+        head = ("array", "shape", "right", "of", "skipped at kinks", "inconclusive", "wrong", "largest relative error")
+        rows = [
+            (
+                a.name,
+                a.shape,
+                a.right,
+                a.checked,
+                a.skipped,
+                a.inconclusive,
+                len(a.wrong),
+                f"{a.largest_error:.1e}" if a.right else "",
+            )
+            for a in self.arrays
+        ]
+        verdict, *_ = self.summary().splitlines()
+        more = "\n".join(self.notes) if self.ok else str(self)
+        return table(head, rows, verdict) + (f"<pre>{escape(more)}</pre>" if more else "")
 
     def __str__(self) -> str:
         if self.ok:

@@ -47,11 +47,17 @@ class History(dict[str, list[float]]):
             column += [math.nan] * (epochs - len(column))
             del column[epochs:]
 
-    def plot(self, **options: Any) -> Any:
-        """Draw the curves: `pancake.plotting.plot_history(self, **options)`, which needs matplotlib."""
+    def plot(self, metrics: Any = None, **options: Any) -> Any:
+        """Draw the curves, those of `metrics` or all: `plot_history(self, metrics, **options)`, which needs matplotlib."""
         from pancake.plotting import plot_history
 
-        return plot_history(self, **options)
+        return plot_history(self, metrics, **options)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table and curves, also of a `fit` at the end of a cell."""
+        from pancake.shown import history_table
+
+        return history_table(self, self.epochs)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with a column "epoch" and one for each quantity, all digits included."""

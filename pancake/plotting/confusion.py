@@ -1,0 +1,115 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pancake.plotting.colors import COLORS
+from pancake.plotting.drawing import Drawing, current_axes, figure_of, need_matplotlib
+from pancake.plotting.names import ClassNames, names_of_classes
+from pancake.training.metrics import confusion_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUMBERED = 40  # classes: in the cells of a larger table no number can be read
+NAMED = 60  # classes: beyond them, not every one has its name
+
+
+def plot_confusion_matrix(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    class_names: ClassNames = None,
+    ax: Axes | None = None,
+    threshold: float | None = None,
+    multilabel: bool = False,
+    weight: ArrayLike | None = None,
+) -> Drawing:
+    """Draw how often each class is taken for each: a row for each true class, a column for each predicted one.
+
+    A cell has the more colour the larger its share of its row, so that rare classes are seen as well, by the root, so that rare
+    mistakes are; the number in it is the count.
+    The title tells the share on the diagonal, which is the accuracy. It draws on pyplot's current axes, or on those given.
+
+    Parameters
+    ----------
+    pred, target, threshold, multilabel, weight
+        As for `confusion_matrix`: class scores, probabilities of one class, or labels.
+    class_names : sequence of str, or mapping of int to str, optional
+        C names, in order or by class.
+    ax : matplotlib Axes, optional
+        Where to draw, instead of on pyplot's current axes.
+
+    Returns
+    -------
+    Drawing
+        With the artists "image" (the shares), "numbers" (a list of texts, row by row; empty for more than 40 classes).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `confusion_matrix` does, or if there is another number of names than of classes.
+    ImportError
+        If matplotlib is missing.
+
+    References
+    ----------
+    https://scikit-learn.org/stable/modules/generated/sklearn.metrics.ConfusionMatrixDisplay.html
+    """
+    need_matplotlib()
+    from matplotlib import rcParams
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
+
+    named = len(class_names) if class_names is not None and hasattr(class_names, "__len__") else 0
+    try:
+        table = confusion_matrix(pred, target, threshold=threshold, multilabel=multilabel, weight=weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"plot_confusion_matrix: {str(error).removeprefix('confusion_matrix: ')}") from None
+    if named > len(table) and not isinstance(class_names, Mapping):  # labels in which the last classes do not occur
+        table = np.pad(table, (0, named - len(table)))
+    names = names_of_classes(plot_confusion_matrix, class_names, len(table))
+    sums = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, sums, out=np.zeros(table.shape), where=sums > 0)
+
+    ax = current_axes(ax)
+    # From the background half way to blue, so that letters in their usual colour are read on all of it, in dark styles too.
+    behind, blue = np.array(to_rgb(ax.get_facecolor())), np.array(to_rgb(COLORS[0]))
+    cmap = LinearSegmentedColormap.from_list("shares", [tuple(behind), tuple(behind + 0.6 * (blue - behind))])
+    image = ax.imshow(shares, cmap=cmap, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
+    count = len(table)
+    inches = min(ax.get_window_extent().width, ax.get_window_extent().height) / ax.figure.get_dpi()
+    letters = 72 * inches / count  # points that a cell is wide
+    numbers = []
+    if count <= NUMBERED:
+        whole = table.dtype.kind in "iu"
+        texts = [[f"{n}" if whole else f"{n:.3g}" for n in row] for row in table.tolist()]
+        size = min(letters / (0.68 * max(len(text) for row in texts for text in row)), 0.55 * letters, 12.0)
+        numbers = [
+            ax.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize=max(size, 1.0),
+                color=rcParams["text.color"],
+                alpha=None if table[i, j] else 0.3,
+            )
+            for i, row in enumerate(texts)
+            for j, text in enumerate(row)
+        ]
+    ticks = np.arange(0, count, -(-count // NAMED))
+    shown = [names[i] for i in ticks]
+    options: dict[str, Any] = {"fontsize": float(np.clip(0.75 * letters * (ticks[1] if len(ticks) > 1 else 1), 3, 10))}
+    ax.set_xticks(ticks, shown, **options)
+    ax.set_yticks(ticks, shown, **options)
+    if max(map(len, shown)) * 0.6 * options["fontsize"] > letters * (ticks[1] if len(ticks) > 1 else 1):
+        ax.tick_params(axis="x", labelrotation=90)
+    right = float(np.trace(table) / table.sum()) if table.sum() else float("nan")
+    ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {right:.1%}")
+    return Drawing(figure_of(ax), [ax], {"image": image, "numbers": numbers})
