@@ -66,7 +66,7 @@ def measured(write, board, pictures, digits):
             size = microcontroller.build(folder, board)
         except subprocess.CalledProcessError:  # the linker has said why
             return ["does not fit", "-", "-"]
-        said, times = microcontroller.run(folder, board)
+        said, times = microcontroller.simulate(folder, board)
     return [f"{size:,}", f"{times.mean():.0f}" if times.any() else "-", f"{(said == digits).mean():.1%}"]
 
 

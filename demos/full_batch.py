@@ -6,16 +6,18 @@ Where a small net is to be as exact as it can, methods that know how the loss cu
 powers of ten. Adam makes as many steps as take about as long as the others' iterations. Needs SciPy, for L-BFGS.
 """
 
-import argparse
+import importlib.util
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 import pancake as pk
 
-OUTPUT = Path(__file__).parent / "gallery" / "full_batch.png"
+OUTPUT = Path("pictures", "full_batch.png")
+NEEDED = 'L-BFGS is SciPy\'s: pip install "pancake-nn[full-batch]"'
 
 
 def curve(x):
@@ -56,26 +58,14 @@ def main(epochs=200, seed=0, output=OUTPUT, show=False):
     right.set(yscale="log", ylim=(1e-9, None), xlabel="x", ylabel="|net - curve|", title="Where the nets are off in the end")
     left.legend()
     right.legend(loc="lower right")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=200, help="of Levenberg-Marquardt; L-BFGS has 5, Adam 10 times as many")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except (OSError, ModuleNotFoundError) as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        check=lambda _: None if importlib.util.find_spec("scipy") else NEEDED,
+        epochs="of Levenberg-Marquardt; L-BFGS has 5, Adam 10 times as many",
+        seed="of the initial weights",
+    )

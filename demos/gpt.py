@@ -13,17 +13,17 @@ and now and then a sample. The whole of it, forward, and backward, d being by ho
     scores = norm(x) W^T + b    LayerNorm, Linear; for CrossEntropy d = (softmax(scores) - what came next) / (B T)
 """
 
-import argparse
 import functools
 from pathlib import Path
 from pydoc_data.topics import topics
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 import pancake as pk
 
-OUTPUT = Path(__file__).parent / "gallery" / "gpt.png"
+OUTPUT = Path("pictures", "gpt.png")
 T, F, HEADS, LAYERS = 64, 64, 4, 3  # places, numbers for each of them, heads of attention, layers
 BATCH, STEPS, CHARACTERS = 16, 25, 400_000  # texts of a step, steps of an epoch, characters in all
 
@@ -108,26 +108,8 @@ def main(epochs=60, seed=0, output=OUTPUT, show=False):
     right.set(xlabel="looks at", ylabel="this character", title="What the heads of the last layer look at (square roots)")
     for ticks in (right.set_xticks, right.set_yticks):
         ticks(range(T), [alphabet[code].replace("\n", "\\n") for code in written[:-1]], family="monospace", fontsize=7)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=120)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show, dpi=120)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=60, help=f"of {STEPS} steps")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights, the batches and the samples")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if min(options.epochs, options.seed + 1) < 1 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(main, __doc__, epochs=f"of {STEPS} steps", seed="of the initial weights, the batches and the samples")

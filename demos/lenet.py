@@ -8,18 +8,18 @@ reads 97.8 to 98.9 % of the held-out fifth over the seeds 0 to 4. This net reads
 looks for the same strokes everywhere. It is a LeNet that pools once instead of twice: the pictures are only 8 x 8.
 """
 
-import argparse
 import importlib.util
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from digits import BATCH, load_digits, moved
+from command_line import finish, run
+from digits import BATCH, NEEDED, load_digits, moved
 
 import pancake as pk
 from pancake import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, accuracy, predict
 
-OUTPUT = Path(__file__).parent / "gallery" / "lenet.png"
+OUTPUT = Path("pictures", "lenet.png")
 
 
 def main(epochs=30, seed=0, digit=3, output=OUTPUT, show=False):
@@ -74,12 +74,7 @@ def main(epochs=30, seed=0, digit=3, output=OUTPUT, show=False):
     names = "where the 16 filters find their strokes", "32 maps of what these make together", "the largest of each 2 x 2 of them"
     for part, maps, name in zip(below, seen, names, strict=True):
         tiles(part, maps, len(maps) // 16, name, cmap="magma")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 def tiles(figure, pictures, rows, title, cmap, largest=None):
@@ -91,20 +86,11 @@ def tiles(figure, pictures, rows, title, cmap, largest=None):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=30, help="passes through the pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, the weights, dropout, the order and the moves")
-    parser.add_argument("--digit", type=int, default=3, choices=range(10), help="which one to look at")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    if importlib.util.find_spec("sklearn") is None:
-        parser.error("the pictures of digits come with scikit-learn: pip install scikit-learn")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        check=lambda _: None if importlib.util.find_spec("sklearn") else NEEDED,
+        epochs="passes through the pictures",
+        seed="of the split, the weights, dropout, the order and the moves",
+        digit={"choices": range(10), "help": "which one to look at"},
+    )

@@ -9,7 +9,6 @@ simavr), on a Cortex-M4F (arm-none-eabi-gcc and qemu-system-arm) and on this com
 on Debian: apt-get install gcc-avr avr-libc simavr gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 """
 
-import argparse
 import importlib.util
 import re
 import shutil
@@ -18,9 +17,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from command_line import run
 
 import pancake as pk
 from pancake.export import to_c
+
+NEEDED = "the pictures of digits come with scikit-learn: pip install scikit-learn"
 
 SOURCES = Path(__file__).parent / "boards"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -61,7 +63,7 @@ def build(folder, board):
     return int(text) + int(data)
 
 
-def run(folder, board):
+def simulate(folder, board):
     """What the program on the board says to each picture, and the milliseconds that it took, where there is a clock."""
     command = [*BOARDS[board][3], str(Path(folder) / "digits.elf")]
     said = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
@@ -91,7 +93,7 @@ def main(epochs=40, seed=0, pictures=5, weights="int8", folder=None):
             some = new if board == "this computer" else new[:pictures]
             write(where, model, images[some], weights)
             size = build(where, board)
-            said, times = run(where, board)
+            said, times = simulate(where, board)
             time = f", {times.mean():.0f} ms each" if times.any() else ""
             if board == "this computer":
                 print(f"{board}, {weights}: {(said == digits[some]).mean():.1%} of {len(some)} new pictures right")
@@ -101,19 +103,21 @@ def main(epochs=40, seed=0, pictures=5, weights="int8", folder=None):
         print("".join(".:-=+*#%@"[pixel // 2] * 2 for pixel in row))
 
 
+def check(options):
+    """What is wrong with the options, or missing on this machine."""
+    if options.pictures > 100:
+        return f"expected --pictures from 1 to 100, got {options.pictures}"
+    return None if importlib.util.find_spec("sklearn") else NEEDED
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=40, help="passes through the pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, the weights and the order")
-    parser.add_argument("--pictures", type=int, default=5, help="how many the boards read, 1 to 100")
-    parser.add_argument("--weights", choices=["float32", "int8"], default="int8", help="how the net is stored")
-    parser.add_argument("--folder", type=Path, default=None, help="where the sources in C are kept; without it they are not")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or not 1 <= options.pictures <= 100:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --pictures from 1 to 100")
-    if importlib.util.find_spec("sklearn") is None:
-        parser.error("the pictures of digits come with scikit-learn: pip install scikit-learn")
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
+    run(
+        main,
+        __doc__,
+        check=check,
+        epochs="passes through the pictures",
+        seed="of the split, the weights and the order",
+        pictures="how many the boards read, 1 to 100",
+        weights={"choices": ["float32", "int8"], "help": "how the net is stored"},
+        folder={"type": Path, "help": "where the sources in C are kept; without it they are not"},
+    )

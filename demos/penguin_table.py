@@ -9,7 +9,6 @@ that it has not seen: whom it takes for whom, and what its probabilities are wor
 Chinstraps, at the price of probabilities that are too high.
 """
 
-import argparse
 import csv
 import importlib.util
 import warnings
@@ -17,9 +16,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from command_line import finish, run
 
 HERE = Path(__file__).parent
-OUTPUT = HERE / "gallery" / "penguin_table.png"
+OUTPUT = Path("pictures", "penguin_table.png")
+NEEDED = 'the estimators need scikit-learn: pip install "pancake-nn[sklearn]"'
 NUMBERS = ["flipper_length_mm", "body_mass_g", "year"]
 NAMES = ["sex"]
 
@@ -88,28 +89,14 @@ def main(epochs=200, seed=0, output=OUTPUT, show=False):
         right.plot(said, share, marker="o", color=colour, label=f"class_weight={class_weight!r}")
     right.set(xlabel="probability of a Chinstrap, as the net gives it", ylabel="share that are Chinstraps", title="calibration")
     right.legend()
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-    if show:
-        plt.show()
-    plt.close(figure)
+    finish(figure, output, show)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=200, help="at most, of each training")
-    parser.add_argument("--seed", type=int, default=0, help="of the folds and the nets")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file for the picture: .png, .pdf or .svg")
-    parser.add_argument("--show", action="store_true", help="open a window as well")
-    options = parser.parse_args()
-    if options.epochs < 1 or options.seed < 0 or options.output.suffix not in {".png", ".pdf", ".svg"}:
-        parser.error("expected --epochs of at least 1, --seed of at least 0 and --output in .png, .pdf or .svg")
-    if importlib.util.find_spec("sklearn") is None:
-        parser.error('the estimators need scikit-learn: pip install "pancake-nn[sklearn]"')
-    try:
-        main(**vars(options))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
-    except OSError as error:
-        parser.error(str(error))
+    run(
+        main,
+        __doc__,
+        check=lambda _: None if importlib.util.find_spec("sklearn") else NEEDED,
+        epochs="at most, of each training",
+        seed="of the folds and the nets",
+    )

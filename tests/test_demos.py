@@ -95,9 +95,6 @@ def test_there_are_demos() -> None:
     }  # with tests below
 
 
-LONGER = {"gpt": 140}  # a whole model, its training and how it writes
-
-
 @every_demo
 def test_one_epoch_draws_a_picture(path: Path, run: Run, tmp_path: Path) -> None:
     picture = f"new folder/picture{SUFFIXES[path]}"
@@ -351,7 +348,10 @@ def test_the_microcontroller_explains_itself(run: Run, monkeypatch: pytest.Monke
     assert "--weights" in run(FOLDER / "microcontroller.py", "--help")[1]
     code, printed, errors = run(FOLDER / "microcontroller.py", "--pictures", "0")
     assert (code, printed) == (2, "")
-    assert "--pictures from 1 to 100" in errors.splitlines()[-1]
+    assert "expected --pictures of at least 1, got 0" in errors.splitlines()[-1]
+    code, printed, errors = run(FOLDER / "microcontroller.py", "--pictures", "101")
+    assert (code, printed) == (2, "")
+    assert "expected --pictures from 1 to 100, got 101" in errors.splitlines()[-1]
     monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
     code, printed, errors = run(FOLDER / "microcontroller.py")
     assert (code, printed) == (2, "")
