@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pancake import BatchNorm, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Sequential
+from pancake.testing import check_function
 
 X = np.random.default_rng(0).normal(2, 3, size=(3, 4, 5, 2))
 
@@ -71,6 +72,7 @@ def test_without_eps_it_is_that_of_the_dtype() -> None:
         assert y.dtype == dtype
         assert_allclose(y, 1e-8 / np.sqrt(1e-16 + np.finfo(dtype).eps), rtol=1e-6)
     assert_array_equal(RMSNorm(2).compute_forward([[0.0, 0.0]]), [[0, 0]])
+    check_function(drawn(RMSNorm(3)), X.reshape(-1, 3))
 
 
 def test_state_has_the_names_of_torch() -> None:

@@ -129,6 +129,18 @@ def test_memory_order_changes_nothing_and_results_are_fresh() -> None:
         assert_allclose(d, expected[1], rtol=1e-13, atol=1e-13)
 
 
+def test_the_batch_stays_last_in_memory_from_layer_to_layer() -> None:
+    """Or else every layer would lay its images anew."""
+    layers = [Conv2d(1, 2, 3, rng=0), pk.ReLU(), pk.MaxPool2d(2), pk.BatchNorm2d(2), pk.GroupNorm(1, 2), pk.AvgPool2d(2)]
+    x = np.random.default_rng(0).normal(size=(3, 1, 14, 14))
+    for layer in layers:
+        x = layer.compute_forward(x)
+        assert np.moveaxis(x, 0, -1).flags.c_contiguous, layer
+    for layer in reversed(layers):
+        x = layer.compute_backward(x)
+        assert np.moveaxis(x, 0, -1).flags.c_contiguous, layer
+
+
 def test_the_last_rows_that_no_window_reaches_have_no_gradient() -> None:
     layer = Conv2d(1, 1, 2, stride=2)
     layer.weight = 1
