@@ -129,6 +129,8 @@ ARGUMENTS: Mapping[str, str] = {
     "num_features": "n",
     "normalized_shape": "n",
     "embedding_dim": "dim",
+    "embed_dim": "n",
+    "num_heads": "heads",
     "use_bias": "bias",
     "kernel_initializer": "init",
     "learning_rate": "lr",

@@ -148,7 +148,9 @@ class Function(Remembers, Tree):
     def _check_lengths(self, lengths: Any) -> None:
         """Refuse lengths if nothing takes them."""
         if lengths is not None and not self._takes_lengths():
-            raise TypeError(f"{self!r}: got lengths, but nothing in it takes them; Unrolled and Bidirectional do")
+            raise TypeError(
+                f"{self!r}: got lengths, but nothing in it takes them; Unrolled, Bidirectional and MultiHeadAttention do"
+            )
 
     # --- what a repr shows ---
 

@@ -34,7 +34,7 @@ class MultiHeadAttention(Container):
 
     Shape
     -----
-    x, y : (B, T, F);  q, k, v, o : (B, H, T, D);  P : (B, H, T, T);  W_in : (3 F, F);  W_out : (F, F)
+    x, y : (B, T, F);  q, k, v, o : (B, H, T, D);  P : (B, H, T, T), j before i in memory;  W_in : (3 F, F);  W_out : (F, F)
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def examples(owner: str, *parts: Any) -> Batch:
     arrays: list[Any] = [rows(NAMES[0], parts[0])]
     for name, part in zip(NAMES[1:], (*parts[1:], None, None), strict=False):
         absent = part is None and len(arrays) >= 2
-        arrays.append(None if absent else rows(name, np.asarray(part) if isinstance(part, tuple) else part))
+        arrays.append(None if absent else rows(name, list(part) if isinstance(part, tuple) else part))
     return arrays[0], arrays[1], arrays[2], arrays[3]
 
 
