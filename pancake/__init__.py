@@ -67,6 +67,8 @@ from pancake.training.predict import predict
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
+    from pancake import export as export
+    from pancake import torch as torch
     from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,
@@ -192,9 +194,11 @@ _LATER = {
     "load_meta": "files.serialization",
     "save": "files.serialization",
     "datasets": None,
+    "export": None,
     "initializers": None,
     "plotting": None,
     "testing": None,
+    "torch": None,  # not in __all__: `from pancake import *` must not hide torch itself
     "animate_training": "plotting",
     "plot_activations": "plotting",
     "plot_decision_boundary": "plotting",

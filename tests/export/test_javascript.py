@@ -181,6 +181,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     for model, x, error, message in (
         (pk.Sequential([pk.Linear(2, 3), Mine()]), np.zeros((1, 2)), TypeError, r"to_js: Mine\(\) cannot be exported"),
         (pk.Unrolled(pk.LSTMCell(2, 3)), (np.zeros((1, 2, 2)),), TypeError, "expected one input as x, got a tuple"),
+        (pk.Linear(2, 3), np.zeros(2), ValueError, r"expected \(..., 2\), got \(1,\)"),
         (pk.Tanh(), 3.0, ValueError, "an axis for the examples"),
         (pk.Linear(2, 3), np.zeros((1, 4)), ValueError, r"expected \(..., 2\)"),
         (3, np.zeros((1, 4)), TypeError, "to_js: expected a Function, got 3"),

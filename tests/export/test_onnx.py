@@ -143,6 +143,12 @@ def test_integers_that_nothing_takes_as_such_go_in_as_floats():
     agrees(proto, model, np.array([[0.5, -0.25]]))
 
 
+def test_a_stack_of_nothing():
+    for x, kind in ((np.array([[1, 2]]), onnx.TensorProto.INT64), (np.array([[1.5, 2]]), onnx.TensorProto.FLOAT)):
+        proto = to_onnx(pk.Sequential([]), x=x)
+        assert [v.type.tensor_type.elem_type for v in (*proto.graph.input, *proto.graph.output)] == [kind, kind]
+
+
 def test_a_second_axis_is_only_free_where_the_model_lets_it_be():
     fixed = pk.Sequential([pk.Linear(6, 6, rng=0), pk.Reshape((-1, 3, 2)), pk.Unrolled(pk.RNNCell(2, 2, rng=0), False)])
     proto = to_onnx(fixed, x=np.zeros((1, 6)))
