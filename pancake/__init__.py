@@ -78,6 +78,8 @@ from pancake.training.train_step import TrainStep
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
     from pancake.explaining import explain
+    from pancake import export as export
+    from pancake import torch as torch
     from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,
@@ -234,11 +236,13 @@ _LATER = {
     "load_meta": "files.serialization",
     "save": "files.serialization",
     "datasets": None,
+    "export": None,
     "initializers": None,
     "plotting": None,
     "sklearn": None,
     "testing": None,
     "explain": "explaining",
+    "torch": None,  # not in __all__: `from pancake import *` must not hide torch itself
     "animate_training": "plotting",
     "plot_activations": "plotting",
     "plot_confusion_matrix": "plotting",

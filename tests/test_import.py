@@ -63,6 +63,14 @@ def test_all_is_complete_and_sorted_out():
     assert set(loose) - set(modules) <= {"Any", "TYPE_CHECKING"}
 
 
+def test_export_and_torch_are_there_without_an_import_of_their_own():
+    code = "import pancake; pancake.export.to_js, pancake.torch.from_torch"
+    assert not packages_after(code) & EXTRAS
+    namespace = {}
+    exec("from pancake import *", namespace)
+    assert "torch" not in namespace
+
+
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="module 'pancake' has no attribute 'Liner'"):
         pancake.Liner  # noqa: B018

@@ -91,7 +91,9 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
     for node in graph.nodes:
         node.output[:] = ["y" if name == y else name for name in node.output]
         node.input[:] = ["y" if name == y else name for name in node.input]
-    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    last = graph.example(y)
+    kind = onnx.TensorProto.INT64 if last.dtype.kind in "biu" else onnx.TensorProto.FLOAT  # as of a stack of nothing
+    output = onnx.helper.make_tensor_value_info("y", kind, [None] * last.ndim)
     proto = onnx.helper.make_model(
         onnx.helper.make_graph(graph.nodes, "pancake", values, [output], graph.initializers),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],

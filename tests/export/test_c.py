@@ -90,8 +90,9 @@ def agrees(got, model, x, last=False):
 
 
 def is_refused(model, x):
-    """Whether something in the model goes backward in time, or combines steps; or it takes no single example."""
-    if any(isinstance(f, pk.Bidirectional) or (isinstance(f, pk.Unrolled) and f.reverse) for f in model.walk()):
+    """Whether something in the model has no converter, or goes backward in time; or it takes no single example."""
+    known = (*CONVERTERS, *CELLS)
+    if any(type(f) not in known or (isinstance(f, pk.Unrolled) and f.reverse) for f in model.walk()):
         return True
     try:
         evaluated(model, x[:1])

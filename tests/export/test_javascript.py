@@ -90,6 +90,10 @@ def test_random_stacks(node, pair):
     x = x[:1] if takes_one(model, x) else x
     if not takes_one(model, x):
         return
+    if any(type(part) not in (*CONVERTERS, pk.RNNCell, pk.LSTMCell, pk.GRUCell) for part in model.walk()):
+        with pytest.raises(TypeError, match="no converter for exactly"):
+            module_of(to_js, model, x)
+        return
     before, mode = model.state_dict(), [part.training for part in model.walk()]
     agrees(node, model, x)
     assert [part.training for part in model.walk()] == mode
@@ -177,6 +181,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     for model, x, error, message in (
         (pk.Sequential([pk.Linear(2, 3), Mine()]), np.zeros((1, 2)), TypeError, r"to_js: Mine\(\) cannot be exported"),
         (pk.Unrolled(pk.LSTMCell(2, 3)), (np.zeros((1, 2, 2)),), TypeError, "expected one input as x, got a tuple"),
+        (pk.Linear(2, 3), np.zeros(2), ValueError, r"expected \(..., 2\), got \(1,\)"),
         (pk.Tanh(), 3.0, ValueError, "an axis for the examples"),
         (pk.Linear(2, 3), np.zeros((1, 4)), ValueError, r"expected \(..., 2\)"),
         (3, np.zeros((1, 4)), TypeError, "to_js: expected a Function, got 3"),

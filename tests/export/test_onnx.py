@@ -59,6 +59,10 @@ def agrees(proto, model, x, **options):
 @given(stacks())
 def test_random_stacks(pair):
     model, x = pair
+    if any(type(part) not in (*CONVERTERS, *CELLS) for part in model.walk()):
+        with pytest.raises(TypeError, match="no converter for exactly"):
+            to_onnx(model, x=x)
+        return
     before, mode = model.state_dict(), [part.training for part in model.walk()]
     agrees(to_onnx(model, x=x), model, x)
     assert [part.training for part in model.walk()] == mode
@@ -137,6 +141,12 @@ def test_integers_that_nothing_takes_as_such_go_in_as_floats():
     proto = to_onnx(model, x=np.array([[1, 2]]))
     assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     agrees(proto, model, np.array([[0.5, -0.25]]))
+
+
+def test_a_stack_of_nothing():
+    for x, kind in ((np.array([[1, 2]]), onnx.TensorProto.INT64), (np.array([[1.5, 2]]), onnx.TensorProto.FLOAT)):
+        proto = to_onnx(pk.Sequential([]), x=x)
+        assert [v.type.tensor_type.elem_type for v in (*proto.graph.input, *proto.graph.output)] == [kind, kind]
 
 
 def test_a_second_axis_is_only_free_where_the_model_lets_it_be():
