@@ -77,9 +77,9 @@ from pancake.training.train_step import TrainStep
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
-    from pancake.explaining import explain
     from pancake import export as export
     from pancake import torch as torch
+    from pancake.explaining import explain
     from pancake.files.serialization import load, load_meta, save
     from pancake.plotting import (
         animate_training,

@@ -74,6 +74,33 @@ def test_a_module_becomes_a_function_with_the_same_outputs(torch, nn, name):
     close(outputs(torch, back, x), function(x))
 
 
+def test_a_net_for_images(torch, nn):
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.ConvTranspose2d(4, 6, (3, 2), stride=2, groups=2),
+        nn.GroupNorm(3, 6),
+        nn.AvgPool2d(2, stride=1, padding=1),
+        nn.Upsample(scale_factor=2),
+        nn.Flatten(),
+    ).double()
+    x = drawn(8, 3, 1, 8, 8)
+    function = from_torch(module)
+    expected = outputs(torch, module, x)
+    close(function(x), expected)
+    close(outputs(torch, to_torch(function), x), expected)
+    for other in (
+        nn.Conv2d(1, 1, 3, padding="same"),
+        nn.Conv1d(1, 1, 3, padding_mode="circular", padding=1),
+        nn.MaxPool1d(2, ceil_mode=True),
+    ):
+        with pytest.raises(ValueError, match="from_torch: "):
+            from_torch(other)
+
+
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])

@@ -11,7 +11,7 @@ import numpy as np
 
 from pancake import fast
 from pancake._version import __version__
-from pancake.export import c_layers, c_recurrent  # noqa: F401  # which fill the table of converters
+from pancake.export import c_images, c_layers, c_recurrent  # noqa: F401  # which fill the table of converters
 from pancake.export.c_source import Constant, Source, Value, indented, literal
 from pancake.export.c_text import body_of
 from pancake.export.c_training import check_loss, training_of

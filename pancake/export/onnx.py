@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from pancake import fast
 from pancake._version import __version__
 from pancake.arguments import as_array
-from pancake.export import onnx_layers  # noqa: F401  # which fills the table of converters
+from pancake.export import onnx_images, onnx_layers  # noqa: F401  # which fill the table of converters
 from pancake.export.inputs import check_function, example_of
 from pancake.export.onnx_graph import CONVERTERS, OPSET, TAKE_INTEGERS, Converter, Graph
 from pancake.files.replacing import replacing

@@ -298,3 +298,191 @@ function unrolled(x, step, hidden, states, sequences, reverse) {
   }
   return sequences ? y : state[0];
 }
+
+// The windows of images (B, C, ...lengths): how many along each axis, and for each the places of what is in it.
+function windowed(x, kernel, stride, padding, dilation) {
+  const lengths = x.shape.slice(2);
+  const counts = lengths.map((n, a) => Math.floor((n + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) / stride[a]) + 1);
+  const inside = size(kernel);
+  // For each window the places of its entries in an image, -1 for the padding.
+  const places = Array.from({ length: size(counts) }, (_, n) => {
+    const corner = counts.map((_, a) => Math.floor(n / size(counts.slice(a + 1))) % counts[a]);
+    return Array.from({ length: inside }, (_, k) => {
+      let place = 0;
+      for (let a = 0; a < kernel.length; a++) {
+        const within = Math.floor(k / size(kernel.slice(a + 1))) % kernel[a];
+        const at = corner[a] * stride[a] - padding[a] + within * dilation[a];
+        if (at < 0 || at >= lengths[a]) return -1;
+        place = place * lengths[a] + at;
+      }
+      return place;
+    });
+  });
+  return { counts, places, image: size(lengths) };
+}
+
+function convolution(x, weight, bias, stride, padding, dilation, groups) {
+  const [outputs, depth, ...kernel] = weight.shape;
+  const { counts, places, image } = windowed(x, kernel, stride, padding, dilation);
+  const y = tensor([x.shape[0], outputs, ...counts]);
+  const [channels, inside] = [x.shape[1], size(kernel)];
+  for (let b = 0; b < x.shape[0]; b++) {
+    for (let o = 0; o < outputs; o++) {
+      const first = b * channels + Math.floor(o / (outputs / groups)) * depth;
+      places.forEach((place, n) => {
+        let sum = bias === null ? 0 : bias.data[o];
+        for (let c = 0; c < depth; c++) {
+          for (let k = 0; k < inside; k++) {
+            if (place[k] >= 0) sum += x.data[(first + c) * image + place[k]] * weight.data[(o * depth + c) * inside + k];
+          }
+        }
+        y.data[(b * outputs + o) * places.length + n] = sum;
+      });
+    }
+  }
+  return y;
+}
+
+function transposedConvolution(x, weight, bias, stride, padding, dilation, groups) {
+  const [inputs, width, ...kernel] = weight.shape;
+  const outputs = width * groups;
+  const lengths = x.shape.slice(2).map((n, a) => (n - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]);
+  const y = tensor([x.shape[0], outputs, ...lengths]);
+  const { places, image } = windowed(y, kernel, stride, padding, dilation);
+  for (let n = 0; n < y.data.length; n++) y.data[n] = bias === null ? 0 : bias.data[Math.floor(n / image) % outputs];
+  const inside = size(kernel);
+  for (let b = 0; b < x.shape[0]; b++) {
+    for (let i = 0; i < inputs; i++) {
+      const first = b * outputs + Math.floor(i / (inputs / groups)) * width;
+      places.forEach((place, n) => {
+        const number = x.data[(b * inputs + i) * places.length + n];
+        for (let o = 0; o < width; o++) {
+          for (let k = 0; k < inside; k++) {
+            if (place[k] >= 0) y.data[(first + o) * image + place[k]] += number * weight.data[(i * width + o) * inside + k];
+          }
+        }
+      });
+    }
+  }
+  return y;
+}
+
+function maxPool(x, kernel, stride, padding) {
+  const { counts, places, image } = windowed(x, kernel, stride, padding, kernel.map(() => 1));
+  const y = tensor([...x.shape.slice(0, 2), ...counts]);
+  for (let m = 0; m < x.shape[0] * x.shape[1]; m++) {
+    places.forEach((place, n) => {
+      y.data[m * places.length + n] = place.reduce((a, p) => (p < 0 ? a : Math.max(a, x.data[m * image + p])), -Infinity);
+    });
+  }
+  return y;
+}
+
+function avgPool(x, kernel, stride, padding) {
+  const { counts, places, image } = windowed(x, kernel, stride, padding, kernel.map(() => 1));
+  const y = tensor([...x.shape.slice(0, 2), ...counts]);
+  for (let m = 0; m < x.shape[0] * x.shape[1]; m++) {
+    places.forEach((place, n) => {
+      y.data[m * places.length + n] = place.reduce((a, p) => (p < 0 ? a : a + x.data[m * image + p]), 0) / place.length;
+    });
+  }
+  return y;
+}
+
+function upsample(x, scales) {
+  const y = tensor([...x.shape.slice(0, 2), ...scales.map((scale, a) => scale * x.shape[a + 2])]);
+  for (let k = 0; k < y.data.length; k++) {
+    let [rest, place, step] = [k, 0, 1];
+    for (let axis = y.shape.length - 1; axis >= 0; axis--) {
+      const index = rest % y.shape[axis];
+      rest = (rest - index) / y.shape[axis];
+      place += step * (axis < 2 ? index : Math.floor(index / scales[axis - 2]));
+      step *= x.shape[axis];
+    }
+    y.data[k] = x.data[place];
+  }
+  return y;
+}
+
+// A number for each channel of (B, C, ...).
+function channels(x, f) {
+  const [C, image] = [x.shape[1], size(x.shape.slice(2))];
+  return map(x, (number, n) => f(number, Math.floor(n / image) % C));
+}
+
+function batchNorm2d(x, weight, bias, mean, deviation) {
+  return channels(x, (number, c) => (weight.data[c] * (number - mean.data[c])) / deviation.data[c] + bias.data[c]);
+}
+
+function groupNorm(x, weight, bias, groups, eps) {
+  const flat = reshape(x, [x.shape[0], groups, -1]);
+  const one = tensor([flat.shape[2]], new Float64Array(flat.shape[2]).fill(1));
+  const h = reshape(layerNorm(flat, one, tensor([flat.shape[2]]), eps), x.shape);
+  return channels(h, (number, c) => weight.data[c] * number + bias.data[c]);
+}
+
+function rmsNorm(x, weight, eps) {
+  return along(x, -1, (line) => {
+    const root = Math.sqrt(line.reduce((a, b) => a + b * b, 0) / line.length + eps);
+    line.forEach((number, i) => (line[i] = (weight.data[i] * number) / root));
+  });
+}
+
+function select(x, indices, axis, drops) {
+  axis = axisOf(axis, x);
+  const inner = size(x.shape.slice(axis + 1));
+  const y = tensor([...x.shape.slice(0, axis), indices.length, ...x.shape.slice(axis + 1)]);
+  for (let n = 0; n < size(x.shape.slice(0, axis)); n++) {
+    indices.forEach((index, k) => {
+      const start = (n * x.shape[axis] + (index < 0 ? index + x.shape[axis] : index)) * inner;
+      y.data.set(x.data.subarray(start, start + inner), (n * indices.length + k) * inner);
+    });
+  }
+  return drops ? reshape(y, [...y.shape.slice(0, axis), ...y.shape.slice(axis + 1)]) : y;
+}
+
+// What slice(start, stop, step) of Python picks on an axis.
+function slice(x, start, stop, step, axis) {
+  const length = x.shape[axisOf(axis, x)];
+  const bound = (n, low, high) => Math.min(Math.max(n < 0 ? n + length : n, low), high);
+  const [low, high] = step > 0 ? [0, length] : [-1, length - 1];
+  const first = start === null ? (step > 0 ? low : high) : bound(start, low, high);
+  const last = stop === null ? (step > 0 ? high : low) : bound(stop, low, high);
+  const indices = [];
+  for (let i = first; step > 0 ? i < last : i > last; i += step) indices.push(i);
+  return select(x, indices, axis, false);
+}
+
+function positions(x, f) {
+  const [T, n] = x.shape.slice(-2);
+  return map(x, (number, k) => number + f(Math.floor(k / n) % T, k % n));
+}
+
+function sinusoid(t, column, n) {
+  const angle = t / 10000 ** ((column - (column % 2)) / n);
+  return column % 2 ? Math.cos(angle) : Math.sin(angle);
+}
+
+function attention(x, inWeight, inBias, outWeight, outBias, heads, causal) {
+  const [batch, time, n] = x.shape;
+  const qkv = linear(x, inWeight, inBias);
+  const [depth, o] = [n / heads, tensor(x.shape)];
+  const at = (b, t, part, head, d) => qkv.data[(b * time + t) * 3 * n + part * n + head * depth + d];
+  for (let b = 0; b < batch; b++) {
+    for (let head = 0; head < heads; head++) {
+      for (let i = 0; i < time; i++) {
+        const seen = causal ? i + 1 : time;
+        const scores = tensor([1, seen]);
+        for (let j = 0; j < seen; j++) {
+          for (let d = 0; d < depth; d++) scores.data[j] += at(b, i, 0, head, d) * at(b, j, 1, head, d);
+          scores.data[j] /= Math.sqrt(depth);
+        }
+        const p = softmax(scores, -1).data;
+        for (let j = 0; j < seen; j++) {
+          for (let d = 0; d < depth; d++) o.data[(b * time + i) * n + head * depth + d] += p[j] * at(b, j, 2, head, d);
+        }
+      }
+    }
+  }
+  return linear(o, outWeight, outBias);
+}

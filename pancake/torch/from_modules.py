@@ -25,13 +25,17 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
+from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Mean, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.recurrent.bidirectional import Bidirectional
@@ -255,6 +259,87 @@ def _layer_norm(module: Any, convert: Convert) -> Function:
     if len(module.normalized_shape) != 1 or module.weight is None or module.bias is None:
         raise ValueError(f"from_torch: expected a LayerNorm of one axis, with weight and bias, got {module}")
     return _filled(LayerNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
+
+
+# --- images and attention ---
+
+
+def _convolution(cls: Any, module: Any, convert: Convert) -> Function:
+    _expect(module, padding_mode="zeros", **({"output_padding": (0, 0)} if cls is ConvTranspose2d else {}))
+    if isinstance(module.padding, str):
+        raise ValueError(f"from_torch: {module} has padding={module.padding!r}, and pancake's has numbers")
+    options = {name: _per_axis(getattr(module, name)) for name in ("stride", "padding", "dilation")}
+    bias = module.bias is not None
+    made = cls(
+        module.in_channels,
+        module.out_channels,
+        _per_axis(module.kernel_size),
+        groups=module.groups,
+        bias=bias,
+        dtype=_dtype(module),
+        **options,
+    )
+    return _filled(made, module)
+
+
+def _pooling(cls: Any, module: Any, convert: Convert) -> Function:
+    _expect(module, ceil_mode=False)
+    if cls in (MaxPool1d, MaxPool2d):
+        _expect(module, dilation=1, return_indices=False)
+    else:
+        _expect(module, count_include_pad=True, **({"divisor_override": None} if cls is AvgPool2d else {}))
+    return cls(_per_axis(module.kernel_size), _per_axis(module.stride), _per_axis(module.padding))
+
+
+def _per_axis(value: Any) -> Any:
+    """A number of torch for all axes, or for each, as pancake has it: one number where all are equal."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
+for _layer in (Conv1d, Conv2d, ConvTranspose2d):
+    TABLE[_layer.__name__] = functools.partial(_convolution, _layer)
+for _pool in (MaxPool1d, MaxPool2d, AvgPool1d, AvgPool2d):
+    TABLE[_pool.__name__] = functools.partial(_pooling, _pool)
+
+
+@_of("BatchNorm2d")
+def _batch_norm_2d(module: Any, convert: Convert) -> Function:
+    _expect(module, affine=True, track_running_stats=True)
+    if module.momentum is None:
+        raise ValueError(f"from_torch: {module} has momentum=None, a plain average over all batches; set its momentum first")
+    return _filled(BatchNorm2d(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
+
+
+@_of("GroupNorm")
+def _group_norm(module: Any, convert: Convert) -> Function:
+    _expect(module, affine=True)
+    return _filled(GroupNorm(module.num_groups, module.num_channels, module.eps, dtype=_dtype(module)), module)
+
+
+@_of("RMSNorm")
+def _rms_norm(module: Any, convert: Convert) -> Function:
+    if len(module.normalized_shape) != 1 or module.weight is None:
+        raise ValueError(f"from_torch: expected an RMSNorm of one axis, with a weight, got {module}")
+    return _filled(RMSNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
+
+
+@_of("Upsample")
+def _upsample(module: Any, convert: Convert) -> Function:
+    _expect(module, mode="nearest", size=None)
+    scale = _per_axis(module.scale_factor)
+    whole = tuple(map(int, scale)) if isinstance(scale, tuple) else int(scale)
+    if whole != scale:
+        raise ValueError(f"from_torch: {module} has a scale_factor that is not whole")
+    return Upsample(whole)
+
+
+@_of("Attention")
+def _attention(module: Any, convert: Convert) -> Function:
+    inner = module.module
+    attention = MultiHeadAttention(
+        inner.embed_dim, inner.num_heads, causal=module.causal, bias=inner.in_proj_bias is not None, dtype=_dtype(inner)
+    )
+    return _filled(attention, inner)
 
 
 # --- recurrence ---

@@ -49,6 +49,23 @@ class PReLU(nn.PReLU):
         return torch.where(x > 0, x, self.weight * x)
 
 
+class Attention(nn.Module):
+    """`nn.MultiheadAttention`, batch first, of a sequence to itself, which returns its outputs alone."""
+
+    def __init__(self, module: nn.MultiheadAttention, causal: bool = False) -> None:
+        super().__init__()
+        self.module, self.causal = module, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        T = x.shape[1]
+        later = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1) if self.causal else None
+        y: Tensor = self.module(x, x, x, attn_mask=later, need_weights=False)[0]
+        return y
+
+    def extra_repr(self) -> str:
+        return f"causal={self.causal}"
+
+
 class Residual(nn.Module):
     """x + f(x)."""
 

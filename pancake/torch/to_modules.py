@@ -23,13 +23,17 @@ from pancake.functions.activations import (
     Softsign,
     Tanh,
 )
+from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
+from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.containers import Identity, Sequential
+from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Mean, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear, MatMul
-from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.memory import Array
@@ -89,7 +93,7 @@ class Converter:
                 "in its place, and the rest be converted part by part"
             )
         module = TABLE[type(function)](function, self)
-        if function._parts() and not isinstance(function, (Unrolled, Bidirectional)):
+        if function._parts() and not isinstance(function, (Unrolled, Bidirectional, MultiHeadAttention)):
             module.training = function.training
         else:
             module.train(function.training)
@@ -150,6 +154,35 @@ TABLE[PReLU] = lambda f, to: to.filled(to.modules.PReLU(f.weight.size), f)
 TABLE[Embedding] = lambda f, to: to.filled(to.nn.Embedding(f.num_embeddings, f.dim), f)
 TABLE[BatchNorm] = lambda f, to: to.filled(to.modules.BatchNorm(f.n, f.eps, f.momentum), f)
 TABLE[LayerNorm] = lambda f, to: to.filled(to.nn.LayerNorm(f.n, f.eps), f)
+
+# --- images and attention ---
+
+
+@_of(Conv1d, Conv2d, ConvTranspose2d)
+def _convolution(f: Any, to: Converter) -> Any:
+    options = {"stride": f.stride, "padding": f.padding, "dilation": f.dilation, "groups": f.groups, "bias": f.bias is not None}
+    return to.filled(getattr(to.nn, type(f).__name__)(f.n_in, f.n_out, f.kernel_size, **options), f)
+
+
+@_of(MaxPool1d, MaxPool2d, AvgPool1d, AvgPool2d)
+def _pooling(f: Any, to: Converter) -> Any:
+    return getattr(to.nn, type(f).__name__)(f.kernel_size, f.stride, f.padding)
+
+
+TABLE[BatchNorm2d] = lambda f, to: to.filled(to.nn.BatchNorm2d(f.n, f.eps, f.momentum), f)
+TABLE[GroupNorm] = lambda f, to: to.filled(to.nn.GroupNorm(f.groups, f.n, f.eps), f)
+TABLE[RMSNorm] = lambda f, to: to.filled(to.nn.RMSNorm(f.n, f.eps), f)
+TABLE[Upsample] = lambda f, to: to.nn.Upsample(scale_factor=f.scale)
+TABLE[GlobalAvgPool2d] = lambda f, to: to.modules.Mean((2, 3))
+
+
+@_of(MultiHeadAttention)
+def _attention(f: MultiHeadAttention, to: Converter) -> Any:
+    module = to.nn.MultiheadAttention(f.n, f.heads, bias=f.bias, batch_first=True)
+    to.filled(module, f)
+    to.filled(module.out_proj, f.out_proj)
+    return to.modules.Attention(module, f.causal)
+
 
 # --- recurrence ---
 

@@ -104,6 +104,12 @@ MODELS = {
             pk.Unrolled(pk.RNNCell(3, 3, rng=3), return_sequences=False),
         ]
     ),
+    "images": pk.Sequential(
+        [
+            *(pk.Reshape((-1, 1, 2, 2)), pk.Conv2d(1, 2, 2, padding=1, rng=0), pk.BatchNorm2d(2).eval(), pk.ReLU()),
+            *(pk.MaxPool2d(2), pk.Upsample(2), pk.GroupNorm(2, 2), pk.AvgPool2d(2), pk.Flatten(), pk.Linear(2, 3, rng=1)),
+        ]
+    ),
     "learning": pk.Sequential([pk.Linear(4, 5, rng=0), pk.GELU(), pk.PReLU(), pk.Linear(5, 3, rng=1)]),
 }
 

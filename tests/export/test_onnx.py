@@ -156,6 +156,27 @@ def test_a_second_axis_is_only_free_where_the_model_lets_it_be():
     agrees(proto, fixed, np.random.default_rng(0).normal(size=(4, 6)))
 
 
+def test_attention_sees_what_it_may():
+    model = pk.Sequential(
+        [
+            pk.Embedding(9, 8, rng=0),
+            pk.SinusoidalPositions(8),
+            pk.PositionalEmbedding(30, 8, rng=1),
+            pk.Residual(pk.MultiHeadAttention(8, 2, causal=True, rng=2)),
+            pk.MultiHeadAttention(8, 4, rng=3),
+        ]
+    )
+    words = np.zeros((3, 5), int)
+    plain, with_lengths = to_onnx(model, x=words), to_onnx(model, x=words, lengths=[5, 2, 3])
+    for batch, time in ((2, 4), (5, 20), (1, 1)):
+        words = np.random.default_rng(batch).integers(0, 9, (batch, time))
+        agrees(plain, model, words)
+        lengths = np.random.default_rng(time).integers(1, time + 1, batch)
+        valid = np.arange(time) < lengths[:, np.newaxis]
+        got, expected = run(with_lengths, words, lengths=lengths), evaluated(model, words, lengths=lengths)
+        np.testing.assert_allclose(got[valid], expected[valid], rtol=0, atol=2e-6)
+
+
 def test_several_inputs():
     left = pk.Sequential([pk.Embedding(5, 2, rng=0), pk.Unrolled(pk.LSTMCell(2, 3, rng=1), return_sequences=False)])
     model = pk.Sequential([pk.Concatenate([left, pk.Linear(4, 2, rng=2)]), pk.Linear(5, 1, rng=3)])
