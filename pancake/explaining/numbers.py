@@ -22,7 +22,7 @@ def shape_of(value: Any) -> str:
 
 def short(number: float) -> str:
     """A number to four digits."""
-    return f"{number:.{DIGITS}g}"
+    return f"{number + 0.0:.{DIGITS}g}"  # of -0.0 too
 
 
 def range_of(value: Any) -> str:

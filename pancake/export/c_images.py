@@ -9,10 +9,11 @@ import numpy as np
 from pancake.export.c_source import CONVERTERS, Source, Value, indented, index, literal, loops, row_order
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
-from pancake.functions.normalization import RMSNorm, Standardize
+from pancake.functions.normalization import RMSNorm
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Select
+from pancake.functions.standardize import Standardize
 from pancake.functions.windows import Windows, spread
 
 

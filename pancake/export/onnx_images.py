@@ -11,10 +11,11 @@ from pancake.export.onnx_graph import CONVERTERS, TAKE_INTEGERS, Graph, Name
 from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
 from pancake.functions.convolution import Conv1d, Conv2d, ConvTranspose2d
-from pancake.functions.normalization import RMSNorm, Standardize
+from pancake.functions.normalization import RMSNorm
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Select
+from pancake.functions.standardize import Standardize
 from pancake.functions.windows import spread
 
 _FIRST, _LAST = -(2**62), 2**62  # ends of a slice that goes on to the end

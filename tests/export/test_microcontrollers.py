@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ LARGEST = {
 
 @pytest.fixture(scope="module")
 def demo() -> Any:
+    sys.path.insert(0, str(DEMO.parent))  # as `python demos/microcontroller.py` does
     spec = importlib.util.spec_from_file_location("microcontroller", DEMO)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(DEMO.parent))
     return module
 
 

@@ -108,7 +108,8 @@ def test_pyplot_is_left_alone_and_so_is_the_model() -> None:
 
 
 def test_the_film_goes_from_the_input_to_the_last_layer(tmp_path: Path) -> None:
-    drawn = plot_hidden_plane(pk.mlp([2, 5, 2, 2], activation=pk.Tanh, rng=1), X, Y, lines=4, class_names={0: "a", 1: "b"})
+    model = pk.mlp([2, 5, 2, 2], activation=pk.Tanh, init="he_normal", rng=1)  # whose boundary crosses the picture
+    drawn = plot_hidden_plane(model, X, Y, lines=4, class_names={0: "a", 1: "b"})
     plt.close("all")
     film = drawn.animate()
     assert isinstance(film, Film)
