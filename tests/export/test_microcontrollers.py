@@ -61,7 +61,7 @@ def test_a_board_reads_digits(demo: Any, trained: Any, board: str, weights: str,
     size = demo.build(tmp_path, board)
     print(f"{board}, {weights}: {size} bytes")
     assert size <= LARGEST[board, weights]
-    said, milliseconds = demo.run(tmp_path, board)
+    said, milliseconds = demo.simulate(tmp_path, board)
     np.testing.assert_array_equal(said, pk.predict(model, X[:5] / 16).argmax(axis=1))
     if board == "ATmega328P":
         assert (milliseconds > 10).all()  # of a clock that the simulator counts: its processor is an 8-bit one at 16 MHz
@@ -75,7 +75,7 @@ def test_the_accuracy_in_c(demo: Any, trained: Any, weights: str, tmp_path: Path
     model, X, y = trained
     demo.write(tmp_path, model, X, weights)
     demo.build(tmp_path, "this computer")
-    said, _ = demo.run(tmp_path, "this computer")
+    said, _ = demo.simulate(tmp_path, "this computer")
     here = pk.predict(model, X / 16).argmax(axis=1)
     if weights == "float32":
         np.testing.assert_array_equal(said, here)
