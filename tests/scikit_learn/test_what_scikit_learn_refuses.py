@@ -215,6 +215,18 @@ def test_a_stack_of_ones_own() -> None:
     assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
 
 
+def test_a_recurrent_stack() -> None:
+    bits = np.random.default_rng(0).integers(0, 2, size=(300, 8)).astype(float)
+    three = (bits[:, 2:] * bits[:, 1:-1] * bits[:, :-2]).any(axis=1)
+
+    def stack(n_in: int, n_out: int, rng: np.random.Generator) -> pk.Function:
+        cell = pk.Unrolled(pk.GRUCell(1, 8, rng=rng), return_sequences=False)
+        return pk.Sequential([pk.Reshape((-1, n_in, 1)), cell, pk.Linear(8, n_out, rng=rng)])
+
+    options = {**SMALL, "batch_size": 32, "learning_rate_init": 0.05, "max_iter": 40}
+    assert MLPClassifier(model=stack, **options).fit(bits, three).score(bits, three) > 0.95
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
