@@ -34,13 +34,16 @@ OTHERS: list[dict[str, Any]] = [
     {"early_stopping": True, "batch_size": 8},
     {"activation": "tanh", "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
 ]
+OF_WHOLE_BATCHES = {f"check_sample_weight_equivalence_on_{form}_data" for form in ("dense", "sparse")}
 NEEDED = ("pandas", "does not have a decision_function")  # why a check may be left out
 
 
 def run(module: str, kind: str, arguments: dict[str, Any]) -> list[list[str]]:
     """For each check its name, its outcome and what it said."""
     paths = os.pathsep.join([str(Path(pancake.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": paths}
+    # products this small only get slower with more threads, most of all beside other tests
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **threads, "SCIPY_ARRAY_API": "1", "PYTHONPATH": paths}
     command = [sys.executable, "-c", PROGRAM, json.dumps([module, kind, arguments])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -59,8 +62,9 @@ def test_every_check_of_scikit_learn_passes_with_the_defaults(kind: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("arguments", OTHERS, ids=str)
 def test_with_other_arguments_nothing_fails_that_does_not_fail_there(kind: str, arguments: dict[str, Any]) -> None:
-    ours, theirs = (
-        {name for name, status, _ in run(module, kind, arguments) if status == "failed"}
-        for module in ("pancake.sklearn", "sklearn.neural_network")
-    )
-    assert ours <= theirs
+    ours, theirs = (run(module, kind, arguments) for module in ("pancake.sklearn", "sklearn.neural_network"))
+    there = {name for name, _, _ in theirs}  # theirs are not asked about class weights, which they have not
+    failed = {name for name, status, _ in ours if status == "failed"} & there
+    failed -= {name for name, status, _ in theirs if status == "failed"}
+    # rows that are there twice come in other batches than one of twice the weight
+    assert not failed - (OF_WHOLE_BATCHES if "batch_size" in arguments else set())
