@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pancake.losses.likelihoods import PoissonNLL
 from pancake.memory import Array
 from pancake.sklearn.base import FLOATS, SPARSE, BaseMLP, flat_if_column, stochastic_only
 from pancake.sklearn.building import activated
@@ -159,7 +160,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Number of outputs of the net.
 
     out_activation_ : str
-        What makes of them what is predicted: "identity", or "exp" for "poisson".
+        What makes of them what is predicted: "identity", or "exp" for "poisson" and `PoissonNLL`.
 
     model_ : pancake.Function
         The stack, whose outputs are from before `out_activation_`: for `pancake.save`, pictures, or a training of your own.
@@ -327,8 +328,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _objective(self, n_columns: int) -> tuple[Objective, str, int]:
         own = self._own_objective()
-        if own is not None:
-            return own, "identity", n_columns
+        if own is not None:  # PoissonNLL is of the logarithm of what is to be predicted
+            return own, "exp" if isinstance(own.loss, PoissonNLL) else "identity", n_columns
         if self.loss == "poisson":
             return poisson(), "exp", n_columns
         return squared_error(n_columns), "identity", n_columns

@@ -350,3 +350,13 @@ def test_the_stack_is_saved_and_goes_on_by_itself(tmp_path: Any) -> None:
     before = loss(pk.predict(clf.model_, X), y)
     pk.fit(clf.model_, loss, pk.Adam(clf.model_), X, y, epochs=3, progress=False)
     assert loss(pk.predict(clf.model_, X), y) < before
+
+
+def test_a_poisson_loss_predicts_counts_and_not_their_logarithms() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = rng.poisson(np.exp(1 + X[:, 0]))
+    reg = ours.MLPRegressor(pk.PoissonNLL(), hidden_layer_sizes=(8,), max_iter=300, learning_rate_init=0.01, random_state=0)
+    assert reg.fit(X, y).out_activation_ == "exp"
+    assert reg.predict(X).min() > 0
+    assert reg.predict(X).mean() == pytest.approx(y.mean(), rel=0.1)
