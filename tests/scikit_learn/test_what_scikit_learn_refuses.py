@@ -356,7 +356,7 @@ def test_a_poisson_loss_predicts_counts_and_not_their_logarithms() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))
     y = rng.poisson(np.exp(1 + X[:, 0]))
-    reg = ours.MLPRegressor(pk.PoissonNLL(), hidden_layer_sizes=(8,), max_iter=300, learning_rate_init=0.01, random_state=0)
+    reg = MLPRegressor(pk.PoissonNLL(), hidden_layer_sizes=(8,), max_iter=300, learning_rate_init=0.01, random_state=0)
     assert reg.fit(X, y).out_activation_ == "exp"
     assert reg.predict(X).min() > 0
     assert reg.predict(X).mean() == pytest.approx(y.mean(), rel=0.1)
