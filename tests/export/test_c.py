@@ -243,7 +243,7 @@ def test_whole_numbers_in_embeddings_and_cells(folder):
 
 @needs_gcc
 def test_a_row_of_zeros(folder):
-    model = pk.Linear(3, 2, rng=0)
+    model = pk.Linear(3, 2, bias=False, rng=0)
     model.weight[0] = 0
     np.testing.assert_array_equal(Compiled(folder, model, x=np.ones((1, 3)), weights="int8").predict([1, 2, 3])[0], 0)
 

@@ -268,6 +268,7 @@ class TestGraphWithoutAGraph:
     @given(x=inputs(4))
     def test_linear(self, x: Any) -> None:
         layer, model = Linear(4, 3, rng=0), Sequential([MatMul(4, 3, rng=0), AddBias(3)])
+        model[0].weight, model[1].bias = layer.weight, layer.bias
         y = layer.compute_forward(x)
         assert_allclose(model.compute_forward(x), y, rtol=1e-12, atol=1e-12)
         assert_allclose(model.compute_backward(y), layer.compute_backward(y), rtol=1e-12, atol=1e-12)

@@ -686,12 +686,13 @@ def test_a_slice_of_the_model_costs_its_optimizer_nothing():
 @each_optimizer
 def test_models_larger_than_a_block_and_than_a_chunk(make_optimizer, monkeypatch):
     """Whole vectors or pieces, one block or many: the same numbers."""
-    reference = mlp([3, 40, 30, 2], rng=0)
+    layers = [(3, 40), (40, 30), (30, 2)]
+    reference = Sequential([Linear(n_in, n_out, rng=i) for i, (n_in, n_out) in enumerate(layers)])
     train(reference, make_optimizer(reference), 3)
     monkeypatch.setattr(memory, "BLOCK_SIZE", 100)
     monkeypatch.setattr(memory, "_blocks", {})
     monkeypatch.setattr("pancake.optimizers.optimizer.CHUNK", 7)
-    model = mlp([3, 40, 30, 2], rng=0)
+    model = Sequential([Linear(n_in, n_out, rng=i) for i, (n_in, n_out) in enumerate(layers)])
     optimizer = make_optimizer(model)
     assert len(optimizer._grads) > 1
     train(model, optimizer, 3)

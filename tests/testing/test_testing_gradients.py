@@ -587,7 +587,8 @@ def test_the_error_estimate_is_honest(x):
 
 
 def test_numerical_gradients_has_every_array_and_nan_at_kinks():
-    found = numerical_gradients(pk.Sequential([pk.Linear(3, 2, rng=0), pk.ReLU()]), np.zeros((1, 3)), dObj_dOut=[[1.0, 2.0]])
+    model = pk.Sequential([pk.Linear(3, 2, init="he_normal", rng=0), pk.ReLU()])  # whose biases are 0
+    found = numerical_gradients(model, np.zeros((1, 3)), dObj_dOut=[[1.0, 2.0]])
     assert list(found) == ["x", "0.weight", "0.bias"]
     assert np.isnan(found["x"]).all()
     assert np.isnan(found["0.bias"]).all()
