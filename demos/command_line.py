@@ -46,6 +46,8 @@ def run(main, doc, *, check=None, suffixes=(".png", ".pdf", ".svg"), **helps):
         main(**vars(options))
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
+    except BrokenPipeError:  # as of `| head`
+        parser.exit(1)
     except OSError as error:
         parser.error(str(error))
 

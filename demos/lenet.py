@@ -49,9 +49,9 @@ def main(epochs=30, seed=0, digit=3, output=OUTPUT, show=False):
         MaxPool2d(2),
         Flatten(),
         Dropout(0.3, rng=rng),
-        Linear(512, 64, rng=rng),
+        Linear(512, 64, init="he_normal", rng=rng),
         ReLU(),
-        Linear(64, 10, rng=rng),
+        Linear(64, 10, init="he_normal", rng=rng),
     ]
     model = Sequential(layers).astype(np.float32)
     print(model.summary((BATCH, 1, 8, 8)))

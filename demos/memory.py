@@ -43,7 +43,7 @@ def learn(name, length, epochs, hidden, seed):
     """The error on new sequences after training, and the gradient norms before and after."""
     rng = np.random.default_rng(seed)
     cell = CELLS[name](2, hidden, rng=rng)
-    model = Sequential([Unrolled(cell, return_sequences=False), Linear(hidden, 1, rng=rng)])
+    model = Sequential([Unrolled(cell, return_sequences=False), Linear(hidden, 1, init="he_normal", rng=rng)])
     loss, optimizer = MeanSquaredError(), Adam(model, lr=5e-3)
     x_test, y_test = make_sums(500, length, rng)
     before = gradient_norms(model, loss, x_test[:100], y_test[:100])

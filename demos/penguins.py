@@ -4,7 +4,7 @@
 
 One net learns from all four measurements; its accuracy and its confusion table are printed. A second net, for the picture,
 learns from bill and flipper length alone: what it knows lies in one plane. A third of the penguins is kept for testing.
-Over the seeds 0 to 9 the test accuracy of the first net is 98.6 % on average and 97.4 % at least; of the second, 95.1 %.
+Over the seeds 0 to 9 the test accuracy of the first net is 98.9 % on average and 97.4 % at least; of the second, 95.2 %.
 """
 
 import csv

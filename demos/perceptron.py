@@ -18,7 +18,7 @@ from pancake import SGD, BinaryCrossEntropy, Linear, Sequential, Sigmoid, plot_d
 OUTPUT = Path("pictures", "perceptron.png")
 
 
-def main(epochs=500, every=100, lr=0.1, seed=3, output=OUTPUT, show=False):
+def main(epochs=500, every=100, lr=0.1, seed=1, output=OUTPUT, show=False):
     X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     y = np.array([[0.0], [0.0], [0.0], [1.0]])
 
