@@ -17,7 +17,7 @@ from command_line import finish, run
 import pancake as pk
 
 OUTPUT = Path("pictures", "full_batch.png")
-NEEDED = 'L-BFGS is SciPy\'s: pip install "pancake-nn[full-batch]"'
+NEEDED = "L-BFGS is SciPy's: pip install scipy"
 
 
 def curve(x):

@@ -20,7 +20,7 @@ from command_line import finish, run
 
 HERE = Path(__file__).parent
 OUTPUT = Path("pictures", "penguin_table.png")
-NEEDED = 'the estimators need scikit-learn: pip install "pancake-nn[sklearn]"'
+NEEDED = "the estimators need scikit-learn: pip install scikit-learn"
 NUMBERS = ["flipper_length_mm", "body_mass_g", "year"]
 NAMES = ["sex"]
 

@@ -274,7 +274,7 @@ def test_filters_read_digits_better(run: Run) -> None:
     [
         ("digits", "the pictures of digits come with scikit-learn: pip install scikit-learn"),
         ("lenet", "the pictures of digits come with scikit-learn: pip install scikit-learn"),
-        ("penguin_table", 'the estimators need scikit-learn: pip install "pancake-nn[sklearn]"'),
+        ("penguin_table", "the estimators need scikit-learn: pip install scikit-learn"),
     ],
 )
 def test_without_scikit_learn(name: str, message: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
     try:
         import onnx
     except ImportError:
-        raise ImportError('to_onnx needs the package onnx: pip install "pancake-nn[onnx]"') from None
+        raise ImportError("to_onnx needs the package onnx: pip install onnx") from None
     check_function(to_onnx, model)
     example = example_of(to_onnx, x)
     double = model._double().eval()

@@ -1,4 +1,4 @@
-"""Pictures of what a net has learnt, through matplotlib: `pip install "pancake-nn[plot]"`.
+"""Pictures of what a net has learnt, through matplotlib: `pip install matplotlib`.
 
 They are drawn as matplotlib's users type: on pyplot's current axes, so that `plt.scatter`, `plt.title`, `plt.savefig` and
 `plt.show` after them do what everybody expects, in scripts and in notebooks; what needs several panels makes a figure of

@@ -57,7 +57,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ImportError('pancake.plotting needs matplotlib: pip install "pancake-nn[plot]"') from error
+        raise ImportError("pancake.plotting needs matplotlib: pip install matplotlib") from error
 
 
 def existing_axes(ax: Axes | None) -> Axes | None:

@@ -1,4 +1,4 @@
-"""scikit-learn's `MLPClassifier` and `MLPRegressor`, computed by pancake: `pip install "pancake-nn[sklearn]"`.
+"""scikit-learn's `MLPClassifier` and `MLPRegressor`, computed by pancake: `pip install scikit-learn`.
 
 A script changes one import::
 
@@ -8,7 +8,7 @@ A script changes one import::
 try:
     import sklearn  # noqa: F401
 except ImportError as error:
-    raise ImportError('pancake.sklearn needs scikit-learn: pip install "pancake-nn[sklearn]"') from error
+    raise ImportError("pancake.sklearn needs scikit-learn: pip install scikit-learn") from error
 
 from pancake.sklearn.classifier import MLPClassifier
 from pancake.sklearn.regressor import MLPRegressor

@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
     try:
         importlib.import_module("hypothesis")
     except ImportError:
-        raise ImportError(f'pancake.testing.{name} needs hypothesis: pip install "pancake-nn[testing]"') from None
+        raise ImportError(f"pancake.testing.{name} needs hypothesis: pip install hypothesis") from None
     if name == "strategies":
         return importlib.import_module("pancake.testing.strategies")
     return importlib.import_module("pancake.testing.properties").gradient_property

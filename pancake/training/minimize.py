@@ -48,7 +48,7 @@ def minimize(
     x, y : array_like (N, ...)
         Inputs and targets, a row for each example; `x` may be a tuple of inputs.
     method : {"L-BFGS", "Levenberg-Marquardt"}
-        L-BFGS, from SciPy (`pip install "pancake-nn[full-batch]"`), guesses the curvature from the latest gradients. It takes any
+        L-BFGS, from SciPy (`pip install scipy`), guesses the curvature from the latest gradients. It takes any
         loss and thousands of parameters. Levenberg-Marquardt solves the linear least squares that each step looks like: P^3
         multiplications for P parameters, and a backward for each entry of the predictions, but few steps.
     max_iter : int
@@ -123,7 +123,7 @@ def _lbfgs(task: FullBatch, max_iter: int, tol: float, note: Callable[[float], N
         from scipy import optimize
     except ImportError:
         raise ModuleNotFoundError(
-            'minimize: L-BFGS is SciPy\'s: pip install "pancake-nn[full-batch]", or take method="Levenberg-Marquardt"',
+            'minimize: L-BFGS is SciPy\'s: pip install scipy, or take method="Levenberg-Marquardt"',
             name="scipy",
         ) from None
 

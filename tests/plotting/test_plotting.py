@@ -586,7 +586,7 @@ for function, *arguments in (
         print(error)
 """
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert result.stdout == 8 * 'pancake.plotting needs matplotlib: pip install "pancake-nn[plot]"\n', result.stderr
+    assert result.stdout == 8 * "pancake.plotting needs matplotlib: pip install matplotlib\n", result.stderr
 
 
 def test_pyplot_is_not_imported(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_without_scikit_learn_it_says_what_to_install() -> None:
     program = "import sys; sys.modules['sklearn'] = None; import pancake.sklearn"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == 'ImportError: pancake.sklearn needs scikit-learn: pip install "pancake-nn[sklearn]"'
+    assert done.stderr.splitlines()[-1] == "ImportError: pancake.sklearn needs scikit-learn: pip install scikit-learn"
 
 
 # --- what it says ---
