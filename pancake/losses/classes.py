@@ -84,13 +84,17 @@ class ClassLoss(Loss):
         if labels.dtype.kind not in "biu":
             if labels.shape == shape:
                 return None
-            hint = "; labels must be integers, as of y.astype(int)" if labels.shape == shape[:-1] else ""
+            numbers = labels.dtype.kind == "f"
+            way = "y.astype(int)" if numbers else "names, y = np.unique(y, return_inverse=True)"
+            hint = f"; labels must be integers, as of {way}" if labels.shape == shape[:-1] else ""
         elif labels.shape == shape[:-1]:
             counted = np.where(w == 0, 0, labels.reshape(-1)).astype(np.intp)
             if counted.min() < 0 or counted.max() >= shape[-1]:
                 found = labels.reshape(-1)[w > 0]
                 low, high = found.min(), found.max()
                 hint = "; labels count from 0: pass y - 1" if low == 1 and high == shape[-1] else ""
+                if shape[-1] == 1:
+                    hint = "; a model of one output goes with BinaryCrossEntropy(from_logits=True) and targets (..., 1)"
                 raise ValueError(f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {low} to {high}{hint}")
             return counted
         elif labels.shape == shape:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pancake.fast.steps import Steps
 from pancake.function import Function
+from pancake.losses.loss import Loss
+from pancake.optimizers.optimizer import Optimizer
 from pancake.training.trained import check_trains
 
 
@@ -103,6 +105,8 @@ def check_parts(owner: str, model: object, loss: object, optimizer: object) -> N
         if callable(getattr(model, "compute_forward", None)) and callable(getattr(model, "compute_backward", None)):
             kind = model if isinstance(model, type) else type(model)
             hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
+        if isinstance(model, (Loss, Optimizer)):
+            hint = "; the model comes first, then the loss, then the optimizer"
         raise TypeError(f"{owner}: expected a Function as the model, got {model!r}{hint}")
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
         raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")

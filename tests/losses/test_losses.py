@@ -441,6 +441,8 @@ class TestByHand:
         (BinaryCrossEntropy(from_logits=True), [1.5], [2.0], "every target"),
         (CrossEntropy(), 1.0, 0, r"expected predictions \(..., C\), got a single number"),
         (CrossEntropy(), np.ones((2, 3)), [0, 3], "expected labels from 0 to 2, got values from 0 to 3"),
+        (CrossEntropy(), np.ones((2, 1)), [0, 1], r"got values from 0 to 1; a model of one output goes with BinaryCrossEntropy"),
+        (CrossEntropy(), np.ones((2, 3)), ["a", "b"], r"got <U1 \(2,\); labels must be integers, as of names, y = np.unique"),
         (CrossEntropy(), np.ones((2, 3)), [1, 3], "got values from 1 to 3; labels count from 0: pass y - 1$"),
         (CrossEntropy(), np.ones((2, 3)), [0, -1], "got values from -1 to 0$"),
         (CrossEntropy(), np.ones((2, 3)), [0.0, 1.0], "labels must be integers"),

@@ -394,6 +394,7 @@ def test_two_programs_of_a_model_do_not_disturb_each_other() -> None:
     ("arguments", "error", "message"),
     [
         (lambda m: (m[0].weight, pk.MeanSquaredError(), pk.SGD(m)), TypeError, "TrainStep: expected a Function as the model"),
+        (lambda m: (pk.MeanSquaredError(), m, pk.SGD(m)), TypeError, "the model comes first, then the loss, then the optimizer"),
         (lambda m: (m, pk.MeanSquaredError, pk.SGD(m)), TypeError, "TrainStep: expected a loss"),
         (lambda m: (m, pk.MeanSquaredError(), pk.SGD), TypeError, "TrainStep: expected an optimizer"),
         (lambda m: (m, pk.MeanSquaredError(), pk.SGD(net())), ValueError, "trains no parameter"),
