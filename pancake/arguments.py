@@ -182,8 +182,10 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
                 faults.append(f"{key} has dtype {array.dtype}, expected real numbers")
             else:
                 whole = own[key].dtype.kind in "iu"
-                with np.errstate(invalid="ignore" if whole else None):  # of nan, which the comparison finds
+                with np.errstate(invalid="ignore" if whole else None, over="ignore"):  # of nan, which the comparison finds
                     new[key] = array.astype(own[key].dtype)
+                if not whole and np.isinf(new[key]).any() and not np.array_equal(np.isinf(new[key]), np.isinf(array)):
+                    faults.append(f"{key} has numbers in it that are too large for {own[key].dtype}")
                 if own[key].dtype.kind in "iu" and not np.array_equal(new[key], array):
                     faults.append(f"{key} has {array.flat[0]} in it, expected whole numbers")
     if faults:

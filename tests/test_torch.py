@@ -464,3 +464,21 @@ def test_importing_and_reading_loads_no_torch(tmp_path):
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_what_works_on_channels_behind_a_convolution(torch, dimensions):
+    nn = torch.nn
+    torch.manual_seed(0)
+    convolution = (nn.Conv1d, nn.Conv2d)[dimensions - 1](2, 5, 3, padding=1)
+    norm = [nn.BatchNorm1d(5)] if dimensions == 1 else []
+    parts = [convolution, nn.Sequential(*norm, nn.PReLU(5)), nn.PReLU(), nn.Flatten(), nn.Linear(5 ** (1 + dimensions), 6)]
+    module = nn.Sequential(*parts, nn.BatchNorm1d(6), nn.PReLU(6)).double()
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.PReLU):
+                part.weight.uniform_(0.1, 0.9)
+    x = torch.randn((4, 2, *(5,) * dimensions)).double()
+    module(x)
+    module.eval()
+    np.testing.assert_allclose(pk.predict(from_torch(module), x.numpy()), module(x).detach().numpy(), rtol=1e-10, atol=1e-12)

@@ -144,7 +144,9 @@ def _header(source: Source, x: Value, y: Value, loss: Loss | None) -> str:
 
 #endif
 """
-    return re.sub(r"\bPK_", f"{upper}_", re.sub(r"\bpk_", f"{name}_pk_", text))
+    # the user's own names may begin like those that are exchanged here
+    others = rf"\b(?!{name}_|{upper}_)"
+    return re.sub(others + "PK_", f"{upper}_", re.sub(others + "pk_", f"{name}_pk_", text))
 
 
 def _constant(constant: Constant) -> str:

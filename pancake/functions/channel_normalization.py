@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, number, size
 from pancake.function import Function, total
-from pancake.functions.normalization import BatchNorm, centred, mean
+from pancake.functions.normalization import BatchNorm, centred, mean, mean_square
 from pancake.functions.windows import images
 from pancake.memory import Array
 from pancake.tree import parameter
@@ -63,11 +63,11 @@ class BatchNorm2d(BatchNorm):
         if self.training:
             N = self._examples(x)
             m, c = centred(x, axis=(0, 2, 3))
-            v = mean(c * c, axis=(0, 2, 3))
+            v = mean_square(c, axis=(0, 2, 3))
             self._track(m.ravel(), v.ravel() * (N / (N - 1)))
         else:
             c, v = x - along_channels(self.running_mean), along_channels(self.running_var)
-        s = np.sqrt(v + self.eps)
+        s = np.sqrt(v + self.eps).astype(x.dtype, copy=False)
         h = c / s
         self._remember(h, s, self.training)
         return along_channels(self.weight) * h + along_channels(self.bias)
@@ -148,7 +148,7 @@ class GroupNorm(Function):
         x_groups = self._in_groups(x)
         over = tuple(range(2, x_groups.ndim))
         _, c = centred(x_groups, over)
-        s = np.sqrt(mean(c * c, over) + self.eps)
+        s = np.sqrt(mean_square(c, over) + self.eps).astype(x.dtype, copy=False)
         h = (c / s).reshape(x.shape)
         self._remember(h, s)
         return along_channels(self.weight, x.ndim) * h + along_channels(self.bias, x.ndim)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, number, share, size
-from pancake.function import Function, rows, total
+from pancake.function import Function, rows, total, wide
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -97,11 +97,11 @@ class BatchNorm(Function):
         if self.training:
             N = self._examples(x)
             m, c = centred(rows(x), axis=0)
-            v = mean(c * c, axis=0)
+            v = mean_square(c, axis=0)
             self._track(m[0], v[0] * (N / (N - 1)))
         else:
             c, v = rows(x) - self.running_mean, self.running_var
-        s = np.sqrt(v + self.eps)
+        s = np.sqrt(v + self.eps).astype(x.dtype, copy=False)
         h = c / s
         self._remember(h, s, x.shape, self.training)
         return (self.weight * h + self.bias).reshape(x.shape)
@@ -191,7 +191,7 @@ class LayerNorm(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)
         _, c = centred(x, axis=-1)
-        s = np.sqrt(mean(c * c, axis=-1) + self.eps)
+        s = np.sqrt(mean_square(c, axis=-1) + self.eps).astype(x.dtype, copy=False)
         h = c / s
         self._remember(h, s)
         return self.weight * h + self.bias
@@ -261,7 +261,7 @@ class RMSNorm(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)
         eps = np.finfo(x.dtype).eps if self.eps is None else self.eps
-        s = np.sqrt(mean(x * x, axis=-1) + eps)
+        s = np.sqrt(mean_square(x, axis=-1) + eps).astype(x.dtype, copy=False)
         h = x / s
         self._remember(h, s)
         return self.weight * h
@@ -277,6 +277,11 @@ class RMSNorm(Function):
 def mean(a: Array, axis: int | tuple[int, ...]) -> Array:
     """The mean over an axis, which stays with length 1."""
     return a.mean(axis=axis, keepdims=True)
+
+
+def mean_square(a: Array, axis: int | tuple[int, ...]) -> Array:
+    """The mean of the squares over an axis, which stays with length 1; in float32 for float16, in which 300^2 is inf."""
+    return mean(np.square(a, dtype=wide(a.dtype)), axis)
 
 
 def centred(x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, floating_dtype, numeric, size
 from pancake.function import Function
-from pancake.functions.normalization import centred, mean
+from pancake.functions.normalization import centred, mean_square
 from pancake.memory import Array
 
 
@@ -70,8 +70,8 @@ class Standardize(Function):
                 vars(self)[name][...] = self._given(name, value)
         if not (self.scale > 0).all():
             raise ValueError(
-                f"Standardize({n}): expected every scale to be more than 0, got {self.scale.min()}; 1 leaves a constant column "
-                "as it is, which is what Standardize.of(X) does"
+                f"Standardize({n}): expected every scale to be more than 0, got {self.scale.min()} in {self.scale.dtype}; "
+                "1 leaves a constant column as it is, which is what Standardize.of(X) does"
             )
 
     @classmethod
@@ -101,17 +101,19 @@ class Standardize(Function):
                 "what is missing first, or leave those rows out"
             )
         constant = data.min(axis=0) == data.max(axis=0)
-        means, c = centred(data, axis=0)
-        scale = np.sqrt(mean(c * c, axis=0))[0]
-        return cls(data.shape[1], np.where(constant, data[0], means[0]), np.where(constant, 1, scale), dtype=dtype)
+        largest = np.where(constant, 1, np.abs(data).max(axis=0))  # so that no square is too large or too small
+        means, c = centred(data / largest, axis=0)
+        scale = np.where(constant, 1, largest * np.sqrt(mean_square(c, axis=0))[0])
+        return cls(data.shape[1], np.where(constant, data[0], largest * means[0]), scale, dtype=dtype)
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Leave mean and scale as they are: they come from the data."""
 
     def _given(self, name: str, value: ArrayLike) -> Array:
-        array = numeric(self, value, name)
+        with np.errstate(over="ignore"):
+            array = numeric(self, value, name).astype(self.mean.dtype)
         if array.shape != (self.n,) or not np.isfinite(array).all():
-            got = f"an array of shape {array.shape}" if array.shape != (self.n,) else "nan or infinity in it"
+            got = f"an array of shape {array.shape}" if array.shape != (self.n,) else f"nan or infinity in {self.mean.dtype}"
             raise ValueError(f"Standardize({self.n}): expected {name} to be {self.n} finite numbers, got {got}")
         return array
 

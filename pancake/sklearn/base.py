@@ -28,6 +28,7 @@ from pancake.sklearn.training import SPOILT, Batches, Examples, Step, Training, 
 from pancake.training.errors import NonFiniteError
 from pancake.training.history import History
 from pancake.training.modes import Modes
+from pancake.training.rehearsal import check_end, refusal
 
 SPARSE = ("csr", "csc")
 FLOATS = (np.float64, np.float32)
@@ -128,6 +129,21 @@ class BaseMLP(BaseEstimator, ABC):
     # --- fit ---
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, *, incremental: bool) -> Any:
+        before, made = self.__dict__.copy(), self._made()
+        try:
+            return self._train(X, y, sample_weight, validation, incremental=incremental)
+        except (TypeError, ValueError) as error:
+            if not isinstance(error, NonFiniteError) and self._made() in (made, (0, 0)):  # what was refused has changed nothing
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+
+    def _made(self) -> tuple[int, int]:
+        """How many steps and iterations have been made with the present net."""
+        step, history = vars(self).get("_step"), vars(self).get("history_")
+        return (0 if step is None else step.optimizer.optimizer.steps), 0 if history is None else history.epochs
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, validation: Any, *, incremental: bool) -> Any:
         hidden = hidden_sizes(self.hidden_layer_sizes)
         if isinstance(self.callbacks, (list, tuple)) and not all(map(callable, self.callbacks)):
             raise TypeError(f"expected callbacks to be functions, got {self.callbacks!r}")
@@ -149,6 +165,9 @@ class BaseMLP(BaseEstimator, ABC):
         self.out_activation_, self.n_outputs_ = out_activation, n_outputs
         data = self._examples(X, y, weight, objective.loss)
         held = None if validation is None else self._held(validation, objective.loss)
+        if self.model is not None or not isinstance(self.loss, str):
+            rows = data.rows(slice(0, 64)).dense()
+            check_end(type(self).__name__, self.model_, objective.loss, outputs(self.model_, rows.x))
         if self.solver == "lbfgs":
             self._fit_lbfgs(objective, data.dense(), held)
         else:
@@ -224,7 +243,10 @@ class BaseMLP(BaseEstimator, ABC):
             if self.batch_size > total:
                 warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4)
             size = min(int(self.batch_size), total)
-        batches = Batches(data, size, self._random_state if self.shuffle else None)
+        # a BatchNorm can make nothing of a last batch of one
+        one = data.rows(slice(0, 1)).dense()
+        joined = size > 1 and total % size == 1 and refusal(self.model_, (one.x, one.y, None, None)) is not None
+        batches = Batches(data, size, self._random_state if self.shuffle else None, joined)
         Training(self, self._step, batches, held).run(self.max_iter, once=incremental)
 
     def _split(self, data: Examples) -> tuple[Examples, Examples]:

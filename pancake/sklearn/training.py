@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 import warnings
 from collections.abc import Iterator
@@ -48,10 +49,13 @@ def _rows(part: Any, which: Any) -> Any:
 
 
 class Batches:
-    """Examples in batches, shuffled for each epoch as scikit-learn does if there is a generator; sparse ones are made dense."""
+    """Examples in batches, shuffled for each epoch as scikit-learn does if there is a generator; sparse ones are made dense.
 
-    def __init__(self, data: Examples, size: int, random_state: Any) -> None:
-        self.data, self.size, self.random_state = data, size, random_state
+    With `joined`, a last batch of a single example becomes part of the one before.
+    """
+
+    def __init__(self, data: Examples, size: int, random_state: Any, joined: bool = False) -> None:
+        self.data, self.size, self.random_state, self.joined = data, size, random_state, joined
         self.total, width = data.x.shape
         self.block = max(1, BLOCK // (size * width)) * size
         self.order = np.arange(self.total)
@@ -65,11 +69,18 @@ class Batches:
         if self.size >= self.total:  # whose order makes no difference
             yield self.data.dense()
             return
-        for start in range(0, self.total, self.block):
-            piece = slice(start, start + self.block)
+        for start, stop in self._bounds(self.total, self.block):
+            piece = slice(start, stop)
             rows = self.data.rows(self.order[piece] if shuffled else piece).dense()
-            for first in range(0, len(rows.y), self.size):
-                yield rows.rows(slice(first, first + self.size))
+            for first, last in self._bounds(len(rows.y), self.size):
+                yield rows.rows(slice(first, last))
+
+    def _bounds(self, total: int, size: int) -> Iterator[tuple[int, int]]:
+        """Where pieces of `size` begin and end."""
+        bounds = [*range(0, total, size), total]
+        if self.joined and len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+            del bounds[-2]
+        return itertools.pairwise(bounds)
 
 
 class Step:

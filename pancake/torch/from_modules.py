@@ -59,7 +59,7 @@ def from_torch(module: Any) -> Function:
 
     Recurrent modules give their output sequence, of all layers and directions, without the state; those that are not batch
     first stand between two `Transpose`. `BatchNorm1d` and `PReLU` have their features on the last axis here, which for
-    input (B, C) is the same.
+    input (B, C) is the same; behind convolutions and pooling in a `Sequential` they stand between two `Transpose`.
 
     Parameters
     ----------
@@ -82,13 +82,16 @@ def from_torch(module: Any) -> Function:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: expected a torch.nn.Module, got {module!r}; load_torch reads a state dict"[:300])
     made: dict[tuple[Any, ...], Function] = {}
+    images = 0  # how many axes follow the channels of what the modules so far put out
     owners: dict[int, Any] = {}
 
     def convert(part: Any) -> Function:
+        nonlocal images
+        images = IMAGES.get(type(part).__name__, images)
         own = list(part.parameters(recurse=False))
         key = (type(part), *map(id, own)) if own else (id(part),)
         if key in made:
-            return made[key].shared_copy()
+            return placed(part, made[key].shared_copy())
         if any(owners.setdefault(id(p), part) is not part for p in own):
             raise ValueError(
                 f"from_torch: {part} shares some of its parameters with {owners[id(own[0])]}, which two Functions of different "
@@ -101,9 +104,25 @@ def from_torch(module: Any) -> Function:
         else:
             function.training = bool(part.training)
         made[key] = function
-        return function
+        return placed(part, function)
+
+    def placed(part: Any, function: Function) -> Function:
+        """A Function of the last axis, between two transpositions where a module of torch has the channels before others."""
+        if not images or type(part).__name__ not in ON_CHANNELS or (isinstance(function, PReLU) and part.weight.numel() == 1):
+            return function
+        axes = tuple(range(2, images + 2))
+        return Sequential([Transpose((0, *axes, 1)), function, Transpose((0, images + 1, *range(1, images + 1)))])
 
     return convert(module)
+
+
+# How many axes follow the channels of what a module puts out; the others leave that as it is.
+IMAGES = {
+    **dict.fromkeys(["Conv1d", "MaxPool1d", "AvgPool1d"], 1),
+    **dict.fromkeys(["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d"], 2),
+    **dict.fromkeys(["Flatten", "Linear", "Embedding", "LayerNorm", "AdaptiveAvgPool2d", "RNN", "LSTM", "GRU"], 0),
+}
+ON_CHANNELS = {"BatchNorm1d", "PReLU"}
 
 
 def _freeze(function: Function, part: Any) -> None:

@@ -54,8 +54,23 @@ class TrainStep:
 
     def __init__(self, model: Function, loss: Any, optimizer: Any) -> None:
         check_parts("TrainStep", model, loss, optimizer)
-        self.model, self.loss, self.optimizer = model, loss, optimizer
         self._steps = Steps(model, loss, optimizer)
+
+    @property
+    def model(self) -> Function:
+        """What is trained. For another model, loss or optimizer make another TrainStep."""
+        model: Function = self._steps.model
+        return model
+
+    @property
+    def loss(self) -> Any:
+        """The loss."""
+        return self._steps.loss
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer."""
+        return self._steps.optimizer
 
     def __call__(self, x: Any, y: Any, weight: Any = None) -> Any:
         """Make a step with one batch.

@@ -368,3 +368,13 @@ def test_bad_arguments_change_no_file(tmp_path):
         with pytest.raises(error, match=message):
             to_c(model, path, **{"x": x, **options})
     assert path.read_text() == "old"
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["pk_net", "pk", "PK_x"])
+def test_names_that_begin_like_those_inside(folder, name):
+    model = pk.mlp([2, 3, 1], activation=pk.Sigmoid, rng=0)
+    to_c(model, folder / f"{name}.h", x=np.zeros((1, 2)), name=name)
+    text = (folder / f"{name}.h").read_text()
+    assert f"void {name}_predict(" in text
+    assert f"#define {name.upper()}_INPUTS 2" in text

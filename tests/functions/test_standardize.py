@@ -88,3 +88,12 @@ def test_what_it_refuses() -> None:
         Standardize.of([["a"]])
     with pytest.raises(ValueError, match=r"expected \(..., 3\)"):
         Standardize.of(X_DRAWN)(X_DRAWN[:, :2])
+
+
+def test_columns_of_any_size() -> None:
+    X = np.array([[1e200, 1e-200, 3.0], [-1e200, -1e-200, 1.0]])
+    assert_allclose(Standardize.of(X)(X), [[1, 1, 1], [-1, -1, -1]], rtol=1e-12)
+    with pytest.raises(ValueError, match="finite numbers, got nan or infinity in float16"):
+        Standardize.of([[1e6], [0.0]], dtype=np.float16)
+    with pytest.raises(ValueError, match=r"more than 0, got 0\.0 in float32"):
+        Standardize(1, scale=[1e-200], dtype=np.float32)

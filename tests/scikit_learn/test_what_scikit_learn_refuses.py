@@ -360,3 +360,61 @@ def test_a_poisson_loss_predicts_counts_and_not_their_logarithms() -> None:
     assert reg.fit(X, y).out_activation_ == "exp"
     assert reg.predict(X).min() > 0
     assert reg.predict(X).mean() == pytest.approx(y.mean(), rel=0.1)
+
+
+ROWS = np.random.default_rng(0).normal(size=(201, 3))
+OF_THREE = np.arange(201) % 3
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({}, {"validation": (ROWS[:, :2], OF_THREE)}),
+        ({}, {"validation": (ROWS, OF_THREE + 7)}),
+        ({}, {"sample_weight": -np.ones(201)}),
+        ({"early_stopping": True, "validation_fraction": 0.001}, {}),
+        ({"solver": lambda model, lr: None}, {}),
+        ({"loss": pk.KLDivergence()}, {}),
+        ({"loss": pk.GaussianNLL()}, {}),
+        ({"loss": pk.NegativeLogLikelihood()}, {}),
+    ],
+)
+def test_what_is_refused_leaves_the_estimator_as_it_was(change: Any, more: Any) -> None:
+    new = MLPClassifier(random_state=0).set_params(**change)
+    with pytest.raises((TypeError, ValueError)):
+        new.fit(ROWS, OF_THREE, **more)
+    assert not hasattr(new, "model_")
+    assert not hasattr(new, "classes_")
+    clf = MLPClassifier(random_state=0, max_iter=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf.fit(ROWS, OF_THREE)
+    before, predicted = dict(vars(clf)), clf.predict_proba(ROWS)
+    clf.set_params(**change)
+    with pytest.raises((TypeError, ValueError)):
+        clf.fit(ROWS, OF_THREE + 3, **more)
+    clf.set_params(**{name: before[name] for name in change})
+    assert vars(clf).keys() == before.keys()
+    assert_array_equal(clf.classes_, [0, 1, 2])
+    assert_array_equal(clf.predict_proba(ROWS), predicted)
+
+
+def test_a_last_batch_of_one_joins_the_one_before_if_the_stack_needs_two() -> None:
+    def normalised(n_in: int, n_out: int, rng: Any) -> pk.Sequential:
+        return pk.Sequential([pk.Linear(n_in, 8, rng=rng), pk.BatchNorm(8), pk.ReLU(), pk.Linear(8, n_out, rng=rng)])
+
+    clf = MLPClassifier(model=normalised, random_state=0, max_iter=2, n_iter_no_change=10)
+    with pytest.warns(ConvergenceWarning):
+        clf.fit(ROWS, OF_THREE)
+    assert clf.model_[1].num_batches_tracked == 2
+
+
+def test_an_end_that_does_not_fit_the_loss_is_told() -> None:
+    def ended(n_in: int, n_out: int, rng: Any) -> pk.Sequential:
+        return pk.Sequential([pk.Linear(n_in, n_out, rng=rng), pk.Softmax()])
+
+    clf = MLPClassifier(model=ended, max_iter=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clf.fit(ROWS, OF_THREE)
+    assert any("softmax in it" in str(warning.message) for warning in caught)

@@ -441,3 +441,11 @@ def test_a_program_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()
     pk.fit(model, pk.CrossEntropy(), pk.Adam(model), RNG.normal(size=(60, 3)), RNG.integers(0, 2, 60), epochs=5, progress=False)
     assert len(made) == 2  # for whole batches and for the last one
+
+
+def test_what_a_step_trains_is_not_exchanged() -> None:
+    step = TrainStep(model := net(), loss := pk.MeanSquaredError(), optimizer := pk.SGD(model))
+    assert (step.model, step.loss, step.optimizer) == (model, loss, optimizer)
+    for name in ("model", "loss", "optimizer"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(step, name, None)
