@@ -55,7 +55,7 @@ def run_down(make_optimizer, lr, steps):
 def learn_spirals(make_optimizer, lr, steps, seed):
     """The loss before each step, and after the last."""
     X, y = datasets.spirals(200, noise=0.03, turns=1, rng=seed)
-    model, loss = mlp([2, 32, 32, 1], activation=Tanh, rng=seed), BinaryCrossEntropy(from_logits=True)
+    model, loss = mlp([2, 32, 32, 1], activation=Tanh, init="he_normal", rng=seed), BinaryCrossEntropy(from_logits=True)
     optimizer, losses = make_optimizer(model, lr), []
     for _ in range(steps + 1):
         optimizer.zero_grad()
