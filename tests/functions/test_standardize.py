@@ -77,7 +77,7 @@ def test_what_it_refuses() -> None:
             r"Standardize\(2\): expected mean to be 2 finite numbers, got an array of shape \(1,\)",
         ),
         (lambda: Standardize(1, [np.nan]), "nan or infinity"),
-        (lambda: Standardize(2, scale=[1.0, 0.0]), "expected every scale to be more than 0, got 0.0 in float64; 1 leaves a constant"),
+        (lambda: Standardize(2, scale=[1.0, 0.0]), "every scale to be more than 0, got 0.0 in float64; 1 leaves a constant"),
         (lambda: Standardize.of([1.0, 2.0]), r"reshape\(-1, 1\)"),
         (lambda: Standardize.of(np.empty((0, 2))), "at least one example"),
         (lambda: Standardize.of([[1.0, 2.0], [1.0, np.nan]]), "column 1"),
