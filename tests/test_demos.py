@@ -246,6 +246,7 @@ def test_boundaries_offers_what_pancake_exports(run: Run, tmp_path: Path) -> Non
     assert colours_in(tmp_path / "blobs.png") > 100
 
 
+@pytest.mark.slow
 def test_digits_are_read(run: Run) -> None:
     code, printed, _ = run(FOLDER / "digits.py", "--output", "digits.png")
     assert code == 0
@@ -258,6 +259,7 @@ def test_digits_are_read(run: Run) -> None:
     assert table.sum() - table.trace() == int(found[2])
 
 
+@pytest.mark.slow
 def test_filters_read_digits_better(run: Run) -> None:
     """Than digits.py does, which makes 7 mistakes on this split; one or two come and go with the rounding of a machine."""
     code, printed, _ = run(FOLDER / "lenet.py", "--output", "lenet.png")

@@ -124,6 +124,7 @@ def check_model(folder, model, x):
         agrees(net.predict(x[0]), model, x[:1])
 
 
+@pytest.mark.slow
 @needs_gcc
 @settings(max_examples=20)
 @given(stacks())
@@ -136,6 +137,7 @@ def test_random_stacks(folder, pair):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @needs_gcc
 @pytest.mark.parametrize("cls", [cls for cls in CONVERTERS if cls is not pk.Unrolled], ids=lambda cls: cls.__name__)
 def test_every_function_alone(folder, cls):
@@ -273,6 +275,7 @@ def test_losses_are_those_of_python(folder, activation):
         np.testing.assert_allclose(net.predict(X[0]), ours(X[:1])[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_gcc
 @settings(max_examples=8)
 @given(

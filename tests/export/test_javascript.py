@@ -84,6 +84,7 @@ def takes_one(model, x):
     return True
 
 
+@pytest.mark.slow
 @given(stacks())
 def test_random_stacks(node, pair):
     model, x = pair
@@ -101,6 +102,7 @@ def test_random_stacks(node, pair):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @given(functions(*CONVERTERS))
 def test_every_function_alone(node, pair):
     function, x = pair

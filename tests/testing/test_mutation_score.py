@@ -27,6 +27,7 @@ def run(*names: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_every_fault_is_seen_or_known_to_be_none() -> None:
     names = CLASSES or [cls.__name__ for base in (Function, Loss) for cls in library_classes(base)]
     result = run(*names)
