@@ -1,4 +1,4 @@
-"""`TrainStep`: the four lines as one call. Whatever a program computes is held against these four lines."""
+"""A training step as one program, and `TrainStep`: whatever it computes is held against the four lines that it stands for."""
 
 from __future__ import annotations
 
