@@ -144,7 +144,7 @@ class Steps:
 
     def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.programs: dict[tuple[Any, ...], StepProgram | None] = {}
+        self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
         self.latest: StepProgram | None = None
 
     def program(self, x: Any, y: Any) -> StepProgram | None:
@@ -156,13 +156,23 @@ class Steps:
             return None
         key = x.shape, x.dtype, y.shape, y.dtype
         known = self.programs.get(key)
-        if known is None or not known.fits(x, y):
-            known = StepProgram(self.model, self.loss, self.optimizer, x, y) if self._can_be(x, y) else None
-            if len(self.programs) >= PROGRAMS:
-                del self.programs[next(iter(self.programs))]
-            self.programs[key] = known
-        self.latest = known
-        return known
+        if isinstance(known, StepProgram):
+            if known.fits(x, y):
+                self.latest = known
+                return known
+        elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
+            return None
+        can_be = self._can_be(x, y)
+        known = StepProgram(self.model, self.loss, self.optimizer, x, y) if can_be else self._parts()
+        if key not in self.programs and len(self.programs) >= PROGRAMS:
+            del self.programs[next(iter(self.programs))]
+        self.programs[key] = known
+        self.latest = known if isinstance(known, StepProgram) else None
+        return self.latest
+
+    def _parts(self) -> tuple[int, list[Any]]:
+        """What says whether another look may find what the last one did not: arrays and parts."""
+        return memory.generation, list(getattr(self.model, "functions", ()))
 
     def _can_be(self, x: Array, y: Array) -> bool:
         """Whether model, loss, optimizer and batch are such that a program does what the four lines do."""
@@ -171,8 +181,11 @@ class Steps:
             return False
         if not vars(model).keys().isdisjoint(METHODS) or any(getattr(Sequential, n) is not m for n, m in INSTALLED.items()):
             return False
-        state = stacks.state_of(model)
-        if not state.whole or not stacks._fits(model.functions, x) or stacks.gradient_bits(model.functions) is None:
+        if (
+            not stacks.State(model.functions).whole
+            or not stacks._fits(model.functions, x)
+            or stacks.gradient_bits(model.functions) is None
+        ):
             return False
         if not isinstance(optimizer, Optimizer) or not vars(optimizer).keys().isdisjoint(STEPPING):
             return False

@@ -12,7 +12,8 @@ from test_contract import FUNCTION_IDS, FUNCTIONS, LOSS_IDS, LOSSES, make
 
 import pancake as pk
 from pancake import TrainStep
-from pancake.fast.steps import StepProgram
+from pancake.fast import stacks
+from pancake.fast.steps import StepProgram, Steps
 from pancake.functions.containers import Identity
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def labels(n: int) -> Any:
 
 
 def programs(step: TrainStep) -> list[StepProgram]:
-    return [program for program in step._steps.programs.values() if program is not None]
+    return [program for program in step._steps.programs.values() if isinstance(program, StepProgram)]
 
 
 def same_training(model: Any, loss: Any, optimizer: Any, data: Any, rtol: float = 0) -> TrainStep:
@@ -449,3 +450,24 @@ def test_what_a_step_trains_is_not_exchanged() -> None:
     for name in ("model", "loss", "optimizer"):
         with pytest.raises(AttributeError, match=name):
             setattr(step, name, None)
+
+
+def test_a_stack_without_a_program_keeps_those_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = [], []
+    begin, can_be = stacks.Program.__init__, Steps._can_be
+    monkeypatch.setattr(stacks.Program, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
+    monkeypatch.setattr(Steps, "_can_be", lambda self, *args: (asked.append(1), can_be(self, *args))[1])
+    model = pk.Sequential([pk.Linear(3, 5, rng=0), pk.BatchNorm(5), pk.Linear(5, 2, rng=1)])
+    step = TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    for x, y in batches(numbers, (4, 3, 4, 3, 4)):
+        step(x, y)
+    assert not programs(step)
+    assert len(made) == 4  # two segments, two sizes of batch
+    assert len(asked) == 2
+    model.functions[1] = pk.Tanh()  # now there can be one
+    step(*batches(numbers)[0])
+    assert programs(step)
+    model.functions[1] = pk.BatchNorm(5)
+    for n in range(2, 20):
+        step(*batches(numbers, (n,))[0])
+    assert len(step._steps.programs) <= 8
