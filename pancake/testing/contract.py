@@ -70,11 +70,11 @@ def check_function(
     # A Function in float32 is checked in float64; whether it was narrow to begin with tells what it may return.
     subject, was_narrow = in_double(function, x, target)
     refuse_infinity(subject)
-    problems, report = _examine(subject, given, ignored, was_narrow)
+    problems, report = examine(subject, given, ignored, was_narrow)
     if problems:
         numbered = "\n".join(f"{i}. {problem}" for i, problem in enumerate(problems, 1))
         shown = {**given, "ignore": ignored} if ignored else given
-        lines = reproduce("check_function", subject, shown, lambda other: bool(_examine(other, given, ignored, was_narrow)[0]))
+        lines = reproduce("check_function", subject, shown, lambda other: bool(examine(other, given, ignored, was_narrow)[0]))
         raise GradientError(f"{subject.name} breaks its contract:\n{numbered}\n\nTo reproduce:\n\n{lines}", report)
     assert report is not None
     return report
@@ -93,7 +93,7 @@ def check_instances(function: Any, twin: Any, x: Any, target: ArrayLike | None =
         raise GradientError(f"{trials.name} breaks its contract:\n1. {found[0]}")
 
 
-def _examine(
+def examine(
     subject: Subject, given: dict[str, Any], ignored: tuple[str, ...], was_narrow: bool
 ) -> tuple[list[str], GradientReport | None]:
     """All that is wrong, in the mode in which the function is and in the other one, and the report of the gradients."""

@@ -121,11 +121,15 @@ def _planted(owner: Any, name: str, fault: Fault) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def own_functions(cls: type) -> list[tuple[Any, str, types.FunctionType]]:
-    """compute_backward, and what it calls and compute_forward does not: where each is, its name, and the function."""
-    backward, forward = _reached(cls, ("compute_backward",)), _reached(cls, ("compute_forward", "__call__"))
-    known = {function for _, _, function in forward}
-    return [found for found in backward if found[2] not in known]
+def own_functions(cls: type, *, forward: bool = False) -> list[tuple[Any, str, types.FunctionType]]:
+    """compute_backward, and what it calls and compute_forward does not: where each is, its name, and the function.
+
+    With `forward` the other way round.
+    """
+    sides = _reached(cls, ("compute_backward",)), _reached(cls, ("compute_forward", "__call__"))
+    wanted, others = sides[::-1] if forward else sides
+    known = {function for _, _, function in others}
+    return [found for found in wanted if found[2] not in known]
 
 
 def _reached(cls: type, begin: tuple[str, ...]) -> list[tuple[Any, str, types.FunctionType]]:

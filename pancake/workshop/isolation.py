@@ -1,0 +1,74 @@
+"""Judging in a process of its own, so that nothing that a participant writes can stop or change the judge."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pancake.workshop.verdicts import WRONG
+
+SECONDS = 30
+MEGABYTES = 1024
+
+
+def judged(path: Path, exercise: str, *, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> tuple[str, str]:
+    """The status of an exercise in a file, and the sentence.
+
+    Parameters
+    ----------
+    path : Path
+        A script or a notebook.
+    exercise : str
+        The name of an exercise, or what the header of a blank says: "pancake.LayerNorm", "pancake.LayerNorm --forward".
+    seconds : float
+        After so many the process is ended.
+    megabytes : int
+        So much more memory than pancake itself takes it may have, where the system can be told.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "pancake.workshop.worker", str(path.resolve()), exercise, str(result), str(megabytes)]
+        root = str(Path(__file__).parent.parent.parent)
+        environment = {**os.environ, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "PANCAKE_FAST": "0"}
+        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            command,
+            cwd=path.resolve().parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return WRONG, f"it was still running after {seconds:g} seconds; is there a loop that never ends?"
+        finally:
+            _end(process)
+        try:
+            status, sentence = json.loads(result.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return WRONG, _how_it_ended(process.returncode)
+    return status, sentence
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and those that it has started."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        process.kill()
+    process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"its process was ended by the signal {signal.Signals(-code).name}; did it run out of memory, or recurse without end?"
+    return f"its process ended with exit status {code} before it could be judged; is there an os._exit()?"

@@ -1,0 +1,180 @@
+"""What all judges use: comparisons that know the usual mistakes, and the checks of `pancake.testing`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pancake.testing.contract import examine
+from pancake.testing.gradients import DEFAULTS, in_double
+from pancake.testing.gradients import compare as compare_gradients
+from pancake.testing.subject import GradientError
+from pancake.workshop.verdicts import Open, Wrong
+
+Numbers = NDArray[np.floating[Any]]
+# What a solution need not promise to be right: it may compute in any precision, return a view, and draw from where it likes.
+IGNORED = ("float32", "randomness", "views", "copies")
+CLOSE = 1e-7
+
+
+def call(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a participant's function; what it returns must be something."""
+    result = function(*arguments)
+    if result is ...:
+        raise Open(f"{what} still returns `...`")
+    if result is None:
+        raise Wrong(f"{what} returned None; is a `return` missing?")
+    return result
+
+
+def array(what: str, result: Any, shape: tuple[int, ...]) -> Numbers:
+    """The result as an array of that shape, else an error that says what it is."""
+    try:
+        numbers = np.asarray(result, np.float64)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what}: expected an array of shape {shape}, got {type(result).__name__}") from None
+    if numbers.shape != shape and not (numbers.size == 1 and np.prod(shape) == 1):
+        raise Wrong(f"{what}: expected shape {shape}, got {numbers.shape}")
+    return numbers.reshape(shape)
+
+
+def compare(
+    what: str,
+    got: Sequence[ArrayLike],
+    wanted: Sequence[ArrayLike],
+    causes: Mapping[str, Sequence[ArrayLike]] | None = None,
+    rtol: float = CLOSE,
+) -> None:
+    """Compare arrays from several trials with what they should be; if they differ, say where and why.
+
+    Parameters
+    ----------
+    what : str
+        The name of the array.
+    got, wanted : sequence of array_like
+        One from each trial.
+    causes : mapping of str to sequence of array_like, optional
+        Sentences, each with the arrays that would come out of the mistake that it names.
+    rtol : float
+        How large a difference may be, relative to the largest entry.
+    """
+    got = [array(what, g, np.shape(w)) for g, w in zip(got, wanted, strict=True)]
+    wanted = [np.asarray(w, np.float64) for w in wanted]
+    for g, w in zip(got, wanted, strict=True):
+        if _close(g, w, rtol):
+            continue
+        off = np.where(np.isfinite(g), np.abs(g - w), np.inf)
+        index = np.unravel_index(int(np.argmax(off)), off.shape)
+        place = f"[{', '.join(map(str, index))}]" if g.ndim else ""
+        why = _cause(got, wanted, causes or {}, rtol)
+        raise Wrong(f"{what}{place} is {g[index]:.6g}, and should be {w[index]:.6g}{f'; {why}' if why else ''}")
+
+
+def _close(a: Numbers, b: Numbers, rtol: float) -> bool:
+    scale = float(np.max(np.abs(b[np.isfinite(b)]), initial=1e-3))
+    return bool(np.allclose(a, b, rtol=0, atol=rtol * scale))
+
+
+def _cause(
+    got: Sequence[Numbers], wanted: Sequence[Numbers], causes: Mapping[str, Sequence[ArrayLike]], rtol: float
+) -> str:
+    for cause, arrays in causes.items():
+        mistaken = [np.asarray(a, np.float64) for a in arrays]
+        if all(m.shape == g.shape and _close(g, m, max(rtol, 1e-6)) for g, m in zip(got, mistaken, strict=True)):
+            return cause
+    flat = np.concatenate([g.ravel() for g in got]), np.concatenate([w.ravel() for w in wanted])
+    if not np.isfinite(flat[0]).all():
+        return "it is not finite: does it overflow, or divide by 0?"
+    if not flat[0].any():
+        return "it is 0 everywhere"
+    known = np.abs(flat[1]) > 1e-9 * np.abs(flat[1]).max()
+    ratios = flat[0][known] / flat[1][known]
+    if len(ratios) > 1 and np.allclose(ratios, ratios[0], rtol=1e-6):
+        return f"constant ratio {ratios[0]:.6g}: " + ("is the sign flipped?" if np.isclose(ratios[0], -1) else "a factor is off")
+    return ""
+
+
+# --- classes ---
+
+
+def make(cls: Any, *arguments: Any) -> Any:
+    """An instance of a participant's class."""
+    name = getattr(cls, "__name__", "it")
+    if not isinstance(cls, type):
+        raise Wrong(f"expected a class, got {type(cls).__name__} {name}")
+    try:
+        inspect.signature(cls).bind(*arguments)
+    except TypeError as error:
+        raise Wrong(f"{name}{arguments} cannot be made: {error}; leave the arguments of __init__ as they are") from None
+    except ValueError:  # a class without a signature
+        pass
+    made = cls(*arguments)
+    for method in ("compute_forward", "compute_backward"):
+        if not callable(getattr(made, method, None)):
+            raise Wrong(f"{name} has no method {method}")
+    return made
+
+
+def parameters(thing: Any) -> tuple[list[Numbers], list[Numbers]]:
+    """Parameters and gradients, two lists of arrays as long as each other."""
+    name = type(thing).__name__
+    if not hasattr(thing, "get_params_and_grads"):
+        raise Wrong(f"{name} has no get_params_and_grads; derive it from pancake.Function, or return two lists")
+    found = call(f"{name}.get_params_and_grads", thing.get_params_and_grads)
+    try:
+        params, grads = map(list, found)
+    except (TypeError, ValueError):
+        raise Wrong(f"{name}.get_params_and_grads must return two lists, the parameters and their gradients") from None
+    if len(params) != len(grads):
+        raise Wrong(f"{name}.get_params_and_grads returned {len(params)} parameters and {len(grads)} gradients")
+    for p, g in zip(params, grads, strict=True):
+        if not (isinstance(p, np.ndarray) and isinstance(g, np.ndarray)):
+            got = f"{type(p).__name__} and {type(g).__name__}"
+            raise Wrong(f"{name}: a parameter and its gradient must be arrays, which can be changed in place; got {got}")
+        if p.shape != g.shape:
+            raise Wrong(f"{name}: a gradient has shape {g.shape}, its parameter {p.shape}")
+    return params, grads
+
+
+def gradients(function: Any, x: Any, *, target: Any = None) -> None:
+    """Check the gradients; raise `Wrong` with the one of which most is known."""
+    subject, _ = in_double(function, x, target)
+    try:
+        report = compare_gradients(subject, DEFAULTS)
+    except GradientError as error:
+        raise Wrong(plain(str(error))) from None
+    for complaint in report.complaints():
+        raise Wrong(plain(complaint))
+
+
+def contract(function: Any, x: Any, *, target: Any = None, ignore: Sequence[str] = IGNORED) -> None:
+    """Check the gradients, and then the rest of the contract; raise `Wrong` with what is found first."""
+    gradients(function, x, target=target)
+    subject, narrow = in_double(function, x, target)
+    problems, _ = examine(subject, DEFAULTS, tuple(ignore), narrow)
+    for problem in problems:
+        # A gradient that is a new array after each backward, and has been added to, trains as well as any.
+        if not re.search(r"backward rebinds grad_", problem):
+            raise Wrong(plain(problem))
+
+
+def plain(problem: str) -> str:
+    """A complaint without what participants cannot use."""
+    return " ".join(problem.split())
+
+
+def contracts(make_one: Callable[[], Any], inputs: Sequence[Any], *, ignore: Sequence[str] = IGNORED) -> None:
+    """Check fresh instances, each on its own input: the whole contract on the first, on the others the gradients."""
+    for x in inputs[1:]:
+        gradients(make_one(), x)
+    contract(make_one(), inputs[0], ignore=ignore)
+
+
+def uniform(rng: np.random.Generator, *shape: int) -> Numbers:
+    """Numbers from -2 to 2 with none near 0, where many functions have a kink."""
+    return rng.uniform(0.2, 2, shape) * rng.choice([-1.0, 1.0], shape)

@@ -1,0 +1,134 @@
+"""What the judge says, and how it is told that something is wrong or still open."""
+
+from __future__ import annotations
+
+import ast
+import traceback
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+OPEN, RIGHT, WRONG = "open", "right", "wrong"
+DUNDERS = {"__init__", "__call__"}
+
+
+class Wrong(Exception):
+    """A solution is wrong; the message says what and, where that is known, why."""
+
+
+class Open(Exception):
+    """There is still a blank; the message says which."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one exercise.
+
+    Attributes
+    ----------
+    exercise : str
+    lesson : int or None
+        None for an exercise that `blank` has made.
+    status : {"open", "right", "wrong"}
+    sentence : str
+        What is open or wrong.
+    file : str
+        Where the exercise was found.
+    """
+
+    exercise: str
+    lesson: int | None
+    status: str
+    sentence: str = ""
+    file: str = ""
+
+
+def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str, str]:
+    """Run a judge, and tell the status and the sentence, whatever the participant's code does.
+
+    Parameters
+    ----------
+    judge : callable
+        Raises `Wrong` or `Open`, or whatever the participant's code raises.
+    files : collection of str
+        The names under which that code was compiled, to say in which line something was raised.
+    """
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            judge()
+    except Open as error:
+        return OPEN, str(error)
+    except Wrong as error:
+        return WRONG, str(error)
+    except NotImplementedError as error:
+        return OPEN, f"{_place(error, files)}{error}".rstrip(": ") or "a blank is left"
+    except SystemExit:
+        return WRONG, "it ends the program (exit or quit); take that out, and return a result"
+    except EOFError:
+        return WRONG, "it asks for input, and nobody is there to answer; take the input() out"
+    except MemoryError:
+        return WRONG, "it asks for more memory than there is; does an array grow in a loop, or get the wrong shape?"
+    except RecursionError:
+        return WRONG, "it calls itself without end"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of the participant's code, which may raise anything
+        if "ellipsis" in str(error).lower():
+            return OPEN, f"{_place(error, files)}a blank `...` is left"
+        return WRONG, f"{_place(error, files)}{type(error).__name__}: {error}"
+    return RIGHT, ""
+
+
+def _place(error: BaseException, files: Collection[str]) -> str:
+    """In which line of the participant's code it was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    if not frames:
+        return ""
+    last = frames[-1]
+    cell = last.filename.rpartition(", cell ")[2] if ", cell " in last.filename else ""
+    where = f"cell {cell}, line {last.lineno}" if cell else f"line {last.lineno}"
+    return f"{where}, in {last.name}: "
+
+
+def blanks(node: ast.AST, first_line: int = 1) -> list[str]:
+    """The blanks that are left in a class or function: where they are, and how the lines read.
+
+    A blank is `...` in the place of a statement, of a value that is assigned or returned, of an operand or an argument, or a
+    NotImplementedError that is raised whatever the arguments. `x[..., 0]` is none.
+    """
+    found: list[tuple[int, str, str]] = []
+
+    def look(node: ast.AST, name: str) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            name = node.name
+            for statement in node.body:
+                if isinstance(statement, ast.Raise) and "NotImplementedError" in ast.unparse(statement):
+                    found.append((statement.lineno, name, f"{name}, line {statement.lineno + first_line - 1}"))
+        parts = {
+            ast.Expr: ("value",),
+            ast.Assign: ("value",),
+            ast.AnnAssign: ("value",),
+            ast.AugAssign: ("value",),
+            ast.Return: ("value",),
+            ast.BinOp: ("left", "right"),
+            ast.UnaryOp: ("operand",),
+        }.get(type(node), ())
+        values: list[Any] = [getattr(node, part) for part in parts]
+        values += node.args if isinstance(node, ast.Call) else []
+        values += node.elts if isinstance(node, ast.Tuple) and not hasattr(node, "is_index") else []
+        for value in values:
+            if isinstance(value, ast.Constant) and value.value is ...:
+                line = value.lineno
+                found.append((line, name, f"{name}, line {line + first_line - 1}"))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(node, ast.Subscript) and child is node.slice:
+                vars(child)["is_index"] = True
+            look(child, name)
+
+    look(node, getattr(node, "name", ""))
+    called = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}  # a helper that nobody calls may stay blank
+    return list(dict.fromkeys(text for _, name, text in sorted(found) if not name.startswith("_") or name in called | DUNDERS))
