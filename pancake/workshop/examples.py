@@ -56,7 +56,7 @@ class Weighted:
         return self.loss.compute_backward()
 
 
-def examples_of(cls: type[Any], solution: type[Any] | None = None, count: int = 8) -> list[Example]:
+def examples_of(cls: type[Any], solution: type[Any] | None = None, count: int = 6) -> list[Example]:
     """Examples (function, x, target) of a class, the simplest last, since it shows the least.
 
     Parameters

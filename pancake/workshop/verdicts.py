@@ -79,8 +79,25 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
     except BaseException as error:  # of the participant's code, which may raise anything
         if "ellipsis" in str(error).lower():
             return OPEN, f"{_place(error, files)}a blank `...` is left"
-        return WRONG, f"{_place(error, files)}{type(error).__name__}: {error}"
+        notes = "".join(f" (in {note})" for note in getattr(error, "__notes__", []))
+        return WRONG, with_advice(f"{_place(error, files)}{type(error).__name__}: {' '.join(str(error).split())}{notes}")
     return RIGHT, ""
+
+
+ADVICE = {
+    "object has no attribute": "does forward keep it in self?",
+    "mismatch in its core dimension": "the inner lengths of a product must agree: is a .T missing, or one too many?",
+    "broadcast": "the shapes do not fit: is a sum, an axis= or keepdims=True missing?",
+    "is ambiguous": "np.maximum, np.where and masks work entry by entry",
+    "0-dimensional arrays can be converted": "math works on single numbers, np.exp and the like on arrays",
+    "positional argument but": "is an argument missing in the def?",
+    "must be arrays": "NumPy arrays can be changed in place, numbers cannot",
+}
+
+
+def with_advice(line: str) -> str:
+    """What Python or NumPy says, and what it most often means in an exercise."""
+    return next((f"{line}; {advice}" for said, advice in ADVICE.items() if said in line), line)
 
 
 def _place(error: BaseException, files: Collection[str]) -> str:

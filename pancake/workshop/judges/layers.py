@@ -10,7 +10,21 @@ import numpy as np
 
 from pancake.function import Function
 from pancake.recurrent.unrolled import Unrolled
-from pancake.workshop.judging import Numbers, array, call, compare, contract, contracts, gradients, make, parameters, uniform
+from pancake.workshop.judging import (
+    Numbers,
+    array,
+    backward_of,
+    call,
+    compare,
+    contract,
+    contracts,
+    forward,
+    gradients,
+    known_mistakes,
+    make,
+    parameters,
+    uniform,
+)
 from pancake.workshop.verdicts import Open, Wrong
 
 
@@ -37,8 +51,33 @@ def linear(cls: Any) -> None:
             "b is multiplied": [x @ W.T * b],
             "the weighted sums are divided by their number": [x @ W.T / n_in + b],
         }
-        compare("compute_forward: y", [call("compute_forward", made.compute_forward, x.copy())], [x @ W.T + b], causes)
+        compare("compute_forward: y", [forward(made, x)], [x @ W.T + b], causes)
         before = [p.copy() for p in params]
+        d = uniform(rng, batch, n_out)
+        result, grads = backward_of(made, x, d)
+        known_mistakes("compute_backward: dObj_dIn", result, d @ W, {"the sign is flipped": -d @ W, "W is missing": d})
+        of_weight = {
+            "nothing is added to it": 0 * W,
+            "only the first example is counted": d[:1].T @ x[:1],
+            "it is divided by the batch size: the examples add up": d.T @ x / batch,
+            "dObj_dOut is missing": np.ones_like(d).T @ x,
+            "the sign is flipped": -d.T @ x,
+            "it is added twice": 2 * d.T @ x,
+        }
+        of_bias = {
+            "nothing is added to it": 0 * b,
+            "it is summed over the outputs as well: dObj_dOut.sum(axis=0)": 0 * b + d.sum(),
+            "it is divided by the batch size: the examples add up": d.mean(axis=0),
+            "only the first example is counted": d[0],
+            "the sign is flipped": -d.sum(axis=0),
+            "it is added twice": 2 * d.sum(axis=0),
+        }
+        for p, g in zip(params, grads, strict=True):
+            if p is weight:
+                g = g if weight.shape == W.shape else g.T
+                known_mistakes("compute_backward: grad_weight", g, d.T @ x, of_weight)
+            else:
+                known_mistakes("compute_backward: grad_bias", g.reshape(-1), d.sum(axis=0), of_bias)
         (contract if batch > 3 else gradients)(made, x)
         for p, held in zip(params, before, strict=True):
             if not np.array_equal(p, held):
@@ -63,26 +102,38 @@ def sigmoid(cls: Any) -> None:
         "this is 1 / (1 - exp(-x))": [1 / (1 - np.exp(-x)) for x in inputs],
         "the slope came back, not the value": [w * (1 - w) for w in wanted],
     }
-    compare("compute_forward: y", [call("compute_forward", make(cls).compute_forward, x.copy()) for x in inputs], wanted, causes)
+    compare("compute_forward: y", [forward(make(cls), x) for x in inputs], wanted, causes)
     made, far = make(cls), np.array([[-1000.0, -40.0, 0.0, 40.0, 1000.0]])
     y = array("compute_forward", call("compute_forward", made.compute_forward, far.copy()), far.shape)
     if not np.isfinite(y).all():
         index = int(np.argmin(np.isfinite(y[0])))
         raise Wrong(f"compute_forward: y is {y[0, index]} at x = {far[0, index]:g}; exp overflows, and inf / inf is nan")
     compare("compute_forward far from 0: y", [y], [[[0, 0, 0.5, 1, 1]]])
+    x, d = uniform(rng, 2, 4), uniform(rng, 2, 4)
+    result, _ = backward_of(make(cls), x, d)
+    y = 1 / (1 + np.exp(-x))
+    mistakes = {
+        "this is y (1 + y), and should be y (1 - y)": d * y * (1 + y),
+        "y is missing: dy/dx = y (1 - y)": d * (1 - y),
+        "1 - y is missing: dy/dx = y (1 - y)": d * y,
+        "dObj_dOut is missing": y * (1 - y),
+        "this is x (1 - x), and should be y (1 - y): remember y": d * x * (1 - x),
+        "this is 1 - y^2, the derivative of tanh": d * (1 - y * y),
+        "the sign is flipped": -d * y * (1 - y),
+        "it is twice what it should be": 2 * d * y * (1 - y),
+        "the derivative of the derivative came in": d * y * (1 - y) * (1 - y * (1 - y)),
+    }
+    known_mistakes("compute_backward: dObj_dIn", result, d * y * (1 - y), mistakes)
     contracts(lambda: make(cls), inputs)
 
 
 def relu(cls: Any) -> None:
     """y = max(x, 0)."""
     rng = np.random.default_rng(0)
-    inputs = [uniform(rng, 6), uniform(rng, 2, 4), uniform(rng, 2, 4, 2)]
-    found = []
+    inputs = [np.abs(uniform(rng, *shape)) for shape in ((6,), (2, 4), (2, 4, 2))]
     for x in inputs:
-        given = x.copy()
-        found.append(call("compute_forward", make(cls).compute_forward, given))
-        if not np.array_equal(given, x):
-            raise Wrong("compute_forward writes into x, which whoever made it may still need; compute a new array")
+        x.flat[::2] *= -1  # as many of the one sign as of the other
+    found = [forward(make(cls), x) for x in inputs]
     causes = {
         "this is min(x, 0)": [np.minimum(x, 0) for x in inputs],
         "this is the absolute value": [np.abs(x) for x in inputs],
@@ -92,6 +143,7 @@ def relu(cls: Any) -> None:
         "negative x become 1, and should become 0": [np.where(x > 0, x, 1) for x in inputs],
         "what is positive became 0": [np.where(x > 0, 0, x) for x in inputs],
         "this is max(x, 1): the corner is at 0": [np.maximum(x, 1) for x in inputs],
+        "x below 0 comes through, a little: that is a leaky ReLU": [np.where(x > 0, x, 0.01 * x) for x in inputs],
         "it is cut off above 1 as well": [np.clip(x, 0, 1) for x in inputs],
     }
     try:
@@ -100,6 +152,21 @@ def relu(cls: Any) -> None:
         if "expected shape" in str(error) and "got ()" in str(error):
             raise Wrong(f"{error}; a single number came back: np.max is the largest entry, np.maximum works entry by entry") from None
         raise
+    x = inputs[1]
+    d = uniform(rng, *x.shape)
+    result, _ = backward_of(make(cls), x, d)
+    mistakes = {
+        "what forward has set to 0 gets a gradient: it does not reach the objective": d,
+        "the mask is that of dObj_dOut, and should be that of x": d * (d > 0),
+        "the mask is that of both x and dObj_dOut, and should be that of x": d * (d > 0) * (x > 0),
+        "dObj_dOut is missing: these are ones": 1.0 * (x > 0),
+        "where x < 0 stands 1, and should stand 0": np.where(x > 0, d, 1),
+        "the sign is flipped": -d * (x > 0),
+        "where x < 0 the gradient is turned round, and should be 0": d * np.sign(x),
+        "the mask is the wrong way round": d * (x < 0),
+        "x came in: dy/dx is 1 or 0": d * np.maximum(x, 0),
+    }
+    known_mistakes("compute_backward: dObj_dIn", result, d * (x > 0) + 0.0, mistakes)
     contracts(lambda: make(cls), inputs)
 
 
@@ -140,6 +207,9 @@ def cross_entropy(cls: Any) -> None:
         "exp is summed over axis 0, the examples; the classes are axis 1": [
             -(z - np.log(np.exp(z).sum(axis=0, keepdims=True)))[np.arange(len(t)), t].mean() for z, t in trials
         ],
+        "after the largest score is subtracted, exp is summed over axis 0, the examples; the classes are axis 1": [
+            -_mixed_up(z)[np.arange(len(t)), t].mean() for z, t in trials
+        ],
     }
     found = []
     for z, t in trials:
@@ -166,6 +236,11 @@ def cross_entropy(cls: Any) -> None:
     contract(_AsLoss(_loss(cls)), *trials[0][:1], target=trials[0][1])
 
 
+def _mixed_up(z: Numbers) -> Numbers:
+    shifted = z - z.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=0, keepdims=True))
+
+
 def _loss(cls: Any) -> Any:
     if not isinstance(cls, type):
         raise Wrong(f"expected a class, got {type(cls).__name__}")
@@ -187,7 +262,7 @@ def _gradient_of_loss(cls: Any, z: Numbers, t: Any) -> None:
     _compute(made)(z.copy(), t.copy())
     d = call("compute_backward", made.compute_backward)
     p = np.exp(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
-    hot = np.eye(z.shape[1])[t]
+    hot, rows = np.eye(z.shape[1])[t], np.arange(len(z))
     causes = {
         "it is the gradient of the sum: divide by the number of examples": [p - hot],
         "it is divided by the number of entries: divide by the number of examples": [(p - hot) / z.size],
@@ -201,6 +276,10 @@ def _gradient_of_loss(cls: Any, z: Numbers, t: Any) -> None:
         "1 is subtracted in every class, and should be at the right one alone": [(p - 1) / len(z)],
         "only the right class gets a gradient": [(p - hot) * hot / len(z)],
         "1 is subtracted after the division": [p / len(z) - hot],
+        "d[target] picks whole rows: d[rows, target] picks the right class of each": [(p - np.isin(rows, t)[:, None]) / len(z)],
+        "d[:, target] picks whole columns: d[rows, target] picks the right class of each": [
+            (p - np.isin(np.arange(z.shape[1]), t)) / len(z)
+        ],
     }
     if len(z) > 1:
         compare("compute_backward: dObj_dPred", [d], [(p - hot) / len(z)], causes)
@@ -231,7 +310,7 @@ def own(cls: Any) -> None:
             raise Wrong("Own does not derive from pancake.Function, and so no Sequential takes it")
         params, _ = parameters(made)
         x = uniform(rng, 4, n)
-        y = np.asarray(call("compute_forward", made.compute_forward, x.copy()), float)
+        y = np.asarray(forward(made, x), float)
         if y.ndim == 0 or len(y) != 4:
             raise Wrong(f"compute_forward: an input of 4 examples gives shape {y.shape}; expected a row for each example, (4, ...)")
         if not params:
@@ -240,6 +319,7 @@ def own(cls: Any) -> None:
             if p.dtype.kind != "f":
                 raise Wrong(f"parameter {number} holds {p.dtype}, which no optimizer can change a little; use np.ones(n), say")
             p[...] = np.where(rng.random(p.shape) < 0.5, 0.5, 0.9) + 0.3 * rng.random(p.shape)
+        backward_of(made, x, uniform(rng, *y.shape))
         (contract if n == 3 else gradients)(made, x)
         gradients(made, x[:2])
     if _is_affine(make(cls, 2), rng):
@@ -274,11 +354,59 @@ def cell(cls: Any) -> None:
             raise Wrong(f"compute_backward must return two gradients, of x and of the state h, got {_said(returned)}")
         if any(g is ... for g in returned):
             raise Open("compute_backward still returns `...`")
+        _mistakes_of_cell(made, x, h, rng)
         (contract if batch > 2 else gradients)(made, (x, h))
         start = call("init_state", made.init_state, batch)
         if np.shape(start) != (batch, n_hidden):
             raise Wrong(f"init_state({batch}) must be of shape ({batch}, {n_hidden}), got {np.shape(start)}")
     gradients(Unrolled(make(cls, 2, 2)), uniform(rng, 2, 3, 2) / 2)
+
+
+def _mistakes_of_cell(made: Any, x: Numbers, h: Numbers, rng: np.random.Generator) -> None:
+    """Compare with what the usual mistakes give, by the parameters as the formula has them."""
+    params, grads = parameters(made)
+    found = _as_in_formula(params, x, h)
+    new = np.array(made.compute_forward(x.copy(), h.copy())[0], float)
+    fitting = [(W, U, b) for W, U, b in found if np.allclose(new, np.tanh(x @ W.T + h @ U.T + b))]
+    if not fitting:
+        return
+    W, U, _ = fitting[0]
+    for g in grads:
+        g[...] = 0
+    d_out, d_state = uniform(rng, *new.shape), uniform(rng, *new.shape)
+    result = made.compute_backward(d_out.copy(), d_state.copy())
+    grads = parameters(made)[1]  # which may be other arrays now
+    slope, both = 1 - new**2, d_out + d_state
+    mistakes = {
+        "dObj_dState is missing: the gradients of the output and of the state add up": d_out * slope,
+        "dObj_dOut is missing: the gradients of the output and of the state add up": d_state * slope,
+        "the derivative of tanh is missing: 1 - h'^2": both,
+        "the derivative of tanh is 1 - h'^2, not 1 - h'": both * (1 - new),
+        "the derivative of tanh was taken at the old state": both * (1 - h**2),
+        "the two gradients are multiplied, and should be added": d_out * d_state * slope,
+        "the sign is flipped": -both * slope,
+    }
+    wanted = both * slope
+    known_mistakes("compute_backward: dObj_dX", result[0], wanted @ W, {said: d @ W for said, d in mistakes.items()})
+    of_state = {said: d @ U for said, d in mistakes.items()} | {"U is the wrong way round: d U, not d U^T": wanted @ U.T}
+    of_state["U is missing"] = wanted
+    of_state["dObj_dOut is missing: h' is the output and the state"] = d_state @ U
+    known_mistakes("compute_backward: the gradient of the state", result[1], wanted @ U, of_state)
+    by_shape = [(p, g) for p, g in zip(params, grads, strict=True) if np.shares_memory(p, U)]
+    of_U = {
+        "h' stands where the old state h should: U was multiplied with h": wanted.T @ new,
+        "it is transposed: d^T h, not h^T d": h.T @ wanted,
+        "nothing is added to it": 0 * U,
+        "it is divided by the batch size: the examples add up": wanted.T @ h / len(h),
+    }
+    for p, g in by_shape:
+        straight = p.shape != p.T.shape or p.ctypes.data == U.ctypes.data and p.strides == U.strides
+        known_mistakes("compute_backward: grad_U", g if straight else g.T, wanted.T @ h, of_U)
+    for p, g in zip(params, grads, strict=True):
+        if p.size == new.shape[1] and p.ndim == 1:
+            of_b = {"nothing is added to it": 0 * g, "it is summed over the units as well: d.sum(axis=0)": 0 * g + wanted.sum()}
+            of_b["it is divided by the batch size: the examples add up"] = wanted.mean(axis=0)
+            known_mistakes("compute_backward: grad_b", g, wanted.sum(axis=0), of_b)
 
 
 def _said(result: Any) -> str:
@@ -287,12 +415,8 @@ def _said(result: Any) -> str:
 
 def _step(params: list[Numbers], x: Numbers, h: Numbers, out: Numbers, state: Numbers) -> None:
     """Compare one step with the formula, whichever parameter is which and whichever way round it is kept."""
+    found = _as_in_formula(params, x, h)
     n_in, n_hidden = x.shape[1], h.shape[1]
-    found = []
-    for W, U, b in itertools.permutations(params, 3) if len(params) == 3 else ():
-        for w, u in itertools.product((W, W.T), (U, U.T)):
-            if w.shape == (n_hidden, n_in) and u.shape == (n_hidden, n_hidden) and b.size == n_hidden:
-                found.append((w, u, b.reshape(-1)))
     if not found:
         shapes = ", ".join(str(p.shape) for p in params) or "none"
         wanted = f"W ({n_hidden}, {n_in}), U ({n_hidden}, {n_hidden}) and b ({n_hidden},)"
@@ -321,3 +445,14 @@ def _step(params: list[Numbers], x: Numbers, h: Numbers, out: Numbers, state: Nu
         "this is a ReLU, and should be tanh": [np.maximum(whole, 0)],
     }
     compare("the output", [out], [np.tanh(whole)], causes)
+
+
+def _as_in_formula(params: list[Numbers], x: Numbers, h: Numbers) -> list[tuple[Numbers, Numbers, Numbers]]:
+    """All ways in which three parameters may be W, U and b, by their shapes."""
+    n_in, n_hidden = x.shape[1], h.shape[1]
+    found = []
+    for W, U, b in itertools.permutations(params, 3) if len(params) == 3 else ():
+        for w, u in itertools.product((W, W.T), (U, U.T)):
+            if w.shape == (n_hidden, n_in) and u.shape == (n_hidden, n_hidden) and b.size == n_hidden:
+                found.append((w, u, b.reshape(-1)))
+    return found

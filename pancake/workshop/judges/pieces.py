@@ -10,7 +10,20 @@ import numpy as np
 
 from pancake.functions.elementwise import Exp, Mul, Square
 from pancake.functions.linear import Linear
-from pancake.workshop.judging import array, call, compare, contract, contracts, gradients, make, parameters, uniform
+from pancake.workshop.judging import (
+    array,
+    backward_of,
+    call,
+    compare,
+    contract,
+    contracts,
+    forward,
+    gradients,
+    known_mistakes,
+    make,
+    parameters,
+    uniform,
+)
 from pancake.workshop.verdicts import Wrong
 
 
@@ -123,10 +136,24 @@ def square(cls: Any) -> None:
     """y = x^2."""
     rng = np.random.default_rng(0)
     inputs = [uniform(rng, 5), uniform(rng, 2, 3), uniform(rng, 1, 4, 2)]
-    found = [call("compute_forward", make(cls).compute_forward, x.copy()) for x in inputs]
+    found = [forward(make(cls), x) for x in inputs]
     causes = {"it is doubled, not squared": [2 * x for x in inputs], "x itself came back": inputs}
     causes["it is the absolute value"] = [np.abs(x) for x in inputs]
     compare("compute_forward: y", found, [x**2 for x in inputs], causes)
+    x, d = uniform(rng, 3, 2), uniform(rng, 3, 2)
+    result, _ = backward_of(make(cls), x, d)
+    mistakes = {
+        "the 2 is missing: dy/dx = 2 x": d * x,
+        "dObj_dOut is missing: the gradient is dObj_dOut times 2 x": 2 * x,
+        "x is missing: dy/dx = 2 x, not 2": 2 * d,
+        "the square stands where its derivative should: dy/dx = 2 x": d * x * x,
+        "backward needs x, and forward has remembered x^2": 2 * d * x * x,
+        "the sign of x is lost": 2 * d * np.abs(x),
+        "dObj_dOut is added, and should be multiplied": d + 2 * x,
+        "dObj_dOut is averaged, and each entry has one of its own": d.mean() * 2 * x,
+        "it is divided by the batch size, and nothing was averaged": 2 * d * x / len(x),
+    }
+    known_mistakes("compute_backward: dObj_dIn", result, 2 * d * x, mistakes)
     contracts(lambda: make(cls), inputs)
 
 
@@ -134,9 +161,9 @@ def mul(cls: Any) -> None:
     """y = k x with one knob."""
     rng = np.random.default_rng(0)
     inputs = [uniform(rng, 5), uniform(rng, 2, 3), uniform(rng, 1, 4, 2)]
-    for k, x in zip((2.0, -0.5, 1.5), inputs, strict=True):
+    for k, x in zip((2.5, -0.5, 1.5), inputs, strict=True):
         made = make(cls, k)
-        y = call("compute_forward", made.compute_forward, x.copy())
+        y = forward(made, x)
         causes = {
             "k is added, not multiplied": [x + k],
             "x is squared": [k * x * x],
@@ -148,13 +175,81 @@ def mul(cls: Any) -> None:
         if len(params) != 1 or params[0].size != 1:
             shapes = ", ".join(str(p.shape) for p in params) or "none"
             raise Wrong(f"Mul has one knob, an array k of shape (1,) beside grad_k; get_params_and_grads finds {shapes}")
-        (contract if k == 2 else gradients)(made, x)
+        d = uniform(rng, *x.shape)
+        result, grads = backward_of(made, x, d)
+        _mistakes_of_mul(k, x, d, result, grads)
+        (contract if k == 2.5 else gradients)(made, x)
+
+
+def _mistakes_of_mul(k: float, x: Any, d: Any, result: Any, grads: list[Any]) -> None:
+    of_input = {
+        "k is missing: dy/dx = k": d,
+        "x stands where k should: dy/dx = k": d * x,
+        "x comes in as well: dy/dx = k alone": d * k * x,
+        "the sign is flipped": -d * k,
+    }
+    known_mistakes("compute_backward: dObj_dIn", result, d * k, of_input)
+    of_knob = {
+        "the sign is flipped": -np.sum(d * x),
+        "a mean stands where a sum should: the changes of all entries add up": np.mean(d * x),
+        "x is missing: dy/dk = x": np.sum(d),
+        "dObj_dOut is missing": np.sum(x),
+        "nothing is added to it": 0.0,
+        "k x was remembered, and dy/dk = x": np.sum(d * k * x),
+        "multiply entry by entry first, then sum": np.sum(d) * np.sum(x),
+        "it is added twice": 2 * np.sum(d * x),
+    }
+    causes = {said: np.reshape(a, grads[0].shape) for said, a in of_knob.items()}
+    known_mistakes("compute_backward: grad_k", grads[0], np.reshape(np.sum(d * x), grads[0].shape), causes)
+
+
+def _few_pieces(cls: Any) -> None:
+    """Pieces that all take the same shape, so that a wrong order comes to an end, and shows."""
+    rng = np.random.default_rng(1)
+    x, d = uniform(rng, 3, 2) / 2, uniform(rng, 3, 2)
+
+    def pieces() -> list[Any]:
+        return [Linear(2, 2, rng=0), Exp(), Linear(2, 2, rng=1), Square()]
+
+    made = make(cls, pieces())
+    causes = {
+        "only the first piece has seen x": [_through(pieces()[:1], x)],
+        "the last piece was given x itself: hand on what the one before it has put out": [_through(pieces()[-1:], x)],
+        "x itself came back: is what a piece puts out kept?": [x],
+        "the pieces are run last to first": [_through(pieces()[::-1], x)],
+        "the last piece is left out": [_through(pieces()[:-1], x)],
+        "the first piece is left out": [_through(pieces()[1:], x)],
+    }
+    y = call("compute_forward", made.compute_forward, x.copy())
+    compare("compute_forward: y", [y], [_through(pieces(), x)], causes)
+    result = call("compute_backward", made.compute_backward, d.copy())
+    mistakes = {
+        "the pieces are asked first to last; backward goes last to first": _back(pieces(), x, d, [0, 1, 2, 3]),
+        "only the last piece was asked: does the loop return too early?": _back(pieces(), x, d, [3]),
+        "only the first piece was asked": _back(pieces(), x, d, [0]),
+        "dObj_dOut itself came back: is what a piece returns kept?": d,
+        "the last piece is left out": _back(pieces(), x, d, [2, 1, 0]),
+        "the first piece is left out": _back(pieces(), x, d, [3, 2, 1]),
+        "every piece was given dObj_dOut itself, and the results were added: hand on what a piece returns": sum(
+            _back(pieces(), x, d, [i]) for i in range(4)
+        ),
+    }
+    known_mistakes("compute_backward: dObj_dIn", result, _back(pieces(), x, d, [3, 2, 1, 0]), mistakes)
+
+
+def _back(pieces: list[Any], x: Any, d: Any, order: list[int]) -> Any:
+    """The gradient, handed through some of the pieces in some order."""
+    _through(pieces, x)
+    for i in order:
+        d = pieces[i].compute_backward(d)
+    return d
 
 
 def stack(cls: Any) -> None:
     """The library's pieces in the participant's stack."""
     rng = np.random.default_rng(0)
     x = uniform(rng, 3, 2) / 2
+    _few_pieces(cls)
 
     def pieces() -> list[Any]:
         return [Linear(2, 3, rng=0), Mul(0.5), Square(), Linear(3, 2, rng=1), Exp()]
@@ -164,21 +259,9 @@ def stack(cls: Any) -> None:
     y = x
     for piece in pieces():
         y = piece(y)
-    backwards = x
-    try:
-        for piece in reversed(pieces()):
-            backwards = piece(backwards)
-    except ValueError:
-        backwards = np.full((1, 1), np.nan)
-    causes = {
-        "only the first piece has seen x": [parts[0](x)],
-        "only the last piece's output of x came back": [Exp()(x)],
-        "x itself came back": [x],
-        "the pieces are run last to first": [backwards],
-        "the last piece is left out": [_through(pieces()[:-1], x)],
-        "the first piece is left out": [_through(pieces()[1:], x)],
-    }
-    compare("compute_forward: y", [call("compute_forward", made.compute_forward, x)], [y], causes)
+    compare("compute_forward: y", [call("compute_forward", made.compute_forward, x)], [y])
+    _knobs(made, parts)
+    call("compute_backward", made.compute_backward, np.ones((3, 2)))
     _knobs(made, parts)
     contract(made, x)
     for few in ([Square()], [Mul(2.0), Mul(-1.5)]):
@@ -192,11 +275,8 @@ def stack(cls: Any) -> None:
 
 
 def _through(pieces: list[Any], x: Any) -> Any:
-    try:
-        for piece in pieces:
-            x = piece(x)
-    except ValueError:
-        return np.full((1, 1), np.nan)
+    for piece in pieces:
+        x = piece(x)
     return x
 
 
@@ -211,10 +291,12 @@ def _knobs(made: Any, parts: list[Any]) -> None:
     for what, found, expected in (("parameter", params, wanted), ("gradient", grads, wanted_grads)):
         if all(a is b for a, b in zip(found, expected, strict=True)):
             continue
+        if what == "parameter" and all(a is b for a, b in zip(found, wanted_grads, strict=True)):
+            raise Wrong("get_params_and_grads: the two lists are exchanged; the parameters come first")
+        if what == "gradient" and all(a is b for a, b in zip(found, wanted, strict=True)):
+            raise Wrong("get_params_and_grads: the second list holds the parameters once more, and should hold their gradients")
         if {id(a) for a in found} == {id(b) for b in expected}:
             raise Wrong(f"get_params_and_grads: the {what}s are not in the order of the pieces, first to last")
-        if any(np.shares_memory(a, b) for a in found for b in expected):
-            raise Wrong(f"get_params_and_grads: the {what}s are views, or stand in the wrong list; hand out the arrays themselves")
         raise Wrong(
             f"get_params_and_grads: the {what}s are copies; an optimizer that changes them changes nothing in the pieces. "
             "Hand out the arrays themselves"

@@ -1,0 +1,193 @@
+"""`check`: judges files and folders of one participant or of many, and tells it as lines, as a table, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pancake.workshop.exercises import EXERCISES, all_exercises, line
+from pancake.workshop.isolation import judged
+from pancake.workshop.lesson import LESSONS, lesson
+from pancake.workshop.program import read
+from pancake.workshop.verdicts import OPEN, RIGHT, WRONG, Verdict
+
+NAMED = re.compile(r"lesson[ _-]?0*(\d+)", flags=re.IGNORECASE)
+BLANK = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s*$", flags=re.MULTILINE)
+SIGNS = {RIGHT: "right", WRONG: "WRONG", OPEN: "open", "": "-"}
+BEST = (RIGHT, WRONG, OPEN)
+
+
+@dataclass
+class Submission:
+    """What one participant has handed in.
+
+    Attributes
+    ----------
+    participant : str
+        "" if there is only one.
+    files : list of Path
+    verdicts : list of Verdict
+        One for each exercise, in the order of the lessons.
+    """
+
+    participant: str
+    files: list[Path]
+    verdicts: list[Verdict] = field(default_factory=list)
+
+
+def submissions(path: Path) -> list[Submission]:
+    """Who has handed in what: a file, a folder of files, or a folder of the folders or files of many.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing that could be judged.
+    """
+    if not path.exists():
+        raise ValueError(f"check: there is no {path}")
+    if path.is_file():
+        if path.suffix not in (".py", ".ipynb"):
+            raise ValueError(f"check: expected a script (.py), a notebook (.ipynb) or a folder, got {path}")
+        return [Submission("", [path])]
+    own = _files(path)
+    folders = {child.name: _files(child, deep=True) for child in sorted(path.iterdir()) if child.is_dir() and _counts(child)}
+    folders = {name: files for name, files in folders.items() if files}
+    if folders:
+        found = [Submission(name, files) for name, files in folders.items()]
+        return ([Submission("(in the folder itself)", own)] if own else []) + found
+    people: dict[str, list[Path]] = {}
+    for file in own:
+        people.setdefault(_participant(file), []).append(file)
+    if not own:
+        raise ValueError(f"check: there is no script and no notebook in {path}")
+    if len(people) > 1 or (people and "" not in people):
+        return [Submission(name or "(no name)", files) for name, files in sorted(people.items())]
+    return [Submission("", own)]
+
+
+def _counts(path: Path) -> bool:
+    return not path.name.startswith((".", "__"))
+
+
+def _files(folder: Path, *, deep: bool = False) -> list[Path]:
+    """The scripts and notebooks in a folder that belong to a lesson or have an exercise in them."""
+    found = folder.rglob("*") if deep else folder.iterdir()
+    files = [f for f in sorted(found) if f.suffix in (".py", ".ipynb") and f.is_file() and _counts(f)]
+    files = [f for f in files if not any(part.startswith((".", "__")) for part in f.relative_to(folder).parts)]
+    return [f for f in files if _exercises(f)]
+
+
+def _participant(file: Path) -> str:
+    """The name in a file name like anna_lesson_04.py."""
+    rest = NAMED.sub("", file.stem) if NAMED.search(file.stem) else ""
+    return rest.strip(" _-.")
+
+
+def _exercises(file: Path) -> list[tuple[str, int | None]]:
+    """The exercises in a file, each with its lesson: those of the lesson that it is named after, or that it defines."""
+    named = NAMED.search(file.stem)
+    if named and int(named[1]) in LESSONS:
+        return [(name, int(named[1])) for name in lesson(int(named[1])).exercises]
+    program = read(file)
+    if header := BLANK.search(program.text):
+        return [(header[1], None)]
+    return [(name, EXERCISES[name].lesson) for name in all_exercises() if name in program.defined()]
+
+
+def check(path: Path, only: int | None = None) -> list[Submission]:
+    """Judge all that is there, each exercise in a process of its own.
+
+    Parameters
+    ----------
+    path : Path
+        A script, a notebook, a folder of them, or a folder of the folders or files of many participants.
+    only : int, optional
+        One lesson. A file of any name is then taken to be that lesson.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing that could be judged.
+    """
+    found = submissions(path)
+    jobs: list[tuple[Submission, Path, str, int | None]] = []
+    for submission in found:
+        for file in submission.files:
+            exercises = _exercises(file)
+            if only is not None:
+                wanted: list[tuple[str, int | None]] = [(name, only) for name in lesson(only).exercises]
+                exercises = wanted if path.is_file() else [pair for pair in exercises if pair in wanted]
+            jobs += [(submission, file, name, number) for name, number in exercises]
+    if not jobs:
+        raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = list(threads.map(lambda job: judged(job[1], job[2]), jobs))
+    for (submission, file, name, number), (status, sentence) in zip(jobs, results, strict=True):
+        submission.verdicts.append(Verdict(name, number, status, sentence, file.name))
+    for submission in found:
+        submission.verdicts = _best(submission.verdicts)
+    return [submission for submission in found if submission.verdicts]
+
+
+def _best(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Of an exercise that stands in several files, such as the script and the notebook, the one that is furthest."""
+    found: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        other = found.get(verdict.exercise)
+        if other is None or BEST.index(verdict.status) < BEST.index(other.status):
+            found[verdict.exercise] = verdict
+    order = {name: number for number, name in enumerate(all_exercises())}
+    return sorted(found.values(), key=lambda v: order.get(v.exercise, len(order)))
+
+
+def as_text(found: list[Submission]) -> str:
+    """One line for each exercise; of many participants a table, and then the sentences."""
+    if len(found) == 1 and not found[0].participant:
+        width = max(len(v.exercise) for v in found[0].verdicts)
+        return "\n".join([*(line(v, width) for v in found[0].verdicts), summary(found)])
+    exercises = [name for name in all_exercises() if any(v.exercise == name for s in found for v in s.verdicts)]
+    exercises += [v.exercise for s in found for v in s.verdicts if v.exercise not in exercises]
+    exercises = list(dict.fromkeys(exercises))
+    people = max(len(s.participant) for s in found)
+    lines = ["  ".join([" " * people, *exercises]).rstrip()]
+    for submission in found:
+        status = {v.exercise: v.status for v in submission.verdicts}
+        cells = [f"{SIGNS[status.get(name, '')]:{len(name)}}" for name in exercises]
+        lines.append("  ".join([f"{submission.participant:{people}}", *cells]).rstrip())
+    lines.append("")
+    for submission in found:
+        for v in submission.verdicts:
+            if v.status == WRONG:
+                lines.append(f"{submission.participant}: {v.exercise}: {v.sentence}")
+    return "\n".join([*lines, summary(found)])
+
+
+def summary(found: list[Submission]) -> str:
+    """How many are right, wrong and open."""
+    statuses = [v.status for s in found for v in s.verdicts]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in BEST)
+
+
+def as_json(found: list[Submission]) -> str:
+    """All verdicts, for a program to read."""
+    contents = [
+        {
+            "participant": submission.participant,
+            "exercises": [
+                {"lesson": v.lesson, "exercise": v.exercise, "status": v.status, "sentence": v.sentence, "file": v.file}
+                for v in submission.verdicts
+            ],
+        }
+        for submission in found
+    ]
+    return json.dumps({"submissions": contents}, indent=1, ensure_ascii=False)
+
+
+def all_right(found: list[Submission]) -> bool:
+    """Whether every exercise is right."""
+    return all(v.status == RIGHT for s in found for v in s.verdicts)
