@@ -98,7 +98,7 @@ def mutate(function: Any, x: Any, *, target: Any = None) -> MutationReport:
 @np.errstate(all="ignore")
 def is_seen(fault: Fault, owner: Any, name: str, examples: Sequence[tuple[Any, Any, Any]]) -> bool:
     """Whether a check of one of the examples (function, x, target) fails while the fault is in its class."""
-    with _planted(owner, name, fault):
+    with planted(owner, name, fault):
         try:
             for function, x, target in examples:  # which is quick, and mostly enough
                 if not compare(in_double(function, x, target)[0], {**DEFAULTS, "max_entries": 12, "directions": 1}).ok:
@@ -111,7 +111,7 @@ def is_seen(fault: Fault, owner: Any, name: str, examples: Sequence[tuple[Any, A
 
 
 @contextlib.contextmanager
-def _planted(owner: Any, name: str, fault: Fault) -> Iterator[None]:
+def planted(owner: Any, name: str, fault: Fault) -> Iterator[None]:
     """Put the fault in the place of the original."""
     original = inspect.getattr_static(owner, name)
     setattr(owner, name, staticmethod(fault.function) if isinstance(original, staticmethod) else fault.function)

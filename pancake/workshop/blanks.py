@@ -6,25 +6,23 @@ import ast
 import builtins
 import difflib
 import inspect
-import re
 import sys
 import textwrap
 import types
 from typing import Any
 
-from pancake.function import Function
-from pancake.losses.loss import Loss
+from pancake.optimizers import rules
 from pancake.optimizers.optimizer import Optimizer
+from pancake.testing import recipes
 from pancake.testing.mutation import own_functions
-from pancake.testing.strategies import library_classes
-
-HEADER = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s*$", flags=re.MULTILINE)
 
 
 def classes() -> dict[str, type[Any]]:
-    """All layers, cells, losses and optimizers, by name."""
-    found = [*library_classes(Function), *library_classes(Loss), *library_classes(Optimizer)]
-    return {cls.__name__: cls for cls in found if not cls.__module__.startswith("pancake.workshop")}
+    """All layers, cells, losses and optimizers, by name: those of the one table of layers, and the rules."""
+    tables: list[dict[Any, Any]] = [recipes.LAYERS, recipes.CONTAINERS, recipes.OTHERS, recipes.OF_INTEGERS, recipes.ALONE]
+    found = [cls for table in (*tables, recipes.CELLS, recipes.LOSSES) for cls in table]
+    found += [cls for cls in vars(rules).values() if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer]
+    return {cls.__name__: cls for cls in found}
 
 
 def named(name: str) -> type[Any]:

@@ -13,12 +13,11 @@ from pathlib import Path
 from pancake.workshop.exercises import EXERCISES, all_exercises, line
 from pancake.workshop.isolation import judged
 from pancake.workshop.lesson import LESSONS, lesson
+from pancake.workshop.library import name_of
 from pancake.workshop.program import read
 from pancake.workshop.verdicts import OPEN, RIGHT, WRONG, Verdict
 
 NAMED = re.compile(r"lesson[ _-]?0*(\d+)", flags=re.IGNORECASE)
-BLANK = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s*$", flags=re.MULTILINE)
-SIGNS = {RIGHT: "right", WRONG: "WRONG", OPEN: "open", "": "-"}
 BEST = (RIGHT, WRONG, OPEN)
 
 
@@ -77,7 +76,9 @@ def _counts(path: Path) -> bool:
 def _files(folder: Path, *, deep: bool = False) -> list[Path]:
     """The scripts and notebooks in a folder that belong to a lesson or have an exercise in them."""
     found = folder.rglob("*") if deep else folder.iterdir()
-    files = [f for f in sorted(found) if f.suffix in (".py", ".ipynb") and f.is_file() and _counts(f)]
+    # The latest first, and scripts before notebooks: where two files are equally far, the sentence is about the first.
+    by_age = sorted(found, key=lambda f: (-int(f.stat().st_mtime), f.suffix != ".py", f.name))
+    files = [f for f in by_age if f.suffix in (".py", ".ipynb") and f.is_file() and _counts(f)]
     files = [f for f in files if not any(part.startswith((".", "__")) for part in f.relative_to(folder).parts)]
     return [f for f in files if _exercises(f)]
 
@@ -94,8 +95,8 @@ def _exercises(file: Path) -> list[tuple[str, int | None]]:
     if named and int(named[1]) in LESSONS:
         return [(name, int(named[1])) for name in lesson(int(named[1])).exercises]
     program = read(file)
-    if header := BLANK.search(program.text):
-        return [(header[1], None)]
+    if program.header:
+        return [(program.header, None)]
     return [(name, EXERCISES[name].lesson) for name in all_exercises() if name in program.defined()]
 
 
@@ -126,12 +127,22 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
     if not jobs:
         raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(threads.map(lambda job: judged(job[1], job[2]), jobs))
+        results = list(threads.map(lambda job: _judged(job[1], job[2]), jobs))
     for (submission, file, name, number), (status, sentence) in zip(jobs, results, strict=True):
         submission.verdicts.append(Verdict(name, number, status, sentence, file.name))
     for submission in found:
         submission.verdicts = _best(submission.verdicts)
     return [submission for submission in found if submission.verdicts]
+
+
+def _judged(file: Path, exercise: str) -> tuple[str, str]:
+    """Status and sentence; what is open or unreadable needs no process."""
+    program = read(file)
+    name = name_of(exercise)
+    if name in program.defined():
+        left = program.open_blanks(name)
+        return (OPEN, "; ".join(left)) if left else judged(file, exercise)
+    return (WRONG, program.errors[0]) if program.errors else (OPEN, f"there is no {name} in {file.name}")
 
 
 def _best(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -154,10 +165,10 @@ def as_text(found: list[Submission]) -> str:
     exercises += [v.exercise for s in found for v in s.verdicts if v.exercise not in exercises]
     exercises = list(dict.fromkeys(exercises))
     people = max(len(s.participant) for s in found)
-    lines = ["  ".join([" " * people, *exercises]).rstrip()]
+    lines = ["  ".join([" " * people, *(f"{name:5}" for name in exercises)]).rstrip()]
     for submission in found:
         status = {v.exercise: v.status for v in submission.verdicts}
-        cells = [f"{SIGNS[status.get(name, '')]:{len(name)}}" for name in exercises]
+        cells = [f"{status.get(name, '-'):{max(len(name), 5)}}" for name in exercises]
         lines.append("  ".join([f"{submission.participant:{people}}", *cells]).rstrip())
     lines.append("")
     for submission in found:

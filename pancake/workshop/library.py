@@ -29,6 +29,11 @@ def judge_of(exercise: str) -> Callable[[Any], None]:
     return lambda solution: judge_class(cls, solution, forward=option == "--forward")
 
 
+def name_of(exercise: str) -> str:
+    """The name that a solution has in its file: "LayerNorm" for "pancake.LayerNorm --forward"."""
+    return exercise.partition(" ")[0].rpartition(".")[2]
+
+
 def judge_class(cls: type[Any], solution: Any, *, forward: bool = False) -> None:
     """Judge a class that a participant has completed.
 

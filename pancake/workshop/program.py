@@ -23,6 +23,7 @@ from typing import Any
 from pancake.workshop.verdicts import Open, Wrong, blanks
 
 MAGIC = re.compile(r"^(\s*)(?:[!%?].*|\w+\s*=\s*[!%].*|.*\S\?{1,2})$")
+HEADER = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s*$", flags=re.MULTILINE)
 FILLING = ("append", "extend", "insert", "update", "setdefault", "add", "register")  # methods that give a name more meaning
 
 
@@ -60,6 +61,12 @@ class Program:
     def errors(self) -> list[str]:
         """What cannot be read as Python, and where."""
         return [piece.error for piece in self.pieces if piece.error]
+
+    @property
+    def header(self) -> str:
+        """What `blank` has written into the file that it made: "pancake.LayerNorm", or ""."""
+        found = HEADER.search(self.text)
+        return found[1] if found else ""
 
     def statements(self) -> Iterator[tuple[Piece, ast.stmt]]:
         """All statements, in order."""

@@ -33,7 +33,7 @@ def limit(megabytes: int | None) -> None:
 def main(path: str, exercise: str, result: str, megabytes: str) -> None:
     """Judge, and leave status and sentence in the file `result`."""
     from pancake.workshop.exercises import JUDGING
-    from pancake.workshop.library import judge_of
+    from pancake.workshop.library import judge_of, name_of
     from pancake.workshop.program import read
     from pancake.workshop.verdicts import outcome
 
@@ -43,7 +43,7 @@ def main(path: str, exercise: str, result: str, megabytes: str) -> None:
     judge = judge_of(exercise)
     program = read(Path(path))
     limit(int(megabytes))
-    verdict = outcome(lambda: judge(program.load(exercise.partition(" ")[0].rpartition(".")[2])), program.files)
+    verdict = outcome(lambda: judge(program.load(name_of(exercise))), program.files)
     limit(None)  # to write down what came out
     Path(result).write_text(json.dumps(verdict), encoding="utf-8")
     os._exit(0)  # whatever threads and handlers the participant's code has left

@@ -375,7 +375,11 @@ def _mistakes_of_cell(made: Any, x: Numbers, h: Numbers, rng: np.random.Generato
         g[...] = 0
     d_out, d_state = uniform(rng, *new.shape), uniform(rng, *new.shape)
     result = made.compute_backward(d_out.copy(), d_state.copy())
-    grads = parameters(made)[1]  # which may be other arrays now
+    if any(g is not after for g, after in zip(grads, parameters(made)[1], strict=True)):
+        raise Wrong(
+            "compute_backward puts a new array in the place of a gradient, and all steps of an unrolled cell share the old one; "
+            "add in place, self.grad_W += ..."
+        )
     slope, both = 1 - new**2, d_out + d_state
     mistakes = {
         "dObj_dState is missing: the gradients of the output and of the state add up": d_out * slope,

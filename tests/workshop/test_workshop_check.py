@@ -1,0 +1,219 @@
+"""`check`: each exercise in a process of its own, on scripts, notebooks, and the folders of one participant or of many."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workshop_tables import solution
+
+from pancake.workshop.__main__ import main
+from pancake.workshop.check import all_right, as_text, check
+from pancake.workshop.isolation import judged
+from pancake.workshop.lesson import lesson
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            status = main([str(a) for a in arguments])
+        except SystemExit as end:
+            status = int(str(end.code))
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+def wrong(number: int, old: str, new: str) -> str:
+    script = lesson(number).script(with_solutions=True)
+    assert old in script
+    return script.replace(old, new)
+
+
+def test_one_line_for_each_exercise_and_the_exit_status(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "lesson_02.py"
+    path.write_text(lesson(2).script())
+    status, out, _ = run("check", path)
+    assert status == 1
+    assert out.splitlines()[0] == "lesson  2  Square  open   compute_forward, line 46; compute_backward, line 49"
+    assert out.splitlines()[-1] == "0 right, 0 wrong, 2 open"
+    path.write_text(wrong(2, "self.grad_k += np.sum(dObj_dOut * self.x)", "self.grad_k += np.sum(dObj_dOut)"))
+    status, out, _ = run("check", path)
+    assert status == 1
+    assert out.splitlines()[0] == "lesson  2  Square  right"
+    assert out.splitlines()[1].startswith("lesson  2  Mul     wrong  compute_backward: grad_k[0] is ")
+    assert "x is missing: dy/dk = x" in out
+    path.write_text(lesson(2).script(with_solutions=True))
+    status, out, _ = run("check", path)
+    assert (status, out.splitlines()[-1]) == (0, "2 right, 0 wrong, 0 open")
+
+
+def test_a_notebook_with_magics_and_pictures(tmp_path: Path, run: Run) -> None:
+    contents = json.loads(lesson(4).notebook(with_solutions=True))
+    code = [cell for cell in contents["cells"] if cell["cell_type"] == "code"]
+    code[0]["source"] = ["%matplotlib inline\n", "!pip install pancake-nn\n", "files = !ls\n", "np?\n", *code[0]["source"]]
+    contents["cells"].insert(0, {"cell_type": "code", "source": "%%bash\nrm -rf nothing", "metadata": {}, "outputs": []})
+    contents["cells"].insert(1, {"cell_type": "code", "source": "%%time\nfrom math import pi\n", "metadata": {}, "outputs": []})
+    contents["cells"].append({"cell_type": "code", "source": "this is no Python", "metadata": {}, "outputs": []})
+    path = tmp_path / "my notebook.ipynb"
+    path.write_text(json.dumps(contents))
+    assert run("check", path)[0] == 0
+    code[1]["source"] = "".join(code[1]["source"]).replace("return dObj_dOut @ self.weight", "return dObj_dOut @ self.w")
+    path.write_text(json.dumps(contents))
+    status, out, _ = run("check", path)
+    assert status == 1
+    assert "wrong  cell 4, line 18, in compute_backward: AttributeError" in out
+
+
+def test_a_folder_of_scripts_and_notebooks_counts_what_is_furthest(tmp_path: Path, run: Run) -> None:
+    assert run("new", tmp_path)[0] == 0
+    (tmp_path / "lesson_04.ipynb").write_text(lesson(4).notebook(with_solutions=True))
+    (tmp_path / "notes.py").write_text("print('no exercise')")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".ipynb_checkpoints" / "lesson_05.ipynb").write_text("{}")
+    status, out, _ = run("check", tmp_path)
+    assert status == 1
+    assert "lesson  4  Linear        right" in out
+    assert out.splitlines()[-1] == "1 right, 0 wrong, 13 open"
+    assert run("check", tmp_path, "--lesson", 4)[0] == 0
+    assert run("check", tmp_path, "--lesson", 5)[0] == 1
+
+
+def test_many_participants_make_a_table(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("anna", "ben"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    (tmp_path / "anna" / "deep" / "lesson_05.py").write_text(wrong(5, "self.positive = x > 0", "self.positive = x < 0"))
+    (tmp_path / "ben" / "lesson_05.py").write_text(lesson(5).script())
+    found = check(tmp_path)
+    assert as_text(found).splitlines()[:3] == [
+        "      Sigmoid  ReLU   CrossEntropy",
+        "anna  right    wrong  right",
+        "ben   open     open   open",
+    ]
+    assert "anna: ReLU: compute_forward: y" in as_text(found)
+    assert not all_right(found)
+    monkeypatch.setattr("pancake.workshop.check.check", lambda *arguments: found)
+    status, out, _ = run("check", tmp_path, "--json")
+    assert status == 1
+    people = json.loads(out)["submissions"]
+    assert [p["participant"] for p in people] == ["anna", "ben"]
+    assert people[0]["exercises"][1].items() >= {"lesson": 5, "exercise": "ReLU", "status": "wrong"}.items()
+    assert people[1]["exercises"][0]["sentence"] == "compute_forward, line 24; compute_backward, line 27"
+
+
+def test_many_participants_in_one_folder(tmp_path: Path, run: Run) -> None:
+    for name in ("anna_lesson_04.py", "lesson-4 ben.py"):
+        (tmp_path / name).write_text(lesson(4).script())
+    _, out, _ = run("check", tmp_path)
+    assert out.splitlines()[:3] == ["      Linear", "anna  open", "ben   open"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("while True: pass", "still running after"),
+        ("input()", "asks for input"),
+        ("import sys; sys.exit(0)", "ends the program"),
+        ("import os; os._exit(0)", "ended with exit status 0 before it could be judged"),
+        ("kept = [np.ones(10**6) for _ in range(10**4)]", "more memory"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "ended by the signal SIGKILL", marks=pytest.mark.slow),
+        pytest.param("import subprocess; subprocess.run(['sleep', '60'])", "still running after", marks=pytest.mark.slow),
+        pytest.param("print('x' * 10**5)", "", marks=pytest.mark.slow),
+    ],
+)
+def test_limits(line: str, said: str, tmp_path: Path) -> None:
+    if "memory" in said:
+        pytest.importorskip("resource", reason="memory cannot be limited on this system")
+    path = tmp_path / "lesson_02.py"
+    path.write_text(solution("Square").replace("return x**2", f"{line}\n        return x**2"))
+    status, sentence = judged(path, "Square", seconds=2 if "running" in said else 30, megabytes=128)
+    assert status == ("wrong" if said else "right")
+    assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "nowhere"], "there is no nowhere"),
+        (["check", "empty"], "no script and no notebook in empty"),
+        (["check", "a.txt"], "expected a script (.py), a notebook (.ipynb) or a folder, got a.txt"),
+        (["check", "other.py"], "no exercise in other.py"),
+        (["check", "other.py", "--lesson", "11"], "invalid choice"),
+        (["check"], "required"),
+        (["hint", "Linea"], "invalid choice: 'Linea'"),
+        (["hint", "Linear", "4"], "invalid choice: 4"),
+        (["solution", "0"], "invalid choice: 0"),
+        (["blank", "pancake.Layernorm"], "did you mean pancake.LayerNorm"),
+        (["blank", "fit"], "expected a layer, cell, loss or optimizer of pancake, got 'fit'"),
+        (["blank", "pancake.SGD", "--forward"], "SGD is an optimizer and has no forward"),
+        (["new", "a.txt"], "a.txt"),
+        ([], "required"),
+    ],
+)
+def test_bad_arguments_end_with_one_line_and_status_2(
+    arguments: list[str], said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("")
+    Path("other.py").write_text("x = 1\n")
+    Path("empty").mkdir()
+    status, out, err = run(*arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+
+
+def test_new_never_overwrites_and_writes_all_or_nothing(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "a" / "b"
+    status, out, _ = run("new", folder)
+    assert status == 0
+    assert "20 files" in out
+    assert len(list(folder.iterdir())) == 20
+    (folder / "lesson_01.py").write_text("mine")
+    status, _, err = run("new", folder)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert (folder / "lesson_01.py").read_text() == "mine"
+    other = tmp_path / "c"
+    other.mkdir()
+    (other / "lesson_10.ipynb").write_text("mine")
+    assert run("new", other)[0] == 2
+    assert [p.name for p in other.iterdir()] == ["lesson_10.ipynb"]
+
+
+def test_new_leaves_nothing_when_it_fails(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def failing(self: object, **arguments: bool) -> str:
+        calls.append("")
+        return "text" if len(calls) < 15 else "\udc80"  # which cannot be written
+
+    monkeypatch.setattr("pancake.workshop.lesson.Lesson.notebook", failing)
+    assert run("new", tmp_path / "a" / "b")[0] == 0
+    calls.clear()
+    calls.extend([""] * 10)
+    assert run("new", tmp_path / "c" / "d")[0] == 2
+    assert not (tmp_path / "c").exists()
+
+
+def test_hints_come_in_stages(run: Run) -> None:
+    stages = [run("hint", "Linear", stage)[1] for stage in (1, 2, 3)]
+    assert len(set(stages)) == 3
+    assert "(O, I)" in stages[1]
+    assert "self.grad_weight += dObj_dOut.T @ self.x" in stages[2]
+    assert run("hint", "Linear")[1] == stages[0]
+
+
+def test_the_module_is_a_program_and_not_loaded_by_import() -> None:
+    found = subprocess.run([sys.executable, "-m", "pancake.workshop", "check", "nowhere"], capture_output=True, check=False)
+    assert found.returncode == 2
+    code = "import pancake, sys; sys.exit('pancake.workshop' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import pancake.workshop, sys; sys.exit('hypothesis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
