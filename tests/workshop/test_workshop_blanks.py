@@ -32,7 +32,7 @@ CLASSES = classes()
 EXERCISES = [(name, False) for name in CLASSES]
 EXERCISES += [(name, True) for name, cls in CLASSES.items() if not issubclass(cls, Optimizer)]
 # Of every kind a few are looked at in every run, and of these all faults are planted when it may take long.
-FEW = [("Tanh", False), ("Linear", True), ("MeanSquaredError", False), ("SGD", False), ("AdamW", False), ("MaxPool1d", False)]
+FEW = [("Tanh", False), ("MeanSquaredError", True), ("SGD", False), ("MaxPool1d", False)]
 FAULTS_OF = ["Linear", "LayerNorm", "Softmax", "CrossEntropy", "GRUCell"]
 
 
@@ -60,10 +60,17 @@ def test_every_class_of_the_library_is_an_exercise() -> None:
     assert all(hasattr(pk, name) for name in CLASSES)
 
 
-@pytest.mark.parametrize(("name", "forward"), [pytest.param(*pair, id=f"{pair[0]}{pair[1]}") for pair in EXERCISES])
-def test_a_blank_is_open_and_says_nothing_of_what_was_left_out(name: str, forward: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if i % 8 == 0 else pytest.mark.slow) for i, name in enumerate(CLASSES)]
+)
+def test_a_blank_is_open_and_says_nothing_of_what_was_left_out(name: str, tmp_path: Path) -> None:
+    for forward in (False, True)[: 1 if issubclass(CLASSES[name], Optimizer) else 2]:
+        check_blank(name, forward, tmp_path)
+
+
+def check_blank(name: str, forward: bool, tmp_path: Path) -> None:
     cls, text = CLASSES[name], blank(CLASSES[name], forward=forward)
-    assert f"pancake.workshop check" in text
+    assert "python -m pancake.workshop check" in text
     assert ast.get_docstring(ast.parse(text).body[-1]) == ast.get_docstring(ast.parse(original(cls, forward=forward)).body[-1])
     program = loaded(text, tmp_path)
     assert program.header == f"pancake.{name}{' --forward' if forward else ''}"
@@ -148,7 +155,7 @@ def test_faults_of_optimizers_are_wrong(name: str, tmp_path: Path) -> None:
 
 
 def test_faults_of_a_forward_are_wrong(tmp_path: Path) -> None:
-    for name, old, new in (("Tanh", "np.tanh(", "np.sinh("), ("BatchNorm", "self.momentum", "2 * self.momentum")):
+    for name, old, new in (("Tanh", "np.tanh(", "np.sinh("), ("BatchNorm", "running += self.momentum", "running += 2 * self.momentum")):
         text = original(CLASSES[name], forward=True)
         assert old in text
         program = loaded(text.replace(old, new), tmp_path)
@@ -157,15 +164,17 @@ def test_faults_of_a_forward_are_wrong(tmp_path: Path) -> None:
         assert "compute_forward" in sentence
 
 
+@pytest.mark.slow
 def test_a_dropout_that_draws_otherwise_is_right(tmp_path: Path) -> None:
     text = original(CLASSES["Dropout"], forward=True)
     assert "self.rng.random(" in text
     other = text.replace("self.rng.random(", "1 - self.rng.random(")
-    for program, status in ((other, "right"), (other.replace("/ (1 - self.p)", "/ self.p"), "wrong")):
+    for program, status in ((other, "right"), (other.replace("1 / (1 - self.p)", "1 / self.p"), "wrong")):
         found = loaded(program, tmp_path)
         assert outcome(lambda: judge_class(CLASSES["Dropout"], found.load("Dropout"), forward=True))[0] == status  # noqa: B023
 
 
+@pytest.mark.slow
 def test_a_blank_is_judged_in_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(original(CLASSES["Square"]).replace("2 * x", "3 * x"))
