@@ -9,30 +9,22 @@ anybody could see; else the exit status is 1, and the test of the score fails.
 """
 
 import argparse
-import copy
 import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 os.environ["PANCAKE_FAST"] = "0"  # the faults are planted in the plain pages, which the fast path runs around
 
 from pancake.function import Function
-from pancake.functions.elementwise import Mean, Sum
-from pancake.functions.shapes import Transpose
-from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
-from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss
 from pancake.losses.loss import Loss
-from pancake.recurrent.bidirectional import Bidirectional
-from pancake.recurrent.cells import GRUCell
-from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import check_function
 from pancake.testing.faults import Fault, faults
 from pancake.testing.mutation import is_seen, own_functions
-from pancake.testing.strategies import examples, functions, library_classes, losses
+from pancake.testing.strategies import library_classes
+from pancake.workshop.examples import examples_of
 
 PAGE = Path(__file__).parent / "mutation_score.md"
 
@@ -82,74 +74,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
 }
 
 
-class WithArguments(Function):
-    """A recurrent Function that is called with lengths, or whose last state goes out beside its output."""
-
-    def __init__(self, part: Any, state: bool = False, **arguments: Any) -> None:
-        self.part, self.state, self.arguments = part, state, arguments
-
-    def compute_forward(self, x: Any) -> Any:
-        y = self.part.compute_forward(x, **self.arguments)
-        return (y, self.part.state) if self.state else y
-
-    def compute_backward(self, *upstream: Any) -> Any:
-        return self.part.compute_backward(*upstream)
-
-
-def more(cls: type) -> list[tuple[Any, Any, Any]]:
-    """Examples of what the table does not draw: other axes, lengths, states, predictions at the ends of the interval."""
-    x = np.random.default_rng(0).normal(size=(2, 3, 4))
-    if cls in (Sum, Mean):
-        return [(cls(axis=axis), x, None) for axis in (0, 1, -1, (0, 2))]
-    if cls is Transpose:
-        return [(Transpose((2, 0, 1)), x, None)]
-    if cls is BinaryCrossEntropy:
-        return [(BinaryCrossEntropy(), np.array([[0.0, 1.0, 0.3]]), np.array([[0.0, 1.0, 1.0]]))]
-    if cls in (CrossEntropy, NegativeLogLikelihood):
-        return [(cls(), x, np.array([[0, 1, 3], [2, 2, 1]]))]
-    if cls is Unrolled:
-        made = [Unrolled(GRUCell(4, 2, rng=0), reverse=reverse) for reverse in (False, True)]
-    elif cls is Bidirectional:
-        made = [Bidirectional(GRUCell(4, 2, rng=0), GRUCell(4, 2, rng=1))]
-    else:
-        return []
-    several: tuple[dict[str, Any], ...] = ({"lengths": [3, 1]}, {"state": True}, {"lengths": [1, 3], "state": True})
-    return [(WithArguments(f, **given), x, None) for f in made for given in several]
-
-
-class Weighted:
-    """A loss that is called with weights."""
-
-    def __init__(self, loss: Loss, weight: Any) -> None:
-        self.loss, self.weight = loss, weight
-
-    def compute_forward(self, pred: Any, target: Any) -> Any:
-        return self.loss(pred, target, self.weight)
-
-    def compute_backward(self) -> Any:
-        return self.loss.compute_backward()
-
-
-def inputs(cls: type) -> list[tuple[Any, Any, Any]]:
-    """Examples (function, x, target) of a class; of a loss with all reductions, and with weights."""
-    if not issubclass(cls, Loss):
-        first, *others = examples(functions(cls), 8)
-        return [*((*example, None) for example in (*others, first)), *more(cls)]  # the simplest shows the least
-    found = more(cls)
-    for loss, pred, target in examples(losses(cls), 4)[1:]:
-        for reduction in ("mean", "sum"):
-            made = copy.deepcopy(loss)
-            made.reduction = reduction
-            found.append((made, pred, target))
-            if np.ndim(target) > (target.dtype.kind == "f" and not isinstance(loss, ElementwiseLoss)):  # probabilities need rows
-                weight = np.arange(1, len(target) + 1) / 4
-                found += [(Weighted(copy.deepcopy(made), w), pred, target) for w in (weight, 0 * weight)]
-    return found
-
-
 def outcomes(cls: type) -> tuple[list[Fault], list[Fault]]:
     """The faults that were seen in a class, and those that were not."""
-    drawn = inputs(cls)
+    drawn = examples_of(cls, count=8)
     for function, x, target in drawn:
         check_function(function, x, target=target, max_entries=64)  # which is right without a fault
     seen: list[Fault] = []

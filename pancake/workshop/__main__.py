@@ -1,10 +1,10 @@
 """The workshop in a terminal.
 
-    python -m pancake.workshop new FOLDER                 ten lessons, each a notebook and a script
-    python -m pancake.workshop check FILE_OR_FOLDER       what is open, right and wrong
-    python -m pancake.workshop hint NAME [1|2|3]          a nudge, the formula, the line
-    python -m pancake.workshop solution LESSON            the script with its blanks filled
-    python -m pancake.workshop blank pancake.LayerNorm    a class of the library as an exercise
+python -m pancake.workshop new FOLDER                 ten lessons, each a notebook and a script
+python -m pancake.workshop check FILE_OR_FOLDER       what is open, right and wrong
+python -m pancake.workshop hint NAME [1|2|3]          a nudge, the formula, the line
+python -m pancake.workshop solution LESSON            the script with its blanks filled
+python -m pancake.workshop blank pancake.LayerNorm    a class of the library as an exercise
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m pancake.workshop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog="python -m pancake.workshop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="new|check|hint|solution|blank", parser_class=_Parser)
     new = commands.add_parser("new", help="write the lessons into a folder; nothing is overwritten")
     new.add_argument("folder", type=Path)

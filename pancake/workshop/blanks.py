@@ -21,7 +21,9 @@ def classes() -> dict[str, type[Any]]:
     """All layers, cells, losses and optimizers, by name: those of the one table of layers, and the rules."""
     tables: list[dict[Any, Any]] = [recipes.LAYERS, recipes.CONTAINERS, recipes.OTHERS, recipes.OF_INTEGERS, recipes.ALONE]
     found = [cls for table in (*tables, recipes.CELLS, recipes.LOSSES) for cls in table]
-    found += [cls for cls in vars(rules).values() if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer]
+    found += [
+        cls for cls in vars(rules).values() if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
+    ]
     return {cls.__name__: cls for cls in found}
 
 
@@ -93,7 +95,11 @@ def _program(cls: type[Any], forward: bool, left_out: bool) -> str:
     helpers = {name for owner, name, _ in own if isinstance(owner, types.ModuleType)} if left_out else set()
     source = "\n".join(lines)
     said = f"pancake.{cls.__name__}{' --forward' if forward else ''}"
-    head = [f"# pancake.workshop blank {said}", "#", *_instructions(cls, methods)] if left_out else [f"# pancake.workshop blank {said}"]
+    head = (
+        [f"# pancake.workshop blank {said}", "#", *_instructions(cls, methods)]
+        if left_out
+        else [f"# pancake.workshop blank {said}"]
+    )
     return "\n".join([*head, "", "from __future__ import annotations", "", *_imports(cls, source, helpers), "", "", source, ""])
 
 

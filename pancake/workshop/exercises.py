@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pancake
-from pancake.workshop.judges import layers, pieces, training
+from pancake.workshop.judges.activations import relu, sigmoid
+from pancake.workshop.judges.build import build
+from pancake.workshop.judges.cell import cell
+from pancake.workshop.judges.cross_entropy import cross_entropy
+from pancake.workshop.judges.linear import linear
+from pancake.workshop.judges.momentum import momentum
+from pancake.workshop.judges.own import own
+from pancake.workshop.judges.slopes import derivatives, slope
+from pancake.workshop.judges.square_and_mul import mul, square
+from pancake.workshop.judges.stack import stack
+from pancake.workshop.judges.train import train
 from pancake.workshop.lesson import LESSONS, lesson
 from pancake.workshop.program import read
 from pancake.workshop.verdicts import RIGHT, Open, Verdict, blanks, outcome
@@ -45,20 +55,20 @@ class Exercise:
 EXERCISES = {
     exercise.name: exercise
     for exercise in (
-        Exercise("derivatives", 1, pieces.derivatives),
-        Exercise("slope", 1, pieces.slope),
-        Exercise("Square", 2, pieces.square),
-        Exercise("Mul", 2, pieces.mul),
-        Exercise("Stack", 3, pieces.stack),
-        Exercise("Linear", 4, layers.linear),
-        Exercise("Sigmoid", 5, layers.sigmoid),
-        Exercise("ReLU", 5, layers.relu),
-        Exercise("CrossEntropy", 5, layers.cross_entropy),
-        Exercise("train", 6, training.train),
-        Exercise("Momentum", 7, training.momentum),
-        Exercise("build", 8, training.build),
-        Exercise("Own", 9, layers.own),
-        Exercise("Cell", 10, layers.cell),
+        Exercise("derivatives", 1, derivatives),
+        Exercise("slope", 1, slope),
+        Exercise("Square", 2, square),
+        Exercise("Mul", 2, mul),
+        Exercise("Stack", 3, stack),
+        Exercise("Linear", 4, linear),
+        Exercise("Sigmoid", 5, sigmoid),
+        Exercise("ReLU", 5, relu),
+        Exercise("CrossEntropy", 5, cross_entropy),
+        Exercise("train", 6, train),
+        Exercise("Momentum", 7, momentum),
+        Exercise("build", 8, build),
+        Exercise("Own", 9, own),
+        Exercise("Cell", 10, cell),
     )
 }
 

@@ -70,5 +70,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _how_it_ended(code: int) -> str:
     if code < 0:
-        return f"its process was ended by the signal {signal.Signals(-code).name}; did it run out of memory, or recurse without end?"
+        return (
+            f"its process was ended by the signal {signal.Signals(-code).name}; did it run out of memory, or recurse without end?"
+        )
     return f"its process ended with exit status {code} before it could be judged; is there an os._exit()?"

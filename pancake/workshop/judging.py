@@ -76,15 +76,15 @@ def compare(
     only_known : bool
         Whether to complain only of what has one of the causes, and to leave all else to the checker.
     """
-    got = [array(what, g, np.shape(w)) for g, w in zip(got, wanted, strict=True)]
-    wanted = [np.asarray(w, np.float64) for w in wanted]
-    for g, w in zip(got, wanted, strict=True):
+    found = [array(what, g, np.shape(w)) for g, w in zip(got, wanted, strict=True)]
+    right = [np.asarray(w, np.float64) for w in wanted]
+    for g, w in zip(found, right, strict=True):
         if _close(g, w, rtol):
             continue
         off = np.where(np.isfinite(g), np.abs(g - w), np.inf)
         index = np.unravel_index(int(np.argmax(off)), off.shape)
         place = f"[{', '.join(map(str, index))}]" if g.ndim else ""
-        why = _cause(got, wanted, causes or {}, rtol)
+        why = _cause(found, right, causes or {}, rtol)
         if only_known and why not in (causes or {}):
             return
         raise Wrong(f"{what}{place} is {g[index]:.6g}, and should be {w[index]:.6g}{f'; {why}' if why else ''}")
@@ -95,9 +95,7 @@ def _close(a: Numbers, b: Numbers, rtol: float) -> bool:
     return bool(np.allclose(a, b, rtol=0, atol=rtol * scale))
 
 
-def _cause(
-    got: Sequence[Numbers], wanted: Sequence[Numbers], causes: Mapping[str, Sequence[ArrayLike]], rtol: float
-) -> str:
+def _cause(got: Sequence[Numbers], wanted: Sequence[Numbers], causes: Mapping[str, Sequence[ArrayLike]], rtol: float) -> str:
     for cause, arrays in causes.items():
         mistaken = [np.asarray(a, np.float64) for a in arrays]
         if all(m.shape == g.shape and _close(g, m, max(rtol, 1e-6)) for g, m in zip(got, mistaken, strict=True)):

@@ -5,8 +5,8 @@ others: imports, helpers, base classes. What trains, draws or asks for something
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import builtins
 import json
@@ -24,6 +24,9 @@ from pancake.workshop.verdicts import Open, Wrong, blanks
 
 MAGIC = re.compile(r"^(\s*)(?:[!%?].*|\w+\s*=\s*[!%].*|.*\S\?{1,2})$")
 HEADER = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s*$", flags=re.MULTILINE)
+# What has names of its own.
+INSIDE: tuple[type[ast.AST], ...] = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+INSIDE += (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FILLING = ("append", "extend", "insert", "update", "setdefault", "add", "register")  # methods that give a name more meaning
 
 
@@ -191,9 +194,7 @@ def _walk_here(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that run when the statement does: not what stands inside of functions and comprehensions."""
     yield node
     for child in ast.iter_child_nodes(node):
-        inside = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        inside += (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-        if isinstance(child, inside):
+        if isinstance(child, INSIDE):
             yield child
         else:
             yield from _walk_here(child)

@@ -155,7 +155,10 @@ def test_faults_of_optimizers_are_wrong(name: str, tmp_path: Path) -> None:
 
 
 def test_faults_of_a_forward_are_wrong(tmp_path: Path) -> None:
-    for name, old, new in (("Tanh", "np.tanh(", "np.sinh("), ("BatchNorm", "running += self.momentum", "running += 2 * self.momentum")):
+    for name, old, new in (
+        ("Tanh", "np.tanh(", "np.sinh("),
+        ("BatchNorm", "running += self.momentum", "running += 2 * self.momentum"),
+    ):
         text = original(CLASSES[name], forward=True)
         assert old in text
         program = loaded(text.replace(old, new), tmp_path)

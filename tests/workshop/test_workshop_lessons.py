@@ -1,4 +1,4 @@
-"""The lessons: what is written for participants runs, stops at the first blank with a word, and with the solutions runs through."""
+"""The lessons: what participants get stops at the first blank with a word, and with the solutions it runs through."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables of the workshop's tests: for each exercise usual mistakes, with what is said of them, and right solutions.
 
-`mistakes/NAME.txt` has blocks with a piece of the sentence that a participant gets, and the lines by which the mistake differs from
-the solution; `right/NAME.txt` has whole programs, with a line ===== between them.
+`mistakes/NAME.txt` has blocks with a piece of the sentence that a participant gets, and the lines by which the mistake differs
+from the solution; `right/NAME.txt` has whole programs, with a line ===== between them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _mistake(exercise: str, lines: list[str]) -> Mistake:
         while rest and rest[0].startswith("+"):
             new.append(rest.pop(0)[2:])
         before = "\n".join(old)
-        assert old and before in program, f"{exercise}: {before!r} is not in the solution"
+        assert before
+        assert before in program, f"{exercise}: {before!r} is not in the solution"
         program = program.replace(before, "\n".join(new))
     return Mistake(sentence, program)
 
