@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 
 import docstrings  # noqa: E402
 import landing  # noqa: E402
+import links  # noqa: E402
 import reference_pages  # noqa: E402
 import sources  # noqa: E402
 import toctrees  # noqa: E402
@@ -53,7 +54,6 @@ html_show_sourcelink = False
 smartquotes = False  # quotes and dots in formulas are what they are
 html_sidebars = {page: [] for page in ("index", "README", "CHANGELOG", "CONTRIBUTING", "docs/tutorial", "source/**", "search")}
 html_theme_options = {
-    "logo": {"text": "pancake", "link": "index.html", "image_light": "static/pancake.svg", "image_dark": "static/pancake.svg"},
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "show_nav_level": 1,
@@ -72,4 +72,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", docstrings.process)
     app.connect("html-page-context", landing.context)
     app.connect("html-collect-pages", sources.pages)
+    app.connect("build-finished", links.check)
     app.add_transform(sources.Links)
