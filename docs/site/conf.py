@@ -1,8 +1,9 @@
 """The documentation as a site, by Sphinx: CONTRIBUTING has the command.
 
 The pages are the Markdown files of the repository where they lie, so that a link between two of them holds here and on a forge
-alike; the root of the sources is the root of the repository. What a site has beyond them is made while it is built: the tables of
-contents (below), a page for each public name (reference_pages.py), and pages that show the source (sources.py).
+alike; the root of the sources is the root of the repository. What a site has beyond them is made while it is built: tables of
+contents (toctrees.py), a page for each public name (reference_pages.py), pages of the source (sources.py), and what stands before
+all that (landing.py).
 """
 
 import sys
