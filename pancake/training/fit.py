@@ -28,6 +28,7 @@ from pancake.training.rehearsal import check_end, check_numbers, not_finite, ref
 from pancake.training.train_step import check_parts
 
 
+@np.errstate()  # an interrupt may come between the end of an errstate inside and what it puts back; this one puts it back
 def fit(
     model: Function,
     loss: Any,
@@ -145,60 +146,56 @@ def fit(
         validation data, of which "val_loss" is nan then.
     """
     refuse_unknown_arguments(fit, unknown)
-    errors = np.geterr()
-    try:
-        epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
-        clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
-        measures = check_metrics(fit, metrics)
-        callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-        _check(model, loss, optimizer, schedule, early_stopping, callbacks)
-        data = _data(x, y, sample_weight, lengths, validation)
-        batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-        first, pred = data.whole, None
-        if isinstance(batches, Cut) and data.whole is not None:
-            check_numbers("fit", model, data.whole)
-            pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
-            batches.joined = _needs_two(model, batches)
-        elif isinstance(batches, Given):
-            first, pred = _rehearse_batches(model, loss, batches.known(), measures)
-        finite = True
-        if data.given is not None:
-            if data.given[2] is not None and not data.given[2].any():
-                raise ValueError("fit: every weight in validation is 0, so nothing counts")
-            like = None if first is None else (first, pred)
-            held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
-            finite = _is_finite(model, data.given)
-            pred = held if pred is None else pred
-        check_end("fit", model, loss, pred)
-        save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
-        noted = getattr(optimizer, "history", None)
-        history: History = History() if noted is None else noted
-        generator = np.random.default_rng(rng) if history.rng is None else history.rng
-        names = ["loss", *measures]
-        if data.held is not None:
-            names += ["val_" + name for name in names]
-        if early_stopping is not None:
-            early_stopping.begin(model, names)
+    epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
+    clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
+    measures = check_metrics(fit, metrics)
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    _check(model, loss, optimizer, schedule, early_stopping, callbacks)
+    data = _data(x, y, sample_weight, lengths, validation)
+    batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
+    first, pred = data.whole, None
+    if isinstance(batches, Cut) and data.whole is not None:
+        check_numbers("fit", model, data.whole)
+        pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
+        batches.joined = _needs_two(model, batches)
+    elif isinstance(batches, Given):
+        first, pred = _rehearse_batches(model, loss, batches.known(), measures)
+    finite = True
+    if data.given is not None:
+        if data.given[2] is not None and not data.given[2].any():
+            raise ValueError("fit: every weight in validation is 0, so nothing counts")
+        like = None if first is None else (first, pred)
+        held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
+        finite = _is_finite(model, data.given)
+        pred = held if pred is None else pred
+    check_end("fit", model, loss, pred)
+    save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
+    noted = getattr(optimizer, "history", None)
+    history: History = History() if noted is None else noted
+    generator = np.random.default_rng(rng) if history.rng is None else history.rng
+    names = ["loss", *measures]
+    if data.held is not None:
+        names += ["val_" + name for name in names]
+    if early_stopping is not None:
+        early_stopping.begin(model, names)
 
-        # from here on something changes
-        if shuffle and isinstance(batches, Cut):
-            batches.rng = history.rng = generator
-        optimizer.history = history
-        history.interrupted = False
-        numbers = range(history.epochs + 1, history.epochs + epochs + 1)
-        bar = Progress(progress, numbers[0], numbers[-1], batches.count)
-        options = Options(measures, schedule, early_stopping, callbacks, clip_norm, save, finite)
-        training = Training(model, loss, optimizer, batches, data.held, options, bar)
+    # from here on something changes
+    if shuffle and isinstance(batches, Cut):
+        batches.rng = history.rng = generator
+    optimizer.history = history
+    history.interrupted = False
+    numbers = range(history.epochs + 1, history.epochs + epochs + 1)
+    bar = Progress(progress, numbers[0], numbers[-1], batches.count)
+    options = Options(measures, schedule, early_stopping, callbacks, clip_norm, save, finite)
+    training = Training(model, loss, optimizer, batches, data.held, options, bar)
+    try:
         try:
-            try:
-                training.run(numbers)
-            finally:
-                training.close()
+            training.run(numbers)
         finally:
-            training.close()  # again, for what an interrupt may have left of the first time
-        return history
+            training.close()
     finally:
-        np.seterr(**errors)  # an interrupt may come between the end of a block of np.errstate and what it puts back
+        training.close()  # again, for what an interrupt may have left of the first time
+    return history
 
 
 # --- what is checked before anything changes ---
