@@ -21,6 +21,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0
 
 INSIDE = 9  # entries: longer legends stand beside the axes
 SMALLEST = 5.0  # points: what is smaller cannot be read
+ENTRY = "pancake's legend"  # the gid of its entries
 WIDEST = 0.45  # of the figure, for a legend
 
 
@@ -80,7 +81,10 @@ def ramp(ax: Axes, count: int) -> Array:
 
 
 def class_legend(ax: Axes, names: Sequence[str], colors: Array, test: bool = False) -> Any:
-    """A legend of classes, and of what training and test points look like."""
+    """A legend of classes, and of what training and test points look like.
+
+    Its entries are lines without points on the axes, where a `plt.legend()` that comes later finds them beside its own.
+    """
     from matplotlib.lines import Line2D
 
     def entry(label: str, color: Any, marker: str, edge: str) -> Line2D:
@@ -89,6 +93,11 @@ def class_legend(ax: Axes, names: Sequence[str], colors: Array, test: bool = Fal
     entries = [entry(name, color, "o", "white") for name, color in zip(names, colors, strict=True)]
     if test:
         entries += [entry("train", "0.5", "o", "white"), entry("test", "0.5", "D", "black")]
+    for old in [line for line in ax.lines if line.get_gid() == ENTRY]:
+        old.remove()
+    for line in entries:
+        line.set_gid(ENTRY)
+        ax.add_line(line)
     return legend(ax, entries)
 
 
