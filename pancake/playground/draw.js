@@ -27,21 +27,27 @@ function sheet(canvas, height) {
   return { pen, width, height };
 }
 
-// A small picture, a colour [r, g, b] for each of its pixels, row by row from above.
-function picture(across, down, colour) {
-  const small = document.createElement("canvas"), pen = small.getContext("2d");
-  small.width = across;
-  small.height = down;
-  const data = pen.createImageData(across, down);
-  for (let i = 0; i < across * down; i++) data.data.set([...colour(i), 255], 4 * i);
-  pen.putImageData(data, 0, 0);
+// A small picture, row by row from above; colour(i) is that of pixel i, packed. The canvas of a place is used again.
+const canvases = new Map();
+function picture(place, across, down, colour) {
+  let small = canvases.get(place);
+  if (!small || small.width !== across || small.height !== down) {
+    small = new OffscreenCanvas(across, down);
+    canvases.set(place, small);
+  }
+  const data = new ImageData(across, down), pixels = new Uint32Array(data.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
+  small.getContext("2d").putImageData(data, 0, 0);
   return small;
 }
 
-// From -1, blue, over the colour of the paper to 1, orange.
+const packed = (rgb) => new Uint32Array(Uint8ClampedArray.of(...rgb, 255).buffer)[0];
+
+// From -127, blue, over the colour of the paper to 127, orange: colours, and the same packed, at 127 + value.
 function diverging() {
   const [paper, less, more] = ["--paper", "--less", "--more"].map((name) => channels(style(name)));
-  return (value) => mixed(paper, value < 0 ? less : more, Math.min(1, Math.abs(value)));
+  const colours = Array.from({ length: 255 }, (_, i) => mixed(paper, i < 127 ? less : more, Math.abs(i - 127) / 127));
+  return { colours, table: Uint32Array.from(colours, packed) };
 }
 
 function ticks(low, high) {
@@ -75,20 +81,21 @@ export function drawPlane(canvas, scene, frame) {
   if (plane.winner) {
     const winner = bytes(plane.winner, Uint8Array), sure = bytes(plane.sure, Uint8Array), colours = scene.colors.map(channels);
     const side = scene.single ? winner.length : Math.sqrt(winner.length);
-    small = picture(side, winner.length / side, (i) => mixed(paper, colours[winner[i]], 0.12 + (0.5 * sure[i]) / 255));
+    const tables = colours.map((rgb) => Uint32Array.from({ length: 256 }, (_, sure) => packed(mixed(paper, rgb, 0.12 + (0.5 * sure) / 255))));
+    small = picture("plane", side, winner.length / side, (i) => tables[winner[i]][sure[i]]);
   } else if (plane.share) {
     const share = bytes(plane.share, Uint8Array), side = Math.sqrt(share.length);
-    small = picture(side, side, (i) => shade((share[i] / 127.5 - 1) * 0.8));
+    small = picture("plane", side, side, (i) => shade.table[Math.round(26 + 0.79 * share[i])]);
   }
   if (small) pen.drawImage(small, box.left, box.top, box.width, box.height);
   const colour = (label) => {
     if (scene.colors) return scene.colors[label];
-    return `rgb(${shade(scene.single ? -1 : 2 * ((label - plane.low) / (plane.high - plane.low)) - 1)})`;
+    return `rgb(${shade.colours[scene.single ? 0 : Math.round((254 * (label - plane.low)) / (plane.high - plane.low))]})`;
   };
   const up = (point) => (scene.single ? point[2] : point[1]);
   const radius = scene.train.length > 250 ? 3.4 : 4.2;
   pen.lineWidth = 1;
-  pen.strokeStyle = scene.colors || scene.single ? style("--paper") : ink;
+  pen.strokeStyle = scene.colors || scene.single ? "rgb(255 255 255 / 85%)" : ink;
   for (const point of scene.train) {
     pen.beginPath();
     pen.arc(toX(point[0]), toY(up(point)), radius, 0, 2 * Math.PI);
@@ -149,7 +156,7 @@ export function drawNet(canvas, scene, frame) {
   const left = (c) => pitch * (c + 0.5) - side / 2;
   const top = (c, u) => head + ((most - columns[c].pictures.length) / 2 + u) * (side + gap) + gap / 2;
   frame.weights.forEach((matrix, c) => matrix && weights(pen, matrix, (u) => [left(c) + side, top(c, u) + side / 2], (u) => [left(c + 1), top(c + 1, u) + side / 2]));
-  const shade = diverging(), ink = style("--soft"), bad = style("--bad"), n = columns.length - 1;
+  const shade = diverging(), ink = style("--soft"), bad = style("--bad"), line = style("--line"), n = columns.length - 1;
   pen.imageSmoothingEnabled = true;
   columns.forEach((column, c) => {
     pen.fillStyle = ink;
@@ -160,13 +167,13 @@ export function drawNet(canvas, scene, frame) {
     pen.fillText(fitted(pen, pitch > 70 ? title + more : c === 0 ? "in" : c === n ? "out" : String(c), pitch - 4), pitch * (c + 0.5), 3);
     column.pictures.forEach((text, u) => {
       const values = bytes(text, Int8Array), w = scene.single ? values.length : Math.sqrt(values.length);
-      pen.drawImage(picture(w, values.length / w, (i) => shade(values[i] / 127)), left(c), top(c, u), side, side);
+      pen.drawImage(picture(`${c} ${u}`, w, values.length / w, (i) => shade.table[127 + values[i]]), left(c), top(c, u), side, side);
       const dead = c > 0 && c < n && frame.dead[c - 1].includes(u);
-      pen.strokeStyle = dead ? bad : style("--line");
+      pen.strokeStyle = dead ? bad : line;
       pen.lineWidth = dead ? 2 : 1;
       pen.strokeRect(left(c), top(c, u), side, side);
       const name = c === 0 ? scene.features[u] : c === n && scene.classes ? scene.classes[u] : "";
-      if (name && pitch > 110) {
+      if (name && pitch > 150) {
         pen.textAlign = c === 0 ? "right" : "left";
         pen.textBaseline = "middle";
         const room = pitch / 2 - side / 2 - 10;
@@ -195,7 +202,7 @@ function weights(pen, matrix, from, to) {
 // --- the curve ---
 
 export function drawCurve(canvas, frame) {
-  const across = canvas.clientWidth, { pen, height } = sheet(canvas, 190);
+  const across = canvas.clientWidth, { pen, height } = sheet(canvas, window.innerWidth > 640 ? 236 : 190);
   const box = { left: 46, top: 8, width: across - 52, height: height - 46 };
   const { epoch = [], loss = [], test_loss = [] } = frame.curve;
   const values = [...loss, ...test_loss].filter((value) => value !== null);
@@ -208,8 +215,8 @@ export function drawCurve(canvas, frame) {
   for (const tick of ticks(0, high)) {
     pen.fillText(short(tick), box.left - 6, toY(tick));
     pen.beginPath();
-    pen.moveTo(box.left, toY(tick));
-    pen.lineTo(box.left + box.width, toY(tick));
+    pen.moveTo(box.left, Math.round(toY(tick)) + 0.5);
+    pen.lineTo(box.left + box.width, Math.round(toY(tick)) + 0.5);
     pen.stroke();
   }
   pen.textBaseline = "top";
@@ -228,11 +235,4 @@ export function drawCurve(canvas, frame) {
     pen.stroke();
   }
   pen.setLineDash([]);
-  const entries = [["train", style("--strong")], ...(test_loss.some((value) => value !== null) ? [["test (dashed)", style("--test")]] : [])];
-  pen.textAlign = "right";
-  pen.textBaseline = "top";
-  entries.forEach(([name, colour], i) => {
-    pen.fillStyle = colour;
-    pen.fillText(name, box.left + box.width - 6, box.top + 4 + 16 * i);
-  });
 }

@@ -140,6 +140,7 @@ function draw() {
     at("run").setAttribute("aria-pressed", String(frame.running));
     at("loss").textContent = `loss ${values.loss === null ? "not finite" : values.loss.toPrecision(3)}`;
     at("test-loss").textContent = "test_loss" in values ? `test loss ${values.test_loss === null ? "not finite" : values.test_loss.toPrecision(3)}` : "";
+    at("test-key").hidden = !("test_loss" in values);
     at("score").textContent = `${frame.score} ${percent(values.score)}${"test_score" in values ? `, test ${percent(values.test_score)}` : ""}`;
     at("epochs").textContent = `epoch ${frame.epochs.toFixed(frame.epochs < 100 ? 1 : 0)}, step ${frame.steps}`;
     if (frame.message) tell(`${frame.message}. Training is paused.`);

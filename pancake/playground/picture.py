@@ -45,7 +45,7 @@ def scene(trainer: Trainer) -> dict[str, Any]:
         "bounds": {name: bounds for name, bounds in BOUNDS.items() if name not in ("across", "up")},
         "file": trainer.table.path if trainer.table and settings.data == FILE else None,
         "own": trainer.name or None,
-        "model": repr(trainer.model),
+        "model": repr(trainer.model[1:] if isinstance(trainer.model, pk.Sequential) and settings.data == FILE else trainer.model),
         "parameters": trainer.model.num_parameters,
         "features": points.features,
         "label": points.label,

@@ -34,7 +34,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, float]]] = {  # the class, and argume
     "RMSprop": ("RMSprop", {}),
     "Adagrad": ("Adagrad", {}),
 }
-SPEEDS = ("a step at a time", "an epoch at a time", "as fast as it goes")
+SPEEDS = ("step by step", "epoch by epoch", "full speed")
 
 MOST_LAYERS = 6
 WIDEST = 128
@@ -56,7 +56,7 @@ class Settings:
     lr: float = 0.01
     batch: int = 16
     seed: int = 0
-    speed: str = "an epoch at a time"
+    speed: str = "epoch by epoch"
     across: int = 0  # the features that span the picture
     up: int = 1
 

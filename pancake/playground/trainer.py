@@ -207,7 +207,7 @@ class Trainer:
         end, epoch, speed = time.monotonic() + seconds, self.epoch, self.settings.speed
         while True:
             self.step()
-            if speed.startswith("a step") or (speed.startswith("an epoch") and self.epoch > epoch) or time.monotonic() >= end:
+            if speed == "step by step" or (speed == "epoch by epoch" and self.epoch > epoch) or time.monotonic() >= end:
                 break
 
     def _shuffle(self) -> None:
