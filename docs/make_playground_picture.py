@@ -32,8 +32,8 @@ def main() -> None:
         page.goto(f"http://127.0.0.1:{server.server_port}/")
         page.get_by_role("button", name="Run").click()
         page.wait_for_function("parseFloat(document.getElementById('score').textContent.split(' ')[1]) > 99", timeout=120_000)
-        page.get_by_role("button", name="Pause").click()
-        page.get_by_role("button", name="Run").wait_for()
+        page.get_by_role("button", name="Run").click()
+        page.wait_for_selector("#run[aria-pressed=false]")
         photograph = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         browser.close()
     photograph.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(PICTURE, optimize=True)  # a third of the bytes

@@ -66,6 +66,7 @@ function options(select, values, names = values) {
 function showScene() {
   const { settings, choices, bounds, features, classes, label } = scene;
   for (const [name, values] of Object.entries(choices)) options(at(name === "loss" ? "loss-name" : name), values);
+  if (scene.file !== null) options(at("data"), choices.data, choices.data.map((name, i) => (i ? name : scene.file))); // the first is the file
   for (const id of ["across", "up"]) options(at(id), features.map((_, i) => i), features);
   for (const id of FIELDS) {
     const field = at(id), name = settingOf(field);
@@ -77,13 +78,13 @@ function showScene() {
     field.removeAttribute("aria-invalid");
     showValue(field);
   }
-  const shown = { toy: scene.file === null, many: features.length > 2, mlp: scene.own === null, own: scene.own !== null };
+  const shown = { toy: !scene.is_file, many: features.length > 2, mlp: scene.own === null, own: scene.own !== null };
   for (const element of document.querySelectorAll("[data-for]")) element.hidden = !shown[element.dataset.for];
   at("own").textContent = `the stack of ${scene.own}:`;
   at("model").textContent = scene.model;
-  const [train, test] = scene.counts, what = classes ? `${label}: ${classes.length} classes` : `${label}: a number`;
-  const source = scene.file ?? settings.data;
-  at("about").textContent = `${source}, ${what}, ${train} points to train with and ${test} to test; ${scene.parameters} parameters`;
+  const [train, test] = scene.counts, some = features.length > 12 ? [...features.slice(0, 12), "..."] : features;
+  const what = classes ? `${label}, one of ${classes.length},` : label;
+  at("about").textContent = `${scene.is_file ? scene.file : settings.data}: to tell ${what} by ${some.join(", ")}; ${train} points to train with, ${test} to test; ${scene.parameters} parameters`;
   legend();
   drawn();
   at("plane").setAttribute("aria-label", `The plane of ${features[scene.axes[0]]} and ${scene.single ? label : features[scene.axes[1]]}: what the net says, and the points`);
@@ -123,7 +124,7 @@ function drawn() {
     text.push(`Drawn are ${features[axes[0]]} and ${features[axes[1]]}; the others are at their mean: ${fixed}${others.length > 8 ? ", ..." : ""}.`);
   }
   if (train.length + test.length < counts[0] + counts[1]) text.push(`Of the points ${train.length + test.length} are drawn.`);
-  if (scene.file) text.push("The net gets each feature less its mean, divided by its standard deviation.");
+  if (scene.is_file) text.push("The net gets each feature less its mean, divided by its standard deviation.");
   if (!scene.classes) text.push(`The loss is that of ${scene.label} less its mean, divided by its standard deviation.`);
   at("drawn").textContent = text.join(" ");
 }
@@ -136,7 +137,6 @@ function draw() {
   requestAnimationFrame(() => {
     waiting = false;
     const { values } = frame, percent = (score) => (frame.score === "accuracy" && score !== null ? `${(100 * score).toFixed(1)} %` : short(score));
-    at("run").textContent = frame.running ? "Pause" : "Run";
     at("run").setAttribute("aria-pressed", String(frame.running));
     at("loss").textContent = `loss ${values.loss === null ? "not finite" : values.loss.toPrecision(3)}`;
     at("test-loss").textContent = "test_loss" in values ? `test loss ${values.test_loss === null ? "not finite" : values.test_loss.toPrecision(3)}` : "";

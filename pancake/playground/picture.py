@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def scene(trainer: Trainer) -> dict[str, Any]:
             "speed": SPEEDS,
         },
         "bounds": {name: bounds for name, bounds in BOUNDS.items() if name not in ("across", "up")},
-        "file": trainer.table.path if trainer.table and settings.data == FILE else None,
+        "file": os.path.basename(trainer.table.path) if trainer.table else None,
+        "is_file": settings.data == FILE,
         "own": trainer.name or None,
         "model": repr(trainer.model[1:] if isinstance(trainer.model, pk.Sequential) and settings.data == FILE else trainer.model),
         "parameters": trainer.model.num_parameters,

@@ -31,8 +31,8 @@ SECONDS = 20  # that a connection may do nothing
 FILES = {"/page.css": "text/css", "/page.js": "text/javascript", "/draw.js": "text/javascript"}
 # Nothing from elsewhere, and no script but the page's own; it evaluates no text, but what drives browsers in tests does.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -88,11 +88,13 @@ class Server(ThreadingHTTPServer):
         """A session for one more tab: its name, which only that tab knows."""
         with self._lock:
             self._sessions = {name: session for name, session in self._sessions.items() if not session.ended}
+            for session in list(self._sessions.values()):
+                if len(self._sessions) >= MOST_SESSIONS and not session.is_listened_to:  # as of a page that was loaded anew
+                    session.end()
+                    self._sessions = {name: other for name, other in self._sessions.items() if other is not session}
             if len(self._sessions) >= MOST_SESSIONS:
-                raise Refused(
-                    HTTPStatus.TOO_MANY_REQUESTS,
-                    f"{MOST_SESSIONS} tabs are open already; close one of them, and load this page anew",
-                )
+                tabs = f"{MOST_SESSIONS} tabs are open already"
+                raise Refused(HTTPStatus.TOO_MANY_REQUESTS, f"{tabs}; close one of them, and load this page anew")
             name = secrets.token_urlsafe(24)
             self._sessions[name] = Session(self.make())
             return name
@@ -185,7 +187,15 @@ class Handler(BaseHTTPRequestHandler):
             raise self._wrong_method("GET") if got else Refused(HTTPStatus.NOT_FOUND, "there is no such request")
         session = self.server.session(body.pop("session", None))
         task = ASKED[self.path]
-        return self._send_json(session.ask(lambda trainer: task(session, trainer, body)))
+        try:
+            answer = session.ask(lambda trainer: task(session, trainer, body))
+        except OSError:
+            raise
+        except (
+            Exception
+        ) as error:  # what cannot be chosen, and faults in the user's own Function: the page says so, in good order
+            answer = {"error": str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"}
+        return self._send_json(answer)
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
@@ -230,12 +240,10 @@ class Handler(BaseHTTPRequestHandler):
             request()
         except Refused as refused:
             self._refuse(refused.status, str(refused))
-        except ValueError as error:  # what cannot be chosen
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except OSError:  # the browser has gone
             raise
-        except Exception as error:  # of the user's own Function
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
+        except Exception as error:  # a path that is none, or a net that cannot be saved
+            self._refuse(HTTPStatus.BAD_REQUEST, f"{type(error).__name__}: {error}")
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         self.close_connection = True  # what has not been read of the request is not the next one

@@ -74,6 +74,11 @@ class Session:
                 self._listeners -= 1
                 self._left = time.monotonic()
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether anybody listens now."""
+        return self._listeners > 0
+
     def news(self, seen: dict[str, int], timeout: float) -> dict[str, str]:
         """What is new of each kind since the numbers in `seen`, which are brought up to date; at most the latest of each."""
         with self._changed:

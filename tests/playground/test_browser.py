@@ -21,6 +21,8 @@ from pancake.playground.trainer import Trainer
 pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PAUSED = "document.getElementById('run').getAttribute('aria-pressed') === 'false'"
+RUNNING = PAUSED.replace("false", "true")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -50,7 +52,7 @@ def served(make):
 
 @pytest.fixture
 def opened(browser):
-    """A function that serves and opens the page, and in the end holds it to having complained of nothing and gone nowhere else."""
+    """A function that serves and opens the page, and in the end holds it to no complaint and nothing from elsewhere."""
     with contextlib.ExitStack() as stack:
         troubles, requests, addresses = [], [], []
 
@@ -81,10 +83,11 @@ def until(page, condition):
 
 
 def train(page, steps):
-    page.get_by_role("button", name="Run").click()
+    run = page.get_by_role("button", name="Run")
+    run.click()
     until(page, f"Number(document.getElementById('epochs').textContent.match(/step (\\d+)/)[1]) > {steps}")
-    page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Run").wait_for()
+    run.click()
+    until(page, PAUSED)
 
 
 def choose(page, label, value):
@@ -148,18 +151,25 @@ def test_settings_step_and_reset(opened):
     assert choose(page, "Activation", "ReLU") == 200
     page.get_by_role("button", name="Reset").click()
     until(page, "document.getElementById('epochs').textContent === 'epoch 0.0, step 0'")
-    assert page.get_by_role("button", name="Run").get_attribute("aria-pressed") == "false"
+    until(page, PAUSED)
 
 
 def test_what_cannot_be_chosen_is_told_beside_the_field(opened):
-    # A browser logs each answer of status 400 as an error; these come as answers that are read.
     page = opened()
-    page.route("**/settings", lambda route: route.fulfill(json={"error": route.request.post_data_json["lr"]}))
-    choose(page, "Learning rate", "<b>fast</b>")
-    alert = page.get_by_role("alert")
-    alert.wait_for()
-    assert alert.inner_text() == "<b>fast</b>"
-    assert page.get_by_label("Learning rate").get_attribute("aria-invalid") == "true"
+    for label, value in (("Learning rate", "<b>fast</b>"), ("Layers", "9999"), ("Batch size", "nan")):
+        field = page.get_by_label(label, exact=True)
+        right = field.input_value()
+        field.fill(value)
+        field.press("Enter")
+        alert = page.get_by_role("alert")
+        alert.wait_for()
+        assert "expected" in alert.inner_text()
+        assert field.get_attribute("aria-invalid") == "true"
+        field.fill(right)
+        field.press("Tab")
+        alert.wait_for(state="hidden")
+        assert field.get_attribute("aria-invalid") is None
+    assert number(page, "loss") > 0
 
 
 def test_a_step_is_explained(opened):
@@ -210,9 +220,9 @@ def test_all_of_it_is_reached_by_keyboard(opened):
     assert not unlabelled
     page.focus("#run")
     page.keyboard.press("Space")
-    page.get_by_role("button", name="Pause").wait_for()
+    until(page, RUNNING)
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Run").wait_for()
+    until(page, PAUSED)
 
 
 def test_data_and_a_net_of_ones_own(opened, tmp_path):
@@ -227,7 +237,14 @@ def test_data_and_a_net_of_ones_own(opened, tmp_path):
 
     page = opened(lambda: Trainer(table, make, "nets:make"))
     text = page.inner_text("body")
-    for words in ("animal: 2 classes", "<i>cat</i>", "Drawn are length and <b>height</b>", "mass", "nets:make", "SiLU()"):
+    for words in (
+        "animals.csv: to tell animal, one of 2, by length, <b>height</b>, mass",
+        "<i>cat</i>",
+        "Drawn are length and <b>height</b>",
+        "mass",
+        "nets:make",
+        "SiLU()",
+    ):
         assert words in text
     assert not page.get_by_label("Layers", exact=True).is_visible()
     assert choose(page, "Up", "2") == 200
@@ -242,4 +259,4 @@ def test_a_loss_that_is_not_finite_is_told(opened):
     page.get_by_role("button", name="Run").click()
     page.get_by_role("alert").wait_for()
     assert re.match(r"the loss is (inf|nan) in epoch \d+.*Training is paused", page.get_by_role("alert").inner_text())
-    page.get_by_role("button", name="Run").wait_for()
+    until(page, PAUSED)

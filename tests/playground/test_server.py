@@ -11,9 +11,8 @@ import time
 
 import pytest
 
-from pancake.playground import server as server_module
-from pancake.playground import session as session_module
 from pancake.playground.server import MOST_SESSIONS, Server
+from pancake.playground.session import Session
 from pancake.playground.trainer import Trainer
 
 
@@ -145,11 +144,9 @@ def test_settings_are_changed_while_it_runs(client):
 
 
 def test_what_cannot_be_chosen_is_told(client):
-    assert client.post("/settings", {"lr": "nan"}) == (400, {"error": "lr: expected a number from 1e-06 to 1000, got 'nan'"})
+    assert client.post("/settings", {"lr": "nan"})[1] == {"error": "lr: expected a number from 1e-06 to 1000, got 'nan'"}
     for body in ({"layers": "99999"}, {"points": 1e9}, {"os": 1}):
-        status, answer = client.post("/settings", body)
-        assert status == 400
-        assert answer["error"]
+        assert client.post("/settings", body)[1]["error"]
 
 
 def test_an_explanation_and_files(client):
@@ -204,22 +201,28 @@ def test_tabs_are_independent(server):
     b.close()
 
 
-def test_there_are_not_too_many_tabs_and_a_closed_one_makes_room(server, monkeypatch):
-    monkeypatch.setattr(session_module, "PATIENCE", 0.0)
-    monkeypatch.setattr(server_module, "Session", lambda trainer: session_module.Session(trainer, patience=0.0))
+def test_there_are_not_too_many_tabs_and_a_closed_one_makes_room(server):
     clients = [Client(server).open() for _ in range(MOST_SESSIONS)]
     more = Client(server)
     status, answer = more.post("/open")
     assert status == 429
     assert "close one" in answer["error"]
+    first = server._sessions[clients[0].name]
     clients[0].close()
-    session = server._sessions[clients[0].name]
-    until = time.monotonic() + 20
-    while not session.ended and time.monotonic() < until:
+    while first.is_listened_to:
         time.sleep(0.02)
     more.open()
+    assert first.ended
     for client in [*clients[1:], more]:
         client.close()
+
+
+def test_a_session_that_nobody_listens_to_ends_of_itself():
+    session = Session(Trainer(), patience=0.0)
+    session._thread.join(timeout=60)
+    assert session.ended
+    with pytest.raises(ValueError, match="has ended"):
+        session.ask(Trainer.reset)
 
 
 def test_a_tab_that_goes_away_stops_its_training(server):
@@ -228,7 +231,7 @@ def test_a_tab_that_goes_away_stops_its_training(server):
     client.until(lambda frame: frame["steps"] > 5)
     session = server._sessions[client.name]
     client.close()
-    while session._listeners:
+    while session.is_listened_to:
         time.sleep(0.02)
     time.sleep(0.3)  # what was being trained is done
     steps = session._trainer.steps

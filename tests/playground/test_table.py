@@ -71,7 +71,7 @@ def test_a_byte_order_mark_quotes_and_columns_without_a_name(table):
     ],
 )
 def test_what_cannot_be_read_is_refused_with_file_and_line(table, tmp_path, text, line, says):
-    with pytest.raises(ValueError, match="expected|nothing|unexpected|empty") as error:
+    with pytest.raises(ValueError, match=r"expected|nothing|unexpected|empty") as error:
         table(text)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'my data.csv'}, line {line}")
