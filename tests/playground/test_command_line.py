@@ -31,7 +31,7 @@ def started(*arguments, cwd=ROOT):
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.match(r"http://127\.0\.0\.1:(\d+)/", line)
-        assert found, line + process.communicate()[1]
+        assert found, line
         yield process, int(found[1])
     finally:
         process.kill()

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from pancake.playground import server as server_module
 from pancake.playground.server import MOST_SESSIONS, Server
 from pancake.playground.session import Session
 from pancake.playground.trainer import Trainer
@@ -237,6 +238,19 @@ def test_a_tab_that_goes_away_stops_its_training(server):
     steps = session._trainer.steps
     time.sleep(0.5)
     assert session._trainer.steps == steps
+
+
+def test_a_tab_that_goes_away_while_nothing_happens_is_noticed(server, monkeypatch):
+    monkeypatch.setattr(server_module, "SECONDS", 1e6)  # nothing is written in the meantime
+    client = Client(server).open()
+    session = server._sessions[client.name]
+    while not session.is_listened_to:
+        time.sleep(0.01)
+    client.close()
+    until = time.monotonic() + 20
+    while session.is_listened_to and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not session.is_listened_to
 
 
 def test_a_session_that_has_ended_is_told(client, server):
