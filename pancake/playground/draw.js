@@ -137,7 +137,7 @@ function axes(pen, box, [x0, x1], [y0, y1], toX, toY, scene) {
   pen.fillText(fitted(pen, names[0], box.width), box.left + box.width / 2, box.top + box.height + 23);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  for (const tick of places) pen.fillText(scene.single && scene.classes ? fitted(pen, scene.classes[tick], 30) : short(tick), box.left - 5, toY(tick));
+  for (const tick of places) pen.fillText(scene.single && scene.classes ? fitted(pen, scene.classes[tick], 32) : short(tick), box.left - 5, toY(tick));
   pen.save();
   pen.translate(9, box.top + box.height / 2);
   pen.rotate(-Math.PI / 2);

@@ -82,7 +82,7 @@ function showScene() {
   for (const element of document.querySelectorAll("[data-for]")) element.hidden = !shown[element.dataset.for];
   at("own").textContent = `the stack of ${scene.own}:`;
   at("model").textContent = scene.model;
-  const [train, test] = scene.counts, some = features.length > 12 ? [...features.slice(0, 12), "..."] : features;
+  const [train, test] = scene.counts, some = features.length > 12 ? [...features.slice(0, 12), `${features.length - 12} more`] : features;
   const what = classes ? `${label}, one of ${classes.length},` : label;
   at("about").textContent = `${scene.is_file ? scene.file : settings.data}: to tell ${what} by ${some.join(", ")}; ${train} points to train with, ${test} to test; ${scene.parameters} parameters`;
   legend();
@@ -121,7 +121,7 @@ function drawn() {
   const others = features.map((name, i) => [name, i]).filter(([, i]) => !axes.includes(i));
   if (others.length) {
     const fixed = others.slice(0, 8).map(([name, i]) => `${name} ${short(means[i])}`).join(", ");
-    text.push(`Drawn are ${features[axes[0]]} and ${features[axes[1]]}; the others are at their mean: ${fixed}${others.length > 8 ? ", ..." : ""}.`);
+    text.push(`Drawn are ${features[axes[0]]} and ${features[axes[1]]}; the others are at their mean: ${fixed}${others.length > 8 ? ` and ${others.length - 8} more` : ""}.`);
   }
   if (train.length + test.length < counts[0] + counts[1]) text.push(`Of the points ${train.length + test.length} are drawn.`);
   if (scene.is_file) text.push("The net gets each feature less its mean, divided by its standard deviation.");
