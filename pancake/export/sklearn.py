@@ -84,9 +84,16 @@ def _classifier(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _regressor(scope: Any, operator: Any, container: Any) -> None:
-    y = _outputs(operator, scope, container)
-    name = scope.get_unique_operator_name("Identity")
-    container.add_node("Identity", [y], [operator.outputs[0].full_name], op_version=OPSET, name=name)
+    y, predicted = _outputs(operator, scope, container), operator.outputs[0].full_name
+    estimator = operator.raw_operator
+    if estimator.out_activation_ == "means":  # the first half of the outputs
+        K, columns = estimator.n_outputs_ // 2, scope.get_unique_variable_name("columns")
+        container.add_initializer(columns, onnx.TensorProto.INT64, [K], list(range(K)))
+        name = scope.get_unique_operator_name("Gather")
+        container.add_node("Gather", [y, columns], [predicted], op_version=OPSET, name=name, axis=1)
+    else:
+        name = scope.get_unique_operator_name("Identity")
+        container.add_node("Identity", [y], [predicted], op_version=OPSET, name=name)
 
 
 update_registered_converter(

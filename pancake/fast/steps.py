@@ -56,8 +56,10 @@ class StepProgram:
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
         kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
-        self.forward = notes.write("x, target", f"{notes.name(np.float64)}({kernel.result} / {self.divisor!r})")
+        self.forward = notes.write("x, target", kernel.value(notes, self.chain.output, self.divisor))
         notes, g = Notes(), kernel.gradient()
+        if kernel.last:
+            notes.call(*kernel.last, kernel.g)
         d = g.T if g.ndim == 2 else self.chain.lies.new(self.chain.features)
         if g.ndim != 2:
             notes.put(self.chain.lies.seen(d), g)

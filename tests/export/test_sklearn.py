@@ -38,12 +38,13 @@ def test_a_classifier_in_a_pipeline(classes, words):
     assert (label == pipeline.predict(X)).mean() > 0.99
 
 
-def test_a_regressor_in_a_pipeline():
+@pytest.mark.parametrize("loss", ["squared_error", pk.GaussianNLL()], ids=str)
+def test_a_regressor_in_a_pipeline(loss):
     from sklearn.pipeline import make_pipeline
 
     X = np.random.default_rng(0).normal(size=(100, 3))
     pipeline = make_pipeline(
-        preprocessing.StandardScaler(), pk.sklearn.MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0)
+        preprocessing.StandardScaler(), pk.sklearn.MLPRegressor(loss, hidden_layer_sizes=(8,), max_iter=300, random_state=0)
     )
     pipeline.fit(X, X[:, 0] * X[:, 1])
     (y,) = converted(pipeline, X)
