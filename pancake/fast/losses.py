@@ -55,7 +55,7 @@ class LossProgram:
         self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
         self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor))
         last = self.kernel.last
-        self.backward = functools.partial(*last) if last else functools.partial(self.kernel.gradient().copy, "K")
+        self.backward = functools.partial(last[0], *last[1:]) if last else functools.partial(self.kernel.gradient().copy, "K")
         self.run = Run()
         self.kept = Left(self.run, self.kernel.kept)
         owners = [(loss, [name for name in vars(loss) if name != "divisor"])]
@@ -65,9 +65,9 @@ class LossProgram:
             "pred.__class__ is array is target.__class__ and pred.shape == shape and target.shape == target_shape",
             "pred.strides == strides and pred.dtype == dtype and target.dtype == target_dtype",
         ]
-        arrays = {"shape": pred.shape, "strides": pred.strides, "dtype": pred.dtype}
-        targets = {"target_shape": target.shape, "target_dtype": target.dtype}
-        self.fits = guard(owners, methods, "pred, target", looks, array=np.ndarray, **arrays, **targets)
+        known: dict[str, Any] = {"shape": pred.shape, "strides": pred.strides, "dtype": pred.dtype}
+        known |= {"array": np.ndarray, "target_shape": target.shape, "target_dtype": target.dtype}
+        self.fits = guard(owners, methods, "pred, target", looks, known)
 
 
 def divisor_of(loss: Any, target: Array) -> float:
@@ -214,11 +214,14 @@ class CrossEntropyKernel(LossKernel):
             self.lengths = tuple(pred.shape[axis] for axis in self.order)
             z = f"{notes.name(pred)}.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
             t = f"target.transpose{self.order}.reshape({n})"
-        notes.put(s, Text(z))
+        classes_first: Any = Text(z)
+        if pred.ndim == 3 or not pred.T.flags.c_contiguous:  # in an order in which NumPy would reduce slowly
+            notes.put(s, classes_first)
+            classes_first = s
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
         notes.put(self.right, places)  # ValueError if a label is none
-        notes.call(np.maximum.reduce, s, 0, None, top)
-        notes.call(np.subtract, s, top, s)
+        notes.call(np.maximum.reduce, classes_first, 0, None, top)
+        notes.call(np.subtract, classes_first, top, s)
         notes.call(np.exp, s, self.e)
         notes.call(np.add.reduce, self.e, 0, None, self.total)
         notes.call(s.take, self.right, None, values, "clip")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,8 @@ def guard(
     methods: Iterable[tuple[type, str]],
     arguments: str = "",
     more: Iterable[str] = (),
+    values: Mapping[str, Any] = types.MappingProxyType({}),
     places: Iterable[tuple[Any, str, Any]] = (),
-    **values: Any,
 ) -> Callable[..., bool]:
     """A function that tells whether all that a program was made from is still the very same.
 
@@ -132,11 +132,13 @@ def guard(
     arguments : str
         Of the function, for the conditions in `more`, which it looks at first.
     more : iterable of str
-        Further conditions, in which `values` have the names given here.
+        Further conditions.
+    values : mapping
+        What the names in them stand for.
     places : iterable of (object, name, value)
         Attributes, not in a `__dict__`, that must be the very same values.
     """
-    names: dict[str, Any] = values
+    names: dict[str, Any] = dict(values)
     conditions = [*more, *_same(places, names)]
     for i, (owner, attributes) in enumerate(owners):
         names |= {f"d{i}": vars(owner), f"n{i}": len(vars(owner))}

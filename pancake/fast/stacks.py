@@ -127,7 +127,7 @@ class Program(Chain):
         forward = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
         methods = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
         known = {"array": np.ndarray, "shape": x.shape, "dtype": x.dtype, "key_of": key_of, "key": self.key}
-        self.fits = guard(forward, methods, "x", looks, **known)
+        self.fits = guard(forward, methods, "x", looks, known)
         places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
         self.answers = guard(self.guarded, [method for method in self.methods if method not in methods], places=places)
         self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)

@@ -86,20 +86,11 @@ class StepProgram:
             "x.dtype == x_dtype and y.dtype == y_dtype",
             "memory.generation == generation and functions == copied",
         ]
+        values: dict[str, Any] = {"array": np.ndarray, "memory": memory, "generation": memory.generation}
+        values |= {"x_shape": x.shape, "x_dtype": x.dtype, "y_shape": y.shape, "y_dtype": y.dtype}
+        values |= {"functions": self.model.functions, "copied": self.functions}
         return guard(
-            owners,
-            [*((cls, name) for cls, names in methods for name in names), *self.chain.methods],
-            "x, y",
-            more,
-            array=np.ndarray,
-            x_shape=x.shape,
-            y_shape=y.shape,
-            x_dtype=x.dtype,
-            y_dtype=y.dtype,
-            memory=memory,
-            generation=memory.generation,
-            functions=self.model.functions,
-            copied=self.functions,
+            owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods], "x, y", more, values
         )
 
     def objective(self, x: Array, y: Array) -> Any:
