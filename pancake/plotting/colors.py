@@ -47,9 +47,7 @@ def class_colors(classes: int) -> NDArray[np.float64]:
     Beyond those of COLORS each next one is the one that is farthest from those before it in L*a*b*, out of a grid of all that
     are neither nearly white, nearly black nor glaring.
     """
-    from matplotlib.colors import to_rgb
-
-    chosen = [np.array(to_rgb(color)) for color in COLORS[:classes]]
+    chosen = [np.array(list(bytes.fromhex(color[1:]))) / 255 for color in COLORS[:classes]]
     steps = np.linspace(0, 1, max(9, round(2 * classes ** (1 / 3)) + 1))
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     places = lab(grid)
