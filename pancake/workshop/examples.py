@@ -25,8 +25,8 @@ from pancake.testing.strategies import examples, functions, losses
 Example = tuple[Any, Any, Any]
 
 
-class WithArguments(Function):
-    """Base of what tests a recurrent Function: called with lengths, or with its last state going out beside its output."""
+class _WithArguments(Function):
+    """A recurrent Function that is called with lengths, or whose last state goes out beside its output."""
 
     def __init__(self, part: Any, state: bool = False, **arguments: Any) -> None:
         self.part, self.state, self.arguments = part, state, arguments
@@ -41,7 +41,7 @@ class WithArguments(Function):
         return self.part.compute_backward(*upstream)
 
 
-class Weighted:
+class _Weighted:
     """A loss that is called with weights."""
 
     def __init__(self, loss: Loss, weight: Any) -> None:
@@ -105,7 +105,7 @@ def _more(cls: type[Any], made: Any) -> list[Example]:
     else:
         return []
     several: tuple[dict[str, Any], ...] = ({"lengths": [3, 1]}, {"state": True}, {"lengths": [1, 3], "state": True})
-    return [(WithArguments(f, **given), x, None) for f in found for given in several]
+    return [(_WithArguments(f, **given), x, None) for f in found for given in several]
 
 
 def _of_loss(cls: type[Any], made: Any) -> list[Example]:
@@ -123,5 +123,5 @@ def _of_loss(cls: type[Any], made: Any) -> list[Example]:
             found.append((example, pred, target))
             if np.ndim(target) > (target.dtype.kind == "f" and not isinstance(loss, ElementwiseLoss)):  # probabilities need rows
                 weight = np.arange(1, len(target) + 1) / 4
-                found += [(Weighted(copy.deepcopy(example), w), pred, target) for w in (weight, 0 * weight)]
+                found += [(_Weighted(copy.deepcopy(example), w), pred, target) for w in (weight, 0 * weight)]
     return found
