@@ -1,11 +1,15 @@
-"""Writes docs/pictures/workshop.png: what lesson 8 of the workshop draws, with its blanks filled."""
+"""Writes docs/pictures/workshop.png: python docs/make_workshop_picture.py.
+
+It is what lesson 8 of the workshop draws when its blank is filled. It needs Pillow, which comes with matplotlib.
+"""
 
 import os
 import runpy
-import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from pancake.workshop.lesson import lesson
 
@@ -20,7 +24,8 @@ def main() -> None:
         script.write_text(lesson(8).script(with_solutions=True), encoding="utf-8")
         sys.argv = [str(script)]
         runpy.run_path(str(script), run_name="__main__")
-        shutil.copy("lesson_08.png", PICTURE)
+        few_colors = Image.open("lesson_08.png").convert("RGB").quantize(96)
+        few_colors.save(PICTURE, optimize=True)
         os.chdir(PICTURE.parent)
     print(f"wrote {PICTURE}")
 

@@ -125,7 +125,7 @@ def solved(code: str) -> str:
 @functools.cache
 def lesson(number: int) -> Lesson:
     """The lesson of that number."""
-    path = resources.files("pancake.workshop") / "lessons" / f"lesson_{number:02}.md"
+    path = resources.files("pancake.workshop.lessons") / f"lesson_{number:02}.md"
     text = path.read_text(encoding="utf-8")
     cells: list[Cell] = []
     hints: dict[str, tuple[str, ...]] = {}

@@ -113,7 +113,3 @@ def test_the_notebook_runs_in_a_kernel(number: int, tmp_path: Path) -> None:
     printed = "".join(output.get("text", "") for output in shown)
     for name in lesson(number).exercises:
         assert re.search(rf"{name} +right", printed)
-
-
-def test_the_lessons_are_in_the_wheel() -> None:
-    assert "pancake.workshop = lessons/*.md" in (ROOT / "setup.cfg").read_text(encoding="utf-8")
