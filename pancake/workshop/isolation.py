@@ -13,7 +13,15 @@ from pathlib import Path
 
 from pancake.workshop.verdicts import WRONG
 
-SECONDS = 30
+PROGRAM = """
+import sys
+root, *arguments = sys.argv[1:]
+if root not in sys.path:
+    sys.path.insert(0, root)
+from pancake.workshop.worker import main
+main(*arguments)
+"""
+SECONDS = 60
 MEGABYTES = 1024
 
 
@@ -33,10 +41,10 @@ def judged(path: Path, exercise: str, *, seconds: float = SECONDS, megabytes: in
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "pancake.workshop.worker", str(path.resolve()), exercise, str(result), str(megabytes)]
         root = str(Path(__file__).parent.parent.parent)
+        # -P: what lies in the participant's folder, a random.py for example, stands in for nothing that the judge imports
+        command = [sys.executable, "-P", "-c", PROGRAM, root, str(path.resolve()), exercise, str(result), str(megabytes)]
         environment = {**os.environ, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "PANCAKE_FAST": "0"}
-        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(
             command,
             cwd=path.resolve().parent,

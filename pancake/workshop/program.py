@@ -202,18 +202,21 @@ def _walk_here(node: ast.AST) -> Iterator[ast.AST]:
 
 def _filled(statement: ast.stmt) -> set[str]:
     """The names to whose meaning a statement adds: by setting an attribute or an entry, or by a method that fills."""
-    targets: list[ast.expr] = []
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        function = statement.value.func
-        if isinstance(function, ast.Name) and function.id == "setattr" and statement.value.args:
-            targets = [ast.Attribute(statement.value.args[0], "", ast.Store())]
-        elif isinstance(function, ast.Attribute) and function.attr in FILLING:
-            targets = [function]
+    if isinstance(statement, INSIDE):
+        return set()
+    targets: list[ast.AST] = []
+    for node in _walk_here(statement):
+        if isinstance(node, ast.Assign):
+            targets += node.targets
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            if isinstance(function, ast.Name) and function.id == "setattr" and node.value.args:
+                targets.append(ast.Attribute(node.value.args[0], "", ast.Store()))
+            elif isinstance(function, ast.Attribute) and function.attr in FILLING:
+                targets.append(function)
     found = set()
     for target in targets:
-        root: ast.AST = target
+        root = target
         while isinstance(root, (ast.Attribute, ast.Subscript)):
             root = root.value
         if root is not target and isinstance(root, ast.Name):

@@ -1,4 +1,4 @@
-"""The process in which one exercise is judged: python -m pancake.workshop.worker FILE EXERCISE RESULT MEGABYTES."""
+"""What runs in the process in which one exercise is judged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
+
+from pancake.workshop.exercises import JUDGING
+from pancake.workshop.library import judge_of, name_of
+from pancake.workshop.program import read
+from pancake.workshop.verdicts import outcome
 
 
 def limit(megabytes: int | None) -> None:
@@ -32,22 +37,13 @@ def limit(megabytes: int | None) -> None:
 
 def main(path: str, exercise: str, result: str, megabytes: str) -> None:
     """Judge, and leave status and sentence in the file `result`."""
-    from pancake.workshop.exercises import JUDGING
-    from pancake.workshop.library import judge_of, name_of
-    from pancake.workshop.program import read
-    from pancake.workshop.verdicts import outcome
-
     os.environ[JUDGING] = "1"
-    sys.path.insert(0, str(Path(path).parent))
-    sys.argv = [path]
     judge = judge_of(exercise)
     program = read(Path(path))
+    sys.path.insert(0, str(Path(path).parent))  # where the participant's own modules lie
+    sys.argv = [path]
     limit(int(megabytes))
     verdict = outcome(lambda: judge(program.load(name_of(exercise))), program.files)
     limit(None)  # to write down what came out
     Path(result).write_text(json.dumps(verdict), encoding="utf-8")
     os._exit(0)  # whatever threads and handlers the participant's code has left
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -53,6 +53,7 @@ def loaded(text: str, folder: Path) -> Any:
     return read(path)
 
 
+@pytest.mark.slow
 def test_every_class_of_the_library_is_an_exercise() -> None:
     everything = [cls for base in (Function, Loss, Optimizer) for cls in library_classes(base)]
     everything = [cls for cls in everything if not cls.__module__.startswith(("pancake.workshop", "pancake.sklearn"))]

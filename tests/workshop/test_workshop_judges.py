@@ -42,7 +42,7 @@ def test_twenty_usual_mistakes_are_refused_with_the_right_sentence(exercise: str
 
 
 SOLUTIONS = [
-    pytest.param(name, number, marks=[] if number < 2 else pytest.mark.slow) for name in EXERCISES for number in range(10)
+    pytest.param(name, number, marks=[] if number < 1 else pytest.mark.slow) for name in EXERCISES for number in range(10)
 ]
 
 
@@ -99,7 +99,8 @@ raise SystemExit("never run")
 sys.path.append(".")
 TWO = 2
 registry = {}
-registry["two"] = TWO
+for word in ("one", "two"):
+    registry[word] = TWO
 def helper(x: SomeTypeThatIsNowhere):
     return registry["two"] * x
 answer = input("your name? ")

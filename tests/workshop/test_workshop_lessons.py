@@ -27,7 +27,7 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("number", [n if n in (1, 4) else pytest.param(n, marks=pytest.mark.slow) for n in LESSONS])
+@pytest.mark.parametrize("number", [n if n == 4 else pytest.param(n, marks=pytest.mark.slow) for n in LESSONS])
 def test_the_script_with_its_solutions_runs_and_draws(number: int, tmp_path: Path) -> None:
     ended = run(lesson(number).script(with_solutions=True), tmp_path)
     assert ended.returncode == 0, ended.stderr
