@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -65,7 +66,7 @@ def opened(browser):
             page.on("pageerror", lambda error: troubles.append(str(error)))
             page.on("request", lambda request: requests.append(request.url))
             page.goto(addresses[-1])
-            page.wait_for_function("document.getElementById('epochs').textContent")
+            until(page, "document.getElementById('epochs').textContent")
             return page
 
         yield show
@@ -79,7 +80,12 @@ def number(page, name, selector="#numbers"):
 
 
 def until(page, condition):
-    page.wait_for_function(condition)
+    """Ask again and again: a condition that the page itself would watch is text run as a script, which it refuses."""
+    for _ in range(1500):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(20)
+    pytest.fail(f"30 seconds went by without {condition}")
 
 
 def train(page, steps):
@@ -181,7 +187,7 @@ def test_a_step_is_explained(opened):
         assert text in dialog.inner_text()
     before = dialog.inner_text()
     dialog.get_by_role("button", name="Make this step").click()
-    page.wait_for_function("text => document.getElementById('explanation').innerText !== text", arg=before)
+    until(page, f"document.getElementById('explanation').innerText !== {json.dumps(before)}")
     assert number(page, "step") == 1
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
