@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from pancake.function import Function
+from pancake.functions.branches import Concatenate
 from pancake.functions.elementwise import Mean, Sum
+from pancake.functions.linear import Linear
 from pancake.functions.shapes import Transpose
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss
@@ -56,7 +58,7 @@ class _Weighted:
         return self.loss.compute_backward()
 
 
-def examples_of(cls: type[Any], solution: type[Any] | None = None, count: int = 6) -> list[Example]:
+def examples_of(cls: type[Any], solution: type[Any] | None = None, count: int = 8) -> list[Example]:
     """Examples (function, x, target) of a class, the simplest last, since it shows the least.
 
     Parameters
@@ -96,6 +98,8 @@ def _more(cls: type[Any], made: Any) -> list[Example]:
     x = np.random.default_rng(0).normal(size=(2, 3, 4))
     if cls in (Sum, Mean):
         return [(made(axis=axis), x, None) for axis in (0, 1, -1, (0, 2))]
+    if cls is Concatenate:
+        return [(made([Linear(4, n, rng=n) for n in (2, 1, 3)]), x, None)]
     if cls is Transpose:
         return [(made((2, 0, 1)), x, None)]
     if cls is Unrolled:

@@ -82,8 +82,10 @@ class Lesson:
                 lines = [f"# {line}".rstrip() for line in cell.text.splitlines()]
                 parts.append("# %% [markdown]\n" + "\n".join(lines) + "\n")
             else:
-                call = f"python -m pancake.workshop hint {cell.exercise}"
-                parts.append(f"# %% [markdown]\n# Stuck? `{call} 1` is a nudge, `{call} 2` the formula, `{call} 3` the line.\n")
+                lines = [f"#     python -m pancake.workshop hint {cell.exercise} {stage}" for stage in (1, 2, 3)]
+                parts.append(
+                    "# %% [markdown]\n# Stuck? In a terminal a nudge, the formula, the line:\n#\n" + "\n".join(lines) + "\n"
+                )
         return "\n".join(parts)
 
     def notebook(self, *, with_solutions: bool = False) -> str:

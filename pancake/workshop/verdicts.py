@@ -111,6 +111,13 @@ def _place(error: BaseException, files: Collection[str]) -> str:
     return f"{where}, in {last.name}: "
 
 
+def _task(statement: ast.Raise, name: str) -> str:
+    """What a blank says that is to be done."""
+    texts = [node.value for node in ast.walk(statement) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    task = texts[0].removeprefix("your turn: ") if texts else name
+    return "" if task == name else f" ({task})"
+
+
 def blanks(node: ast.AST, first_line: int = 1) -> list[str]:
     """The blanks that are left in a class or function: where they are, and how the lines read.
 
@@ -124,7 +131,8 @@ def blanks(node: ast.AST, first_line: int = 1) -> list[str]:
             name = node.name
             for statement in node.body:
                 if isinstance(statement, ast.Raise) and "NotImplementedError" in ast.unparse(statement):
-                    found.append((statement.lineno, name, f"{name}, line {statement.lineno + first_line - 1}"))
+                    place = f"{name}, line {statement.lineno + first_line - 1}"
+                    found.append((statement.lineno, name, f"{place}{_task(statement, name)}"))
         parts = {
             ast.Expr: ("value",),
             ast.Assign: ("value",),

@@ -124,7 +124,9 @@ def survivors(name: str, folder: Path, most: int) -> list[str]:
     drawn = examples_of(CLASSES[name], solution)
     left = []
     for owner, method, function in own_functions(solution):
-        real = (fault for fault in faults(function) if (fault.text, fault.change) not in EQUIVALENT)
+        # In which precision sums are made is asked of the library's own classes alone.
+        planted_here = (fault for fault in faults(function) if "wide(" not in fault.change)
+        real = (fault for fault in planted_here if (fault.text, fault.change) not in EQUIVALENT)
         for fault in itertools.islice(real, most):
             with planted(owner, method, fault), np.errstate(all="ignore"):
                 try:

@@ -192,7 +192,9 @@ def test_single_precision_is_right(tmp_path: Path) -> None:
     linear = solution("Linear").replace("self.x = x", "self.x = x = x.astype(np.float32)")
     for name in ("weight", "bias", "grad_weight", "grad_bias"):
         linear = linear.replace(f"self.{name} = ", f"self.{name} = np.float32(1) * ")
-    linear = linear.replace("np.float32(1) * rng.normal(size=(n_out, n_in)) / np.sqrt(n_in)", "np.ones((n_out, n_in), np.float32)")
+    linear = linear.replace(
+        "np.float32(1) * rng.normal(size=(n_out, n_in)) / np.sqrt(n_in)", "np.ones((n_out, n_in), np.float32)"
+    )
     linear = linear.replace("np.float32(1) * np.zeros(n_out)", "np.zeros(n_out, np.float32)")
     linear = linear.replace("np.float32(1) * np.zeros((n_out, n_in))", "np.zeros((n_out, n_in), np.float32)")
     assert "np.float32(1)" not in linear
