@@ -18,7 +18,7 @@ import pancake as pk
 from pancake import Function
 from pancake.losses.loss import Loss
 from pancake.optimizers.optimizer import Optimizer
-from pancake.testing.faults import faults
+from pancake.testing.faults import Fault, faults
 from pancake.testing.mutation import own_functions, planted
 from pancake.testing.strategies import library_classes
 from pancake.workshop.blanks import blank, classes, original
@@ -135,6 +135,25 @@ def survivors(name: str, folder: Path, most: int) -> list[str]:
                     continue
             left.append(f"{fault.where}, line {fault.line}: {fault.change}")
     return left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, cls in CLASSES.items() if not issubclass(cls, Optimizer)])
+def test_faults_in_the_forward_of_every_class_are_wrong(name: str, tmp_path: Path) -> None:
+    """Some that can be planted change nothing, a check of what comes in that is left out for example; not all."""
+    solution = getattr(module_of(original(CLASSES[name], forward=True), tmp_path), name)
+    drawn = examples_of(CLASSES[name], solution)
+    own = [(method, function) for owner, method, function in own_functions(solution, forward=True) if owner is solution]
+    assert any(is_refused(CLASSES[name], solution, method, fault, drawn) for method, f in own for fault in faults(f))
+
+
+def is_refused(cls: type[Any], solution: type[Any], method: str, fault: Fault, drawn: list[Any]) -> bool:
+    with planted(solution, method, fault), np.errstate(all="ignore"):
+        try:
+            judge_examples(cls, drawn, forward=True)
+        except Exception:  # of the judge, or whatever the fault has done
+            return True
+    return False
 
 
 OPTIMIZER_FAULTS = {
