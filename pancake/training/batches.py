@@ -132,6 +132,7 @@ class Cut:
     """
 
     rng: np.random.Generator | None = None
+    rank: int | None = None  # of several processes that share the generator, and have an order each
     joined = False
 
     def __init__(self, data: Batch, batch_size: int) -> None:
@@ -154,11 +155,14 @@ class Cut:
 
     def _blocks(self) -> Iterator[Iterator[Batch]]:
         total = len(self.data[1])
-        in_pieces = self.rng is not None or any(isinstance(part, Rows) for part in arrays_of(self.data))
+        rng = self.rng
+        if rng is not None and self.rank is not None:  # whatever the numbers of rows, the generators stay the same on all ranks
+            rng = np.random.default_rng([int(rng.integers(1 << 63)), self.rank])
+        in_pieces = rng is not None or any(isinstance(part, Rows) for part in arrays_of(self.data))
         if not in_pieces or total <= self.batch_size:
             yield self._batches(self.data)
             return
-        order = np.arange(total) if self.rng is None else self.rng.permutation(total)
+        order = np.arange(total) if rng is None else rng.permutation(total)
         for start, stop in itertools.pairwise(self._bounds(total, self.block)):
             yield self._batches(taken(self.data, order[start:stop]))
 

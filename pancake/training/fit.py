@@ -14,6 +14,7 @@ import numpy as np
 from pancake.arguments import Rng, number, size
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
 from pancake.training.arrays import place
 from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken, without_absent
@@ -24,6 +25,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
+from pancake.training.together import agreed
 from pancake.training.train_step import check_parts
 
 
@@ -142,41 +144,47 @@ def fit(
         If the end of the model does not fit the loss, such as `Softmax` before `CrossEntropy`; or there is nan or inf in the
         validation data, of which "val_loss" is nan then.
     """
-    epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
-    clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
-    measures = check_metrics(fit, metrics)
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    _check(model, loss, optimizer, schedule, early_stopping, callbacks)
-    data = _data(x, y, sample_weight, lengths, validation)
-    batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-    first, pred = data.whole, None
-    if isinstance(batches, Cut) and data.whole is not None:
-        check_numbers("fit", model, data.whole)
-        pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
-        batches.joined = _needs_two(model, batches)
-    elif isinstance(batches, Given):
-        first, pred = _rehearse_batches(model, loss, batches.known(), measures)
-    finite = True
-    if data.given is not None:
-        if data.given[2] is not None and not data.given[2].any():
-            raise ValueError("fit: every weight in validation is 0, so nothing counts")
-        like = None if first is None else (first, pred)
-        held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
-        finite = _is_finite(model, data.given)
-        pred = held if pred is None else pred
-    check_end("fit", model, loss, pred)
-    save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
-    noted = getattr(optimizer, "history", None)
-    history: History = History() if noted is None else noted
-    generator = np.random.default_rng(rng) if history.rng is None else history.rng
-    names = ["loss", *measures]
-    if data.held is not None:
-        names += ["val_" + name for name in names]
-    if early_stopping is not None:
-        early_stopping.begin(model, names)
+    ranks: Ranks | None = getattr(optimizer, "ranks", None)
+    with agreed("fit", ranks) as facts:
+        epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
+        clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
+        measures = check_metrics(fit, metrics)
+        callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+        _check(model, loss, optimizer, schedule, early_stopping, callbacks)
+        data = _data(x, y, sample_weight, lengths, validation)
+        batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
+        first, pred = data.whole, None
+        if isinstance(batches, Cut) and data.whole is not None:
+            check_numbers("fit", model, data.whole)
+            pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
+            batches.joined = _needs_two(model, batches)
+        elif isinstance(batches, Given):
+            first, pred = _rehearse_batches(model, loss, batches.known(), measures)
+        finite = True
+        if data.given is not None:
+            if data.given[2] is not None and not data.given[2].any():
+                raise ValueError("fit: every weight in validation is 0, so nothing counts")
+            like = None if first is None else (first, pred)
+            held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
+            finite = _is_finite(model, data.given)
+            pred = held if pred is None else pred
+        check_end("fit", model, loss, pred)
+        save = None if checkpoint is None or (ranks is not None and ranks.rank) else _saving(checkpoint, model, optimizer)
+        noted = getattr(optimizer, "history", None)
+        history: History = History() if noted is None else noted
+        generator = np.random.default_rng(rng) if history.rng is None else history.rng
+        names = ["loss", *measures]
+        if data.held is not None:
+            names += ["val_" + name for name in names]
+        if early_stopping is not None:
+            early_stopping.begin(model, names)
+        facts |= {"numbers of batches": batches.count, "numbers of epochs": epochs, "figures": names}
 
     # from here on something changes
+    if ranks is not None:
+        generator, progress = ranks.first(generator), progress if ranks.rank == 0 else False
     if shuffle and isinstance(batches, Cut):
+        batches.rank = None if ranks is None else ranks.rank
         batches.rng = history.rng = generator
     optimizer.history = history
     history.interrupted = False
