@@ -165,8 +165,8 @@ class MPIRanks:
         share, other = weight / (weights or 1.0), total / (float(received[TOTAL]) or 1.0)
         if averaged and abs(share - other) > 1e-4:
             raise ValueError(
-                "step: several losses have been called since zero_grad, and this rank has another share in each, so their gradients "
-                "cannot be joined once they are added; clear and step after each, or use batches of the same sizes on all ranks"
+                "step: several losses have been called since zero_grad, and this rank has another share in each: their gradients "
+                "cannot be joined once they are added. Clear and step after each, or use batches of the same sizes on all ranks"
             )
         factor = 1 / (weights or 1.0)
         for part, gradient in self.gradients:
@@ -273,7 +273,7 @@ def _exchange(comm: Any, sent: Array, received: Array) -> None:
 
 
 class _Leave:
-    """Tells the others, who may wait for this rank in a step, that it makes no more: at the end of an epoch, or of the program."""
+    """Tells the others, who may wait for this rank in a step, that it makes no more: an epoch ends, or the program."""
 
     def __init__(self, comm: Any) -> None:
         self.comm, self.length, self.dtype = comm, TAIL, np.dtype(np.float64)
@@ -381,8 +381,11 @@ def _leave_all() -> None:
 
 def _abort(comm: Any, error: BaseException) -> None:
     """End all ranks, with a message."""
-    what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"has failed: {type(error).__name__}: {error}"
-    print(f"pancake.mpi: rank {comm.Get_rank()} of {comm.Get_size()} {what}; all ranks end", file=sys.stderr)
+    what = {KeyboardInterrupt: "was interrupted", SystemExit: "has ended before the others"}.get(
+        type(error), f"has failed: {type(error).__name__}: {error}"
+    )
     sys.stdout.flush()
+    sys.stderr.write(f"pancake.mpi: rank {comm.Get_rank()} of {comm.Get_size()} {what}; all ranks end\n")
     sys.stderr.flush()
+    _agreed[:] = [error]  # which is said
     comm.Abort(1)

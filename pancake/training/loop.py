@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
@@ -105,6 +105,7 @@ class Training:
         except KeyboardInterrupt as interrupt:
             if self.ranks is not None:
                 self.ranks.end_all(interrupt)
+                raise
             self.history.interrupted = True
             self.bar.say(f"fit: interrupted in epoch {self.epoch}")
         except NonFiniteError as error:
@@ -196,7 +197,8 @@ class Training:
                 objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
             if not isfinite(objective):
                 if ranks is not None:
-                    ranks.join(nan)
+                    with suppress(NonFiniteError):  # which the others raise, who do not know why
+                        ranks.join(nan)
                 self.modes.renew()
                 why = reason(model, x, y, weight, lengths)
                 raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")

@@ -96,7 +96,9 @@ CASES: dict[str, tuple[Any, Any, Any, Any, dict[str, Any]]] = {
 }
 
 
-def trained(make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, rows: slice, comm: Any = None, seed: int = 0) -> Any:
+def trained(
+    make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, rows: slice, comm: Any = None, seed: int = 0
+) -> Any:
     """The weights and the history after a training by `fit`, and the calls of each kind after the first epoch."""
     model = make(seed)
     optimizer = optimizer(model)
@@ -121,7 +123,9 @@ def trained(make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, ro
     return model.state_dict(), history
 
 
-def by_hand(make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, rows: slice, comm: Any = None, seed: int = 0) -> Any:
+def by_hand(
+    make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, rows: slice, comm: Any = None, seed: int = 0
+) -> Any:
     """The same by a loop."""
     model = make(seed)
     optimizer = optimizer(model)
@@ -138,7 +142,9 @@ def by_hand(make: Any, loss: Any, optimizer: Any, data: Any, options: Any, *, ro
         if "clip_norm" in options:
             pk.clip_grad_norm(model, options["clip_norm"])
         optimizer.step()
-        pk.evaluate(model, loss, X[:3] if data[0].ndim == 2 else SERIES[:3], data[1][-3:])  # whose divisor is no business of the step
+        pk.evaluate(
+            model, loss, X[:3] if data[0].ndim == 2 else SERIES[:3], data[1][-3:]
+        )  # whose divisor is no business of the step
     return model.state_dict(), comm.calls[before:] if comm is not None else []
 
 
