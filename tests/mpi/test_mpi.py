@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,12 @@ def run(ranks: int, program: str, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module", params=RANKS, ids="{} ranks".format)
-def reports(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
+def reports(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     status, output, errors = run(request.param, "equal.py")
     assert status == 0, errors
-    found = [json.loads(line) for line in output.splitlines()]
+    found: list[dict[str, Any]] = [json.loads(line) for line in output.splitlines()]
     assert len(found) == 14 * request.param
-    yield found
+    return found
 
 
 @needs_mpi
