@@ -19,12 +19,13 @@ from pancake.optimizers.ranks import Ranks
 from pancake.training.batches import Batch, Cut, Given
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
-from pancake.training.evaluate import Measure, Outputs, measured, predictions, value_of, whole
+from pancake.training.evaluate import Measure, Outputs, measured, predictions, value_for, value_of
 from pancake.training.history import History
 from pancake.training.interrupts import Interrupts
 from pancake.training.modes import Modes
 from pancake.training.not_finite import is_finite, reason
 from pancake.training.progress import Progress
+from pancake.training.stored import whole
 from pancake.training.trained import Trained
 from pancake.training.weights import Weights
 
@@ -256,7 +257,7 @@ class Training:
         """The loss and the metrics of the examples that are held out."""
         pred = predictions(self.model, held)
         loss = copy.copy(self.loss)
-        figures = {"loss": value_of(loss, pred, held[1], held[2]) if self.options.held_is_finite else nan}
+        figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
         rows = float(len(held[1]) if held[2] is None else whole(held[2]).sum())
         count = getattr(loss, "divisor", rows) if self.averaged else None
         self.weight_of |= {"val_loss": count, **{"val_" + name: rows for name in self.options.measures}}
