@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pancake.arguments import each_part, is_sparse, parts_of
 from pancake.memory import Array
 from pancake.training.arrays import real_array
-from pancake.training.stored import Stored, stored, whole
+from pancake.training.stored import Sparse, Stored, stored, whole
 
 # Input (a tuple, if it has several parts), target, weights of the examples or None, lengths of the sequences or None.
 Batch: TypeAlias = tuple[Any, Any, Any, Any]
@@ -65,7 +65,8 @@ def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
     def some(part: Any) -> Any:
         if part is None:
             return None
-        return part.take(rows, axis=0) if numbers_of(part, len(rows)) <= BLOCK else Rows(part, rows)
+        small = numbers_of(part, len(rows)) <= BLOCK and not isinstance(part, Sparse)
+        return part.take(rows, axis=0) if small else Rows(part, rows)
 
     x, y, weight, lengths = (each_part(some, part) for part in data)
     return x, y, weight, lengths
@@ -73,7 +74,13 @@ def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
 
 def taken(data: Batch, rows: Any) -> Batch:
     """Some rows of a data set, as arrays."""
-    x, y, weight, lengths = (each_part(lambda a: None if a is None else a.take(rows, axis=0), part) for part in data)
+
+    def some(part: Any) -> Any:
+        if part is None:
+            return None
+        return part[rows] if is_sparse(part) else part.take(rows, axis=0)
+
+    x, y, weight, lengths = (each_part(some, part) for part in data)
     return x, y, weight, lengths
 
 

@@ -138,7 +138,7 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
     x, *others = data
     telling = {0}
     for array in [*others, *(part for part in parts_of(x) if part.dtype.kind != "f")]:  # whole numbers may be indices
-        if array is None or isinstance(array, Stored) or not array.size:
+        if not isinstance(array, np.ndarray) or not array.size:
             continue
         width = array[0].size
         places = [array.argmin(), array.argmax()]
