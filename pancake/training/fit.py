@@ -79,7 +79,8 @@ def fit(
         Made for this model or some parts of it; the others are as if frozen: their gradients stay as they are, and are no part
         of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
-        Inputs and targets, a row for each example; data frames and series of numbers too. A tuple of inputs, (x1, x2), goes as
+        Inputs and targets, a row for each example; data frames and series of numbers too. Of what lies on a disk or is not
+        yet computed (`np.memmap`, zarr, Dask, h5py) batches are read when they are needed; inputs may be sparse matrices. A tuple of inputs, (x1, x2), goes as
         one to a model that begins with a container of as many branches. Or, without `y`, batches: any
         iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
         lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
@@ -90,7 +91,8 @@ def fit(
         Examples of a step; the last batch of an epoch may have fewer. Where a single one is left, of which a `BatchNorm` can
         make nothing, it joins the batch before.
     shuffle : bool
-        Whether to go through the examples in random order, anew in each epoch.
+        Whether to go through the examples in random order, anew in each epoch. Of large arrays in chunks, as zarr has them, the
+        chunks are taken in random order, and the rows of some of them shuffled together.
     rng : None, int or numpy.random.Generator
         Where the order comes from. Only the first call of a training looks at it; later ones go on with the same generator.
     sample_weight : array_like (N,) or (N, T), optional
@@ -101,7 +103,7 @@ def fit(
     validation : (x, y), (x, y, weight), (x, y, weight, lengths) or float, optional
         What to measure the model with, in evaluation mode, after each epoch. A fraction between 0 and 1 holds out that part
         of the examples: always the same ones for the same data, scattered at random (for a series in time, pass the end of
-        it yourself), and of classes their share each. Nothing is copied of large arrays, which may lie on a disk.
+        it yourself), and of classes their share each. Nothing is copied of large arrays.
     metrics : dict of functions, optional
         As {"accuracy": accuracy}: each is called with predictions and targets once for each epoch, "accuracy" with the
         predictions that were made in training, and "val_accuracy" with those for the validation examples. What else they are

@@ -34,7 +34,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     model : Function
         Whose output has a row for each row of its input.
     x : array_like (N, ...), or a tuple of them for a model of several inputs
-        Of no rows, the output has none either.
+        Of no rows, the output has none either. What lies on a disk or is not yet computed is read block by block, as in `fit`.
     batch_size : int, optional
         Rows of a block. Without it 1,024: a million rows need no more memory than their output.
     lengths : array_like of int (N,), optional
