@@ -24,7 +24,7 @@ GRID = {
 
 @contextlib.contextmanager
 def dask_processes(jobs, profile):
-    """joblib sends its calls to a Dask cluster of so many processes."""
+    """Let joblib send its calls to a Dask cluster of so many processes."""
     import dask
     import joblib
     from dask.distributed import Client, LocalCluster

@@ -3,12 +3,11 @@
     python benchmarks/threads.py
     python benchmarks/threads.py --threads 4 --rounds 15 --page docs/how_it_is_fast.md
 
-Each number of threads has a process of its own. The processes take turns, and the ratios are those of runs right after one another;
-quartiles that lie far apart say that the same product takes now this long and now that.
+Each number of threads has a process of its own. The processes take turns, and ratios are those of runs right after one
+another. Quartiles that lie far apart say that the same product takes now this long and now that.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess

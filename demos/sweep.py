@@ -4,8 +4,8 @@
     python demos/sweep.py --jobs 2
     python demos/sweep.py --backend dask --jobs 2
 
-The grid search is scikit-learn's, with pancake's estimators: each of the 60 is trained three times on two thirds of the pictures and
-tested on the other third. Its fits go to the processes that joblib starts, or to those of a Dask cluster
+The grid search is scikit-learn's, with pancake's estimators: each of the 60 is trained three times on two thirds of the pictures
+and tested on the other third. Its fits go to the processes that joblib starts, or to those of a Dask cluster
 (pip install "dask[distributed]"); what comes out is the same, bit for bit. docs/sweeps.md says what that costs, and which line
 makes it a cluster of many machines.
 """

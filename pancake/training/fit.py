@@ -80,11 +80,11 @@ def fit(
         of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
         Inputs and targets, a row for each example; data frames and series of numbers too. Of what lies on a disk or is not
-        yet computed (`np.memmap`, zarr, Dask, h5py) batches are read when they are needed; inputs may be sparse matrices. A tuple of inputs, (x1, x2), goes as
-        one to a model that begins with a container of as many branches. Or, without `y`, batches: any
-        iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
-        lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
-        `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
+        yet computed (`np.memmap`, zarr, Dask, h5py) batches are read when they are needed; inputs may be sparse matrices. A
+        tuple of inputs, (x1, x2), goes as one to a model that begins with a container of as many branches. Or, without `y`,
+        batches: any iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A
+        generator lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size`
+        and `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
     epochs : int
         How often to go through all examples, at least 1.
     batch_size : int
