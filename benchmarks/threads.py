@@ -64,6 +64,7 @@ class Process:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def measured(name, threads, rounds):

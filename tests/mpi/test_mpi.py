@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,7 +39,7 @@ ALLOWED = {
 HANGS = 120  # seconds, after which it will never end
 
 
-def run(ranks: int, program: str, *arguments: str) -> tuple[int, str, str]:
+def run(ranks: int, program: str, *arguments: str, cwd: Path = HERE) -> tuple[int, str, str]:
     """The status, output and errors of a program of this folder, run by so many ranks."""
     paths = os.pathsep.join([str(Path(pk.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
@@ -48,6 +49,7 @@ def run(ranks: int, program: str, *arguments: str) -> tuple[int, str, str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=cwd,
     )
     try:
         output, errors = process.communicate(timeout=HANGS)
@@ -87,6 +89,18 @@ def test_what_ranks_do_together_beside_the_steps(ranks: int, tmp_path: Path) -> 
     status, output, errors = run(ranks, "together.py", str(tmp_path))
     assert status == 0, output + errors
     assert len(output.splitlines()) == (HERE / "together.py").read_text(encoding="utf-8").count("\ndef test_")
+
+
+@needs_mpi
+def test_the_script_of_the_page_runs(tmp_path: Path) -> None:
+    page = (HERE.parent.parent / "docs" / "several_processes.md").read_text(encoding="utf-8")
+    script = tmp_path / "train.py"
+    script.write_text(re.search(r"```python mpi4py\n(.*?)```", page, re.DOTALL)[1], encoding="utf-8")  # type: ignore[index]
+    status, output, errors = run(2, str(script), cwd=tmp_path)
+    assert status == 0, errors
+    assert output == "validation accuracy above 99%: True\n"
+    _, optimizer = pk.load(tmp_path / "moons.npz")
+    assert optimizer.history.epochs
 
 
 FAULTS = {
