@@ -90,7 +90,9 @@ def without_absent(data: Batch) -> Batch:
     They are as if absent; but 0 times nan, in the gradient of a layer's weights, is nan.
     """
     x, y, weight, lengths = data
-    if weight is None or any(map(lies_apart, parts_of(x))):  # of these the rows that are taken are looked at
+    if weight is None:
+        return data
+    if any(map(lies_apart, parts_of(x))):  # of these the rows that are taken are looked at
         return data
     absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
 
@@ -124,8 +126,10 @@ def examples(owner: str, *parts: Any) -> Batch:
                 raise ValueError(f"{owner}: expected x to be an array, or a tuple of several, got an empty tuple")
             return tuple(rows(f"{name}[{i}]", inner) for i, inner in enumerate(part))
         array: Any = stored(owner, name, part)
-        if array is None or (name != "x" and not name.startswith("x[") and array.size * array.dtype.itemsize <= SMALL):
-            array = real_array(owner, name, part if array is None else array[:])
+        if array is None:
+            array = real_array(owner, name, part)
+        elif name != "x" and not name.startswith("x[") and array.size * array.dtype.itemsize <= SMALL:
+            array = array[:]
         if array.ndim == 0 or not len(array):
             raise ValueError(
                 f"{owner}: expected {name} to have a row for each example, and one at least, got shape {array.shape}"
@@ -273,7 +277,10 @@ class Given:
                 raise TypeError(
                     f"fit: expected batch {number} to be (x, y), (x, y, weight) or (x, y, weight, lengths), got {got}"
                 )
-            yield without_absent(in_memory(examples(f"fit: batch {number}", *batch)))
+            parts = examples(f"fit: batch {number}", *batch)
+            if parts[0].__class__ is not np.ndarray or parts[1].__class__ is not np.ndarray:
+                parts = in_memory(parts)
+            yield without_absent(parts)
         if not number:
             raise ValueError("fit: there are no batches in this epoch")
 

@@ -162,8 +162,8 @@ class Training:
 
     def _steps(self) -> dict[str, float]:
         """A step for each batch; return the loss and the metrics of the epoch."""
-        model, loss, optimizer, tick = self.model, self.loss, self.optimizer, self.bar.batch
-        measures, schedule = self.options.measures, self.options.schedule
+        model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
+        measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
         trained, leaves_out, ranks = self.trained, self.trained.leaves_out, self.ranks
         outputs, steps = Outputs(), self.steps
         total = seen = rows = 0.0
@@ -173,40 +173,37 @@ class Training:
                 optimizer.lr = schedule(optimizer.steps)
             if weight is not None and not weight.any():
                 seen += self._count_of_nothing(x, y, weight, lengths)
-                if ranks is not None:
+                count: Any = 0
+                if ranks is not None:  # to whose step this rank adds nothing
                     optimizer.zero_grad()
-                    if ranks.join(0.0, self.averaged):
-                        self._update()
-                if tick is not None:
-                    tick()
-                continue
-            program = steps.program(x, y) if weight is lengths is None else None
-            objective = None if program is None else program.objective(x, y)
-            if objective is None:
-                program = None
-                optimizer.zero_grad()
-                if leaves_out:
-                    trained.keep_others()
-                pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
-                try:
-                    objective = loss(pred, y) if weight is None else loss(pred, y, weight)
-                except ValueError:
-                    if is_finite((pred, y, weight)):
-                        raise
-                    objective = nan  # what a loss says to nan is not what the user needs to know
-            if objective.__class__ is not float:
-                objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
-            if not isfinite(objective):
-                if ranks is not None:
-                    with suppress(NonFiniteError):  # which the others raise, who do not know why
-                        ranks.join(nan)
-                self.modes.renew()
-                why = reason(model, x, y, weight, lengths)
-                raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
-            # by how much this batch counts in the average over all: by what the loss has divided
-            count = getattr(loss, "divisor", None) if self.averaged else 1.0
-            if count is None:
-                count = len(y)
+            else:
+                program = steps.program(x, y) if weight is lengths is None else None
+                objective = None if program is None else program.objective(x, y)
+                if objective is None:
+                    program = None
+                    optimizer.zero_grad()
+                    if leaves_out:
+                        trained.keep_others()
+                    pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
+                    try:
+                        objective = loss(pred, y) if weight is None else loss(pred, y, weight)
+                    except ValueError:
+                        if is_finite((pred, y, weight)):
+                            raise
+                        objective = nan  # what a loss says to nan is not what the user needs to know
+                if objective.__class__ is not float:
+                    objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
+                if not isfinite(objective):
+                    if ranks is not None:
+                        with suppress(NonFiniteError):  # which the others raise, who do not know why
+                            ranks.join(nan)
+                    self.modes.renew()
+                    why = reason(model, x, y, weight, lengths)
+                    raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
+                # by how much this batch counts in the average over all: by what the loss has divided
+                count = getattr(loss, "divisor", None) if self.averaged else 1.0
+                if count is None:
+                    count = len(y)
             if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
                 if program is not None:
                     program.accumulate()
@@ -215,7 +212,13 @@ class Training:
                 if leaves_out:
                     trained.put_back_others()
             if count if ranks is None else ranks.join(float(count), self.averaged):
-                self._update()
+                if clip_norm is not None:
+                    scale_down(trained.gradients(), clip_norm)
+                interrupts.busy = True
+                optimizer.step()
+                interrupts.busy = False
+                if interrupts.pressed:
+                    raise KeyboardInterrupt
             if count:
                 seen += count
                 total += objective * count
@@ -232,16 +235,6 @@ class Training:
             "loss": mean,
             **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
         }
-
-    def _update(self) -> None:
-        """Change the parameters by their gradients."""
-        if self.options.clip_norm is not None:
-            scale_down(self.trained.gradients(), self.options.clip_norm)
-        self.interrupts.busy = True
-        self.optimizer.step()
-        self.interrupts.busy = False
-        if self.interrupts.pressed:
-            raise KeyboardInterrupt
 
     def _count_of_nothing(self, x: Any, y: Any, weight: Any, lengths: Any) -> float:
         """By how much a batch of which every weight is 0 counts in the average: a mean over entries counts them all the same."""

@@ -135,6 +135,8 @@ def stored(owner: str, name: str, value: Any) -> Stored | None:
     UserWarning
         If it is large, and can only be read as a whole.
     """
+    if value.__class__ is np.ndarray and value.base is None:  # nearly always
+        return None
     maps = _map_of(value)
     if maps is not None:
         found: Stored = Mapped(value, maps)
