@@ -170,6 +170,19 @@ def test_two_losses_of_a_step() -> None:
         optimizer.step()
 
 
+def test_a_loss_without_a_backward_counts_for_nothing() -> None:
+    model, loss = pk.Linear(3, 2, rng=RANK), pk.CrossEntropy()
+    optimizer = data_parallel(pk.SGD(model, lr=0.1))
+    optimizer.zero_grad()
+    pk.evaluate(model, loss, X[:4], Y[:4])
+    loss(model(X), Y)
+    model.accumulate_grads(loss.compute_backward())
+    gradients = COMM.allgather(model.grad_weight * ROWS)
+    pk.evaluate(model, loss, X[:4], Y[:4])
+    optimizer.step()
+    np.testing.assert_allclose(model.grad_weight, sum(gradients) / sum(COMM.allgather(ROWS)), rtol=1e-12)
+
+
 def test_what_changes_later_is_followed() -> None:
     model = pk.Sequential([pk.Linear(3, 4, rng=0), pk.Tanh(), pk.Linear(4, 2, rng=0)])
     optimizer, loss = data_parallel(pk.Adam(model)), pk.CrossEntropy()
