@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 # Names that are looked for in pancake itself, from torch (also its functional and optim), Keras and scikit-learn.
 TOP_LEVEL: Mapping[str, str] = {
@@ -155,6 +155,22 @@ ARGUMENTS: Mapping[str, str] = {
     "class_weights": "class_weight",
 }
 
+# Arguments that something else takes, for whatever has none of that name.
+ELSEWHERE: Mapping[str, str] = {
+    "lr": "the optimizer takes it, as in Adam(model, lr=0.01)",
+    "learning_rate": "the optimizer takes it, as in Adam(model, lr=0.01)",
+    "weight_decay": "the optimizer takes it, as in AdamW(model, weight_decay=0.01)",
+    "momentum": "the optimizer takes it, as in SGD(model, momentum=0.9)",
+    "patience": "EarlyStopping takes it, as in early_stopping=EarlyStopping('val_loss', patience=5)",
+    "activation": "activations are Functions of their own: Sequential([Linear(2, 3), ReLU()])",
+    "dropout": "Dropout(p) is a Function of its own",
+    "num_layers": "a stack has a part for each layer; rnn([n_in, n_hidden, n_hidden, n_out]) makes one",
+    "bidirectional": "Bidirectional(cell, another) takes two cells",
+    "batch_first": "the batch always comes first",
+    "return_sequences": "Unrolled(cell, return_sequences=False) takes it",
+    "device": "there are no devices, NumPy alone",
+}
+
 # Attributes of models, losses and optimizers.
 ATTRIBUTES: Mapping[str, str] = {
     "forward": "compute_forward(x)",
@@ -194,7 +210,32 @@ def advice(name: str, table: Mapping[str, str] = TOP_LEVEL) -> str:
 
 
 def refuse_foreign_arguments(cls: type, given: Mapping[str, object]) -> None:
-    """Refuse arguments of a constructor that have another library's name, with the name that they have here."""
+    """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told."""
+    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # a signature would take longer than most constructors
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
+        return
+    taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     for name in given:
-        if name in ARGUMENTS and name not in inspect.signature(cls.__init__).parameters:  # type: ignore[misc]
-            raise TypeError(f"{cls.__name__}: got an unexpected argument {name!r}{advice(name, ARGUMENTS)}")
+        if name not in taken:
+            raise TypeError(refusal(cls.__name__, name, taken))
+
+
+def refuse_unknown_arguments(function: Callable[..., object], unknown: Mapping[str, object]) -> None:
+    """Refuse what a function has caught as `**unknown`, with what is meant, if that can be told."""
+    for name in unknown:
+        *taken, _ = inspect.signature(function).parameters
+        raise TypeError(refusal(function.__name__, name, taken))
+
+
+def refusal(owner: str, name: str, taken: Sequence[str]) -> str:
+    """What is said of an argument that is not among those taken: which one is meant, or who takes it, or which there are."""
+    from difflib import get_close_matches  # which hardly any program needs
+
+    said = f"{owner}: got an unexpected argument {name!r}"
+    if ARGUMENTS.get(name) in taken:
+        return said + advice(name, ARGUMENTS)
+    if near := get_close_matches(name, taken, n=1):
+        return f"{said}; did you mean {near[0]}?"
+    if name in ELSEWHERE:
+        return f"{said}; {ELSEWHERE[name]}"
+    return f"{said}; it takes {', '.join(taken) or 'none'}"

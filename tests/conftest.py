@@ -31,6 +31,17 @@ def _global_generator_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _errors_are_treated_as_before() -> Iterator[None]:
+    """Fail a test that leaves another treatment of overflow and the like: the next test would not see its warnings."""
+    before = np.geterr()
+    yield
+    after = np.geterr()
+    if after != before:
+        np.seterr(**before)
+        pytest.fail(f"this test changed np.geterr() from {before} to {after}")
+
+
+@pytest.fixture(autouse=True)
 def _no_figure_is_left() -> Iterator[None]:
     """Let go of pyplot's figures, on which else the next test would draw."""
     yield

@@ -64,3 +64,54 @@ def test_arguments_are_those_of_pancake():
     }
     for name in set(ARGUMENTS.values()):
         assert name in found, name
+
+
+X, Y = pk.datasets.moons(8, rng=0)
+
+
+def fit(**options):
+    model = pk.mlp([2, 3, 2], rng=0)
+    return pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: fit(verbose=True), "fit: got an unexpected argument 'verbose'; pancake's word for it is progress"),
+        (lambda: fit(epoch=3), "fit: got an unexpected argument 'epoch'; did you mean epochs?"),
+        (lambda: fit(lr=0.1), "fit: got an unexpected argument 'lr'; the optimizer takes it, as in Adam(model, lr=0.01)"),
+        (lambda: pk.mlp([2, 3, 1], seed=0), "mlp: got an unexpected argument 'seed'; pancake's word for it is rng"),
+        (lambda: pk.rnn([2, 3, 1], seed=0), "rnn: got an unexpected argument 'seed'; pancake's word for it is rng"),
+        (
+            lambda: pk.Conv2d(1, 2, 3, init="zeros"),
+            "Conv2d: got an unexpected argument 'init'; it takes n_in, n_out, kernel_size, stride, padding, dilation, groups, "
+            "bias, rng, dtype",
+        ),
+        (
+            lambda: pk.Adam(pk.Linear(1, 1), learning_rate=1),
+            "Adam: got an unexpected argument 'learning_rate'; pancake's word for it is lr",
+        ),
+        (lambda: pk.SGD(pk.Linear(1, 1), nestrov=True), "SGD: got an unexpected argument 'nestrov'; did you mean nesterov?"),
+        (lambda: pk.CrossEntropy(weight=[1]), "CrossEntropy: got an unexpected argument 'weight'; did you mean class_weight?"),
+        (lambda: pk.GRUCell(1, 2, units=3), "GRUCell: got an unexpected argument 'units'; it takes n_in, n_hidden, rng, dtype"),
+        (lambda: pk.Tanh(x=1), "Tanh takes no arguments, got 1"),
+    ],
+)
+def test_an_argument_that_is_not_taken_is_refused_with_what_is_meant(call, said):
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}$"):
+        call()
+
+
+def test_a_function_of_ones_own_may_take_any_arguments():
+    class Own(pk.Function):
+        def __init__(self, n, **options):
+            self.n, self.options = n, options
+
+    assert Own(1, seed=2, lr=3).options == {"seed": 2, "lr": 3}
+
+
+def test_every_function_catches_what_it_refuses_last():
+    """Or else the list of what is taken would name what catches the rest, and not the last argument."""
+    for function in (pk.fit, pk.mlp, pk.rnn):
+        *_, last = inspect.signature(function).parameters.values()
+        assert last.kind is inspect.Parameter.VAR_KEYWORD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -22,3 +23,14 @@ def test_the_citation_has_the_version() -> None:
 def test_the_changelog_begins_with_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(r"^## (\S+?),", changelog, flags=re.MULTILINE)[1] == pk.__version__  # type: ignore[index]
+
+
+def test_the_wheel_has_every_file_of_the_packages() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = dict(setup["options.package_data"])
+    for path in (ROOT / "pancake").rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            package = ".".join(path.parent.relative_to(ROOT).parts)
+            listed = [pattern.strip() for pattern in patterns.get(package, "").split(",")]
+            assert any(path.match(pattern) for pattern in listed if pattern), f"setup.cfg leaves out {path}"

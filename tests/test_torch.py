@@ -122,6 +122,30 @@ def test_relu_and_dropout_of_recurrent_modules(torch, nn):
     assert [type(part).__name__ for part in function] == ["Unrolled", "Dropout", "Unrolled"]
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_attention_is_that_of_a_sequence_to_itself(torch, nn, batch_first, bias):
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(6, 2, bias=bias, batch_first=batch_first).double().eval()
+    x = drawn(4, 3, 5, 6)
+    with torch.no_grad():
+        t = torch.tensor(x)
+        expected = module(t, t, t)[0].numpy()
+    function = from_torch(module)
+    close(function(x), expected)
+    assert not any(part.training for part in function.walk() if isinstance(part, pk.MultiHeadAttention))
+    module.requires_grad_(False)
+    assert not from_torch(module).get_params_and_grads()[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.1}, {"kdim": 3, "vdim": 3}, {"add_bias_kv": True}, {"add_zero_attn": True}], ids=str
+)
+def test_attention_that_does_more_is_refused(torch, nn, options):
+    with pytest.raises(ValueError, match=r"(?s)from_torch: MultiheadAttention\(.* has .*, and pancake's Function has .* alone"):
+        from_torch(nn.MultiheadAttention(6, 2, batch_first=True, **options))
+
+
 def test_it_trains_as_torch_does(torch, nn):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 3)).double()

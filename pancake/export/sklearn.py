@@ -83,10 +83,29 @@ def _classifier(scope: Any, operator: Any, container: Any) -> None:
     node("Gather", constant("classes", kind, classes), node("ArgMax", p, axis=1, keepdims=0), output=label)
 
 
+def _regressor_shapes(operator: Any) -> None:
+    calculate_linear_regressor_output_shapes(operator)  # which says (N, 1) whatever the net
+    output = operator.outputs[0].type
+    output.shape = [output.shape[0], _numbers(operator.raw_operator)]
+
+
+def _numbers(estimator: Any) -> int:
+    """How many numbers a regressor predicts for a row."""
+    count: int = estimator.n_outputs_
+    return count // 2 if estimator.out_activation_ == "means" else count
+
+
 def _regressor(scope: Any, operator: Any, container: Any) -> None:
-    y = _outputs(operator, scope, container)
-    name = scope.get_unique_operator_name("Identity")
-    container.add_node("Identity", [y], [operator.outputs[0].full_name], op_version=OPSET, name=name)
+    y, predicted = _outputs(operator, scope, container), operator.outputs[0].full_name
+    estimator = operator.raw_operator
+    if estimator.out_activation_ == "means":  # the first half of the outputs
+        K, columns = _numbers(estimator), scope.get_unique_variable_name("columns")
+        container.add_initializer(columns, onnx.TensorProto.INT64, [K], list(range(K)))
+        name = scope.get_unique_operator_name("Gather")
+        container.add_node("Gather", [y, columns], [predicted], op_version=OPSET, name=name, axis=1)
+    else:
+        name = scope.get_unique_operator_name("Identity")
+        container.add_node("Identity", [y], [predicted], op_version=OPSET, name=name)
 
 
 update_registered_converter(
@@ -96,4 +115,4 @@ update_registered_converter(
     _classifier,
     options={"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]},
 )
-update_registered_converter(MLPRegressor, "PancakeMLPRegressor", calculate_linear_regressor_output_shapes, _regressor)
+update_registered_converter(MLPRegressor, "PancakeMLPRegressor", _regressor_shapes, _regressor)

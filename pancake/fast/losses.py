@@ -35,8 +35,12 @@ class LossProgram:
 
     Attributes
     ----------
+    intact : callable
+        Whether all that the program was made from is still the same.
+    fits : callable
+        Whether, besides, a prediction and a target look like those that it was made for.
     forward : callable
-        The sum of the values, a function of (pred, target). ValueError if a target is not one that the loss takes.
+        The value, a function of (pred, target). ValueError if a target is not one that the loss takes.
     backward : callable
         dObj_dPred as a fresh array.
     divisor : float
@@ -44,29 +48,26 @@ class LossProgram:
     """
 
     def __init__(self, loss: Any, pred: Array, target: Array) -> None:
-        self.pred, self.target = (pred.shape, pred.dtype, pred.strides), (target.shape, target.dtype)
         self.divisor = divisor_of(loss, target)
         notes = Notes()
         notes.names[id(pred)] = "pred"
         notes.arguments.add(id(pred))
         self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
-        self.forward = notes.write("pred, target", self.kernel.result)
-        self.backward = functools.partial(self.kernel.gradient().copy, "K")
+        self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor))
+        last = self.kernel.last
+        self.backward = functools.partial(last[0], *last[1:]) if last else functools.partial(self.kernel.gradient().copy, "K")
         self.run = Run()
         self.kept = Left(self.run, self.kernel.kept)
-        names = [name for name in vars(loss) if name != "divisor"]
-        self.intact = guard([(loss, names)], [(type(loss), name) for name in METHODS])
-
-    def fits(self, pred: Any, target: Any) -> bool:
-        """Whether a prediction and a target look like those that the program was made for."""
-        shape, dtype, strides = self.pred
-        return (
-            pred.__class__ is np.ndarray is target.__class__
-            and pred.shape == shape
-            and pred.dtype == dtype
-            and pred.strides == strides
-            and (target.shape, target.dtype) == self.target
-        )
+        owners = [(loss, [name for name in vars(loss) if name != "divisor"])]
+        methods = [(type(loss), name) for name in METHODS]
+        self.intact = guard(owners, methods)
+        looks = [
+            "pred.__class__ is array is target.__class__ and pred.shape == shape and target.shape == target_shape",
+            "pred.strides == strides and pred.dtype == dtype and target.dtype == target_dtype",
+        ]
+        known: dict[str, Any] = {"shape": pred.shape, "strides": pred.strides, "dtype": pred.dtype}
+        known |= {"array": np.ndarray, "target_shape": target.shape, "target_dtype": target.dtype}
+        self.fits = guard(owners, methods, "pred, target", looks, known)
 
 
 def divisor_of(loss: Any, target: Array) -> float:
@@ -81,16 +82,24 @@ class LossKernel:
     ----------
     result : str
         The expression of the sum of the values.
+    last : tuple of (function, arrays)
+        The call that makes the gradient from what the notes leave in `g`; empty if `g` is the gradient already.
     """
 
     result: str
+    last: tuple[Any, ...] = ()
     g: Array
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         raise NotImplementedError
 
+    def value(self, notes: Notes, pred: Array, divisor: float) -> str:
+        """The expression of the sum, divided: a float64 whatever the predictions are."""
+        value = f"{self.result} / {divisor!r}"
+        return value if pred.dtype == np.float64 else f"{notes.name(np.float64)}({value})"
+
     def gradient(self) -> Array:
-        """dObj_dPred, in the shape of the predictions; the same memory after every run."""
+        """`g` in the shape of the predictions; the same memory after every run."""
         return self.g
 
     def kept(self) -> tuple[Any, ...]:
@@ -110,7 +119,7 @@ class SquaredErrorKernel(LossKernel):
             notes.put(t, TARGET)
         notes.call(np.subtract, pred, t, self.difference)
         self.note(loss, notes, values, dtype)
-        notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
+        self.last = np.divide, self.g, scalar(divisor, dtype)
         self.result = notes.expression(np.add.reduce, values, None)
 
     def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
@@ -155,10 +164,12 @@ class BinaryKernel(LossKernel):
         else:
             self.z = pred
         notes.put(t, TARGET)
-        # argmax and argmin cost a third of max and min on small arrays; nan is both
-        lowest, highest = (f"{notes.name(t.item)}({notes.name(find)}())" for find in (t.argmin, t.argmax))
-        notes.lines.append(f"if not ({lowest} >= 0 and {highest} <= 1): raise ValueError")
-        if pred.size < 256:  # one call against five; but each entry takes ten times as long
+        # As whole numbers, floats from 0 to 1 are those up to the 1's; -1, nan, and -0, which the page knows better, are larger.
+        # argmax costs a third of max on small arrays.
+        bits, largest = (array.view(f"u{dtype.itemsize}") for array in (t, np.ones((), dtype)))
+        notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
+        few = pred.size < 256
+        if few:  # one call against five; but each entry takes ten times as long
             notes.call(np.logaddexp, self.z, scalar(0, dtype), rises)
         else:
             notes.call(np.abs, self.z, work)
@@ -168,15 +179,19 @@ class BinaryKernel(LossKernel):
             notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
             notes.call(np.add, rises, work, rises)
         notes.call(np.multiply, t, self.z, work)
+        notes.call(np.subtract, rises, work, rises)
+        values = rises.ravel("K")
+        if few and np.may_share_memory(values, rises):  # a product with ones is the cheaper sum of few entries
+            self.result = notes.expression(values.dot, np.ones_like(values))
+        else:
+            self.result = notes.expression(np.add.reduce, rises, None)
         e, one = np.empty_like(pred), scalar(1, dtype)
         notes.call(np.minimum, self.z, scalar(largest_exponent(dtype), dtype), out=e)
         notes.call(np.exp, e, e)
         notes.call(np.add, e, one, self.g)
         notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
         notes.call(np.subtract, self.g, t, self.g)
-        notes.call(np.divide, self.g, scalar(divisor, dtype), self.g)
-        notes.call(np.subtract, rises, work, rises)
-        self.result = notes.expression(np.add.reduce, rises, None)
+        self.last = np.divide, self.g, scalar(divisor, dtype)
 
     def kept(self) -> tuple[Any, ...]:
         return self.z, self.t, np.ones_like(self.t), np.ones((1,) * self.z.ndim, self.z.dtype)
@@ -199,11 +214,14 @@ class CrossEntropyKernel(LossKernel):
             self.lengths = tuple(pred.shape[axis] for axis in self.order)
             z = f"{notes.name(pred)}.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
             t = f"target.transpose{self.order}.reshape({n})"
-        notes.put(s, Text(z))
+        classes_first: Any = Text(z)
+        if pred.ndim == 3 or not pred.T.flags.c_contiguous:  # in an order in which NumPy would reduce slowly
+            notes.put(s, classes_first)
+            classes_first = s
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
         notes.put(self.right, places)  # ValueError if a label is none
-        notes.call(np.maximum.reduce, s, 0, None, top)
-        notes.call(np.subtract, s, top, s)
+        notes.call(np.maximum.reduce, classes_first, 0, None, top)
+        notes.call(np.subtract, classes_first, top, s)
         notes.call(np.exp, s, self.e)
         notes.call(np.add.reduce, self.e, 0, None, self.total)
         notes.call(s.take, self.right, None, values, "clip")
@@ -360,8 +378,8 @@ def _install(cls: Any) -> None:
         if switch.reasons or weight is not None or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
         known = STATES.get(id(self))
-        program = None if known is None or known[0]() is not self else known[1].latest
-        if program is None or not program.fits(pred, target) or not program.intact():
+        program = None if known is None else known[1].latest
+        if program is None or not program.fits(pred, target):
             program = state_of(self).program(self, pred, target)
             if program is None:
                 return plain_forward(self, pred, target)
@@ -372,7 +390,7 @@ def _install(cls: Any) -> None:
         elif kept.older:
             kept.older = False
         try:
-            value = program.forward(pred, target) / program.divisor
+            value = program.forward(pred, target)
         except ValueError:  # which the page explains
             value = math.nan
         if not math.isfinite(value):  # also limits, which the page takes one by one
@@ -380,7 +398,7 @@ def _install(cls: Any) -> None:
             return plain_forward(self, pred, target)
         run.number += 1
         self._cache, self.divisor = kept, program.divisor
-        return np.float64(value)
+        return value
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Any) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,8 @@ def guard(
     methods: Iterable[tuple[type, str]],
     arguments: str = "",
     more: Iterable[str] = (),
-    **values: Any,
+    values: Mapping[str, Any] = types.MappingProxyType({}),
+    places: Iterable[tuple[Any, str, Any]] = (),
 ) -> Callable[..., bool]:
     """A function that tells whether all that a program was made from is still the very same.
 
@@ -131,10 +132,14 @@ def guard(
     arguments : str
         Of the function, for the conditions in `more`, which it looks at first.
     more : iterable of str
-        Further conditions, in which `values` have the names given here.
+        Further conditions.
+    values : mapping
+        What the names in them stand for.
+    places : iterable of (object, name, value)
+        Attributes, not in a `__dict__`, that must be the very same values.
     """
-    names: dict[str, Any] = values
-    conditions = list(more)
+    names: dict[str, Any] = dict(values)
+    conditions = [*more, *_same(places, names)]
     for i, (owner, attributes) in enumerate(owners):
         names |= {f"d{i}": vars(owner), f"n{i}": len(vars(owner))}
         conditions.append(f"len(d{i}) == n{i}")
@@ -150,11 +155,16 @@ def guard(
 def same(places: Iterable[tuple[Any, str, Any]]) -> Callable[[], bool]:
     """A function that tells whether attributes, given as (object, name, value), are still the very same values."""
     names: dict[str, Any] = {}
+    return _test(_same(places, names), names)
+
+
+def _same(places: Iterable[tuple[Any, str, Any]], names: dict[str, Any]) -> list[str]:
+    """Conditions that attributes are the very same values, whose names are added."""
     conditions = []
     for i, (owner, attribute, value) in enumerate(places):
         names |= {f"o{i}": owner, f"a{i}": value}
         conditions.append(f"o{i}.{attribute} is a{i}")
-    return _test(conditions, names)
+    return conditions
 
 
 def _test(conditions: list[str], names: dict[str, Any], arguments: str = "") -> Callable[..., bool]:

@@ -90,16 +90,15 @@ class Chain:
         return f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')"
 
     def take_over(self) -> None:
-        """Leave in every layer what it is to remember of the coming run."""
+        """Leave in every layer what it is to remember of the coming run.
+
+        It is there already if every layer has what the run before has left, and that has been answered by a backward.
+        """
         for layer, left in zip(self.layers, self.left, strict=True):
             before = layer._cache
             left.older = before is not None and not before.used
             layer._cache = left
         self.older = any(left.older for left in self.left)
-
-    def is_whole(self) -> bool:
-        """Whether a coming run needs no `take_over`: every layer has what the one before has left, and its backward has been."""
-        return not self.older and self.run.answered == self.run.number and self.remembered()
 
 
 class Program(Chain):
@@ -107,10 +106,10 @@ class Program(Chain):
 
     Attributes
     ----------
-    intact : callable
-        Whether all that the program was made from is still the same.
-    remembered : callable
-        Whether every layer remembers what this program has left, and nothing else.
+    fits : callable
+        Whether an input looks like the one that the program was made for, and all that forward depends on is still the same.
+    answers : callable
+        Whether all that backward depends on is still the same, and every layer remembers what this program has left.
     forward : callable
         The noted calls, a function of x.
     """
@@ -122,7 +121,15 @@ class Program(Chain):
         self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
         self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
         self.grads = gradient_bits(layers)
-        self.intact = guard(self.guarded, self.methods)
+        looks = ["x.__class__ is array and x.shape == shape and x.dtype == dtype"]
+        if x.ndim == 3:
+            looks.append("key_of(x) == key")
+        forward = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
+        methods = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
+        known = {"array": np.ndarray, "shape": x.shape, "dtype": x.dtype, "key_of": key_of, "key": self.key}
+        self.fits = guard(forward, methods, "x", looks, known)
+        places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
+        self.answers = guard(self.guarded, [method for method in self.methods if method not in methods], places=places)
         self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
 
     def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
@@ -132,9 +139,10 @@ class Program(Chain):
 
     def __call__(self, x: Array) -> Array:
         """Run forward."""
-        if not self.is_whole():
+        run = self.run
+        if self.older or run.answered != run.number or not self.remembered():
             self.take_over()
-        self.run.number += 1
+        run.number += 1
         try:
             return self.forward(x)
         except BaseException:
@@ -145,7 +153,7 @@ class Program(Chain):
     def back(self, d: Any, input_too: bool) -> Any:
         """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
         run = self.run
-        if not (self.remembered() and self.intact()):
+        if not self.answers():
             return NotImplemented
         if self.older and any(left.older and left.used for left in self.left):
             return NotImplemented  # they refuse
@@ -196,7 +204,7 @@ class Segment:
             return None
         key = key_of(x)
         program = self.programs.get(key)
-        if program is not None and not program.intact():
+        if program is not None and not program.fits(x):
             self.programs.clear()
             program = None
         if program is None and _fits(self.layers, x):
@@ -369,14 +377,7 @@ def install() -> None:
             return forward_in_parts(self, state_of(self), x)
         state = known[1]
         program = state.latest
-        if (
-            program is None
-            or x.__class__ is not np.ndarray
-            or x.shape != program.shape
-            or x.dtype != program.dtype
-            or (len(program.shape) == 3 and key_of(x) != program.key)
-            or not program.intact()
-        ):
+        if program is None or not program.fits(x):
             return forward_in_parts(self, state, x)
         before, self._cache = self._cache, None  # until the run is through
         y = program(x)

@@ -56,8 +56,10 @@ class StepProgram:
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
         kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
-        self.forward = notes.write("x, target", f"{notes.name(np.float64)}({kernel.result} / {self.divisor!r})")
+        self.forward = notes.write("x, target", kernel.value(notes, self.chain.output, self.divisor))
         notes, g = Notes(), kernel.gradient()
+        if kernel.last:
+            notes.call(*kernel.last, kernel.g)
         d = g.T if g.ndim == 2 else self.chain.lies.new(self.chain.features)
         if g.ndim != 2:
             notes.put(self.chain.lies.seen(d), g)
@@ -84,20 +86,11 @@ class StepProgram:
             "x.dtype == x_dtype and y.dtype == y_dtype",
             "memory.generation == generation and functions == copied",
         ]
+        values: dict[str, Any] = {"array": np.ndarray, "memory": memory, "generation": memory.generation}
+        values |= {"x_shape": x.shape, "x_dtype": x.dtype, "y_shape": y.shape, "y_dtype": y.dtype}
+        values |= {"functions": self.model.functions, "copied": self.functions}
         return guard(
-            owners,
-            [*((cls, name) for cls, names in methods for name in names), *self.chain.methods],
-            "x, y",
-            more,
-            array=np.ndarray,
-            x_shape=x.shape,
-            y_shape=y.shape,
-            x_dtype=x.dtype,
-            y_dtype=y.dtype,
-            memory=memory,
-            generation=memory.generation,
-            functions=self.model.functions,
-            copied=self.functions,
+            owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods], "x, y", more, values
         )
 
     def objective(self, x: Array, y: Array) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Never
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import memory
 from pancake.arguments import Rng
+from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.functions.activations import ReLU
 from pancake.functions.containers import Sequential
@@ -25,6 +27,7 @@ def mlp(
     init: str | Initializer = "torch_uniform",
     rng: Rng = None,
     dtype: DTypeLike = np.float64,
+    **unknown: Never,
 ) -> Sequential:
     """A multilayer perceptron: Linear, activation, Linear, activation, ..., Linear, output.
 
@@ -44,6 +47,7 @@ def mlp(
     ValueError
         If there are fewer than two sizes.
     """
+    refuse_unknown_arguments(mlp, unknown)
     if not isinstance(sizes, Sequence) or len(sizes) < 2:
         raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}")
     for name, make in (("activation", activation), ("output", output)):

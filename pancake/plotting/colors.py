@@ -21,6 +21,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0
 
 INSIDE = 9  # entries: longer legends stand beside the axes
 SMALLEST = 5.0  # points: what is smaller cannot be read
+ENTRY = "pancake's legend"  # the gid of its entries
 WIDEST = 0.45  # of the figure, for a legend
 
 
@@ -46,9 +47,7 @@ def class_colors(classes: int) -> NDArray[np.float64]:
     Beyond those of COLORS each next one is the one that is farthest from those before it in L*a*b*, out of a grid of all that
     are neither nearly white, nearly black nor glaring.
     """
-    from matplotlib.colors import to_rgb
-
-    chosen = [np.array(to_rgb(color)) for color in COLORS[:classes]]
+    chosen = [np.array(list(bytes.fromhex(color[1:]))) / 255 for color in COLORS[:classes]]
     steps = np.linspace(0, 1, max(9, round(2 * classes ** (1 / 3)) + 1))
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     places = lab(grid)
@@ -80,7 +79,10 @@ def ramp(ax: Axes, count: int) -> Array:
 
 
 def class_legend(ax: Axes, names: Sequence[str], colors: Array, test: bool = False) -> Any:
-    """A legend of classes, and of what training and test points look like."""
+    """A legend of classes, and of what training and test points look like.
+
+    Its entries are lines without points on the axes, where a `plt.legend()` that comes later finds them beside its own.
+    """
     from matplotlib.lines import Line2D
 
     def entry(label: str, color: Any, marker: str, edge: str) -> Line2D:
@@ -89,6 +91,11 @@ def class_legend(ax: Axes, names: Sequence[str], colors: Array, test: bool = Fal
     entries = [entry(name, color, "o", "white") for name, color in zip(names, colors, strict=True)]
     if test:
         entries += [entry("train", "0.5", "o", "white"), entry("test", "0.5", "D", "black")]
+    for old in [line for line in ax.lines if line.get_gid() == ENTRY]:
+        old.remove()
+    for line in entries:
+        line.set_gid(ENTRY)
+        ax.add_line(line)
     return legend(ax, entries)
 
 

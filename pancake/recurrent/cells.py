@@ -64,6 +64,11 @@ class Cell(Function):
 
     def _inputs(self, x_t: Any, state: Any) -> tuple[Array, Any]:
         """x_t (B, I) and the state as arrays of the dtype of the cell, else refused."""
+        if state is None:
+            raise TypeError(
+                f"{self!r}: expected an input and a state, got no state: one step is out_t, state = cell(x_t, state), and the "
+                "first state is cell.init_state(batch); Unrolled(cell) takes whole sequences (B, T, I)"
+            )
         x = self._floats(x_t, self.weight_ih.dtype)
         if x.ndim != 2 or x.shape[1] != self.n_in:
             raise ValueError(f"{self!r}: expected (B, {self.n_in}), got {x.shape}; Unrolled takes whole sequences")
@@ -121,7 +126,7 @@ class RNNCell(Cell):
         self.activation = activation
         super().__init__(n_in, n_hidden, rng=rng, dtype=dtype)
 
-    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, Array]:  # type: ignore[override]
+    def compute_forward(self, x_t: Any, state: Any = None) -> tuple[Array, Array]:
         x, h = self._inputs(x_t, state)
         f, _ = ACTIVATIONS[self.activation]
         y = f(x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh)
@@ -187,7 +192,7 @@ class LSTMCell(Cell):
         """The state before the first step: h and c, both zeros (B, H)."""
         return super().init_state(batch), super().init_state(batch)
 
-    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, tuple[Array, Array]]:  # type: ignore[override]
+    def compute_forward(self, x_t: Any, state: Any = None) -> tuple[Array, tuple[Array, Array]]:
         x, (h, c) = self._inputs(x_t, state)
         z = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
         z_i, z_f, z_g, z_o = np.split(z, 4, axis=1)
@@ -268,7 +273,7 @@ class GRUCell(Cell):
 
     gates = 3
 
-    def compute_forward(self, x_t: Any, state: Any) -> tuple[Array, Array]:  # type: ignore[override]
+    def compute_forward(self, x_t: Any, state: Any = None) -> tuple[Array, Array]:
         x, h = self._inputs(x_t, state)
         a_r, a_z, a_n = np.split(x @ self.weight_ih.T + self.bias_ih, 3, axis=1)
         u_r, u_z, u_n = np.split(h @ self.weight_hh.T + self.bias_hh, 3, axis=1)

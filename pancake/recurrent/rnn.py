@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Never
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, share
+from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
@@ -27,6 +29,7 @@ def rnn(
     dropout: float = 0.0,
     rng: Rng = None,
     dtype: DTypeLike = np.float64,
+    **unknown: Never,
 ) -> Sequential:
     """A recurrent net: a cell over time, another over what it puts out, ..., Linear, output.
 
@@ -61,6 +64,7 @@ def rnn(
     ----------
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html: num_layers, dropout, bidirectional
     """
+    refuse_unknown_arguments(rnn, unknown)
     if not isinstance(sizes, Sequence) or len(sizes) < 3:
         raise ValueError(
             f"rnn: expected the numbers of inputs, of hidden units and of outputs, such as [2, 32, 1], got {sizes!r}"

@@ -156,7 +156,7 @@ class BaseMLP(BaseEstimator, ABC):
         self._random_state = check_random_state(own)
         objective, out_activation, n_outputs = self._objective(y.shape[1])
         if first:
-            self._begin([X.shape[1], *hidden, n_outputs], X.dtype)
+            self._begin([X.shape[1], *hidden, n_outputs], objective.loss, X.dtype)
         elif self.model is None and [X.shape[1], *hidden, n_outputs] != self._sizes:
             raise ValueError(
                 f"the net has layers of {self._sizes} units, and cannot go on as {[X.shape[1], *hidden, n_outputs]}: "
@@ -176,11 +176,11 @@ class BaseMLP(BaseEstimator, ABC):
             raise NonFiniteError(SPOILT)
         return self
 
-    def _begin(self, sizes: list[int], dtype: np.dtype[Any]) -> None:
+    def _begin(self, sizes: list[int], loss: Any, dtype: np.dtype[Any]) -> None:
         """Make the net, and forget earlier trainings."""
         own = None if self.dtype is None else floating_dtype(self, self.dtype)
         if self.model is None:
-            self.model_ = usual_stack(sizes, self.activation, self.dropout, self._random_state, own or dtype)
+            self.model_ = usual_stack(sizes, self.activation, self.dropout, loss, self._random_state, own or dtype)
         elif self.dropout:
             raise ValueError("dropout goes between the layers of the usual net; with model= put pancake.Dropout into the stack")
         else:

@@ -14,7 +14,10 @@ from pancake.functions.activations import ReLU, Sigmoid, Tanh, sigmoid
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
 from pancake.functions.linear import Linear
-from pancake.functions.softmax import Softmax
+from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.losses.classes import NegativeLogLikelihood
+from pancake.losses.elementwise import BinaryCrossEntropy
+from pancake.losses.likelihoods import KLDivergence
 from pancake.memory import Array
 from pancake.training.predict import predict
 
@@ -34,9 +37,14 @@ def hidden_sizes(value: Any) -> list[int]:
 
 
 def usual_stack(
-    sizes: list[int], activation: str | Callable[[], Function], dropout: float, random_state: Any, dtype: np.dtype[Any]
+    sizes: list[int],
+    activation: str | Callable[[], Function],
+    dropout: float,
+    loss: Any,
+    random_state: Any,
+    dtype: np.dtype[Any],
 ) -> Sequential:
-    """Linear layers with an activation, and a `Dropout` if wanted, after each that is hidden.
+    """Linear layers with an activation, and a `Dropout` if wanted, after each that is hidden; at the end what the loss needs.
 
     Weights and biases are drawn as scikit-learn draws them, uniform within the bound of Glorot and Bengio, in the same order
     from the same generator: from one seed both start with the same net.
@@ -53,7 +61,14 @@ def usual_stack(
             stack += [] if make is None else [checked_function(make(), f"activation={activation!r}")]
             # only then, so that a net without dropout draws what scikit-learn's does
             stack += [Dropout(dropout, rng=generator(random_state))] if dropout else []
-    return Sequential(stack)
+    return Sequential([*stack, *_end(loss)])
+
+
+def _end(loss: Any) -> list[Function]:
+    """What stands between the last `Linear` and a loss that takes probabilities or their logarithms."""
+    if isinstance(loss, (NegativeLogLikelihood, KLDivergence)):
+        return [LogSoftmax()]
+    return [Sigmoid()] if isinstance(loss, BinaryCrossEntropy) and not loss.from_logits else []
 
 
 def own_stack(make: Callable[..., Any], n_in: int, n_out: int, random_state: Any, dtype: np.dtype[Any] | None) -> Function:
@@ -110,4 +125,6 @@ def activated(kind: str, z: Array) -> Array:
     if kind == "exp":
         with np.errstate(over="ignore"):
             return np.exp(z)
+    if kind == "means":  # the first half; the second are log variances
+        return z[:, : z.shape[1] // 2]
     return z

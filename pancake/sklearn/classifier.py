@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pancake.losses.elementwise import BinaryCrossEntropy
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.memory import Array
 from pancake.sklearn.base import FLOATS, SPARSE, BaseMLP, flat_if_column, stochastic_only
 from pancake.sklearn.building import activated
@@ -109,10 +110,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     loss : "log_loss", or a loss of pancake or your own, default="log_loss"
         "log_loss" is the cross-entropy. Another loss is given what the stack puts out, from before `out_activation_`. Losses of
-        classes (`CrossEntropy(label_smoothing=0.1)`, `NegativeLogLikelihood`) are given whole numbers, and for two classes the
-        net has two outputs; `BinaryCrossEntropy` is given columns of 0 and 1, and others that compare entry with entry
-        (`Hinge`) columns of -1 and 1. One that is derived from `pancake.Loss` alone is given whole numbers for three classes
-        or more, else a column of 0 and 1.
+        classes (`CrossEntropy(label_smoothing=0.1)`, `NegativeLogLikelihood`) are given whole numbers, `KLDivergence` rows of
+        probabilities, and for two classes the net has two outputs; `BinaryCrossEntropy` is given columns of 0 and 1, and others
+        that compare entry with entry (`Hinge`) columns of -1 and 1. One that is derived from `pancake.Loss` alone is given whole
+        numbers for three classes or more, else a column of 0 and 1. Before a loss of probabilities, or of their logarithms, the
+        usual net ends with `Sigmoid` or `LogSoftmax`; what `model` returns ends as the loss needs it.
 
     dropout : float, default=0.0
         The probability with which units of the hidden layers are dropped in training: a `Dropout` after each activation.
@@ -423,7 +425,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         kind = "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
         if own is None:
             return log_loss(multiclass=kind == "softmax"), kind, n_columns
-        if takes_labels(own.loss, n_columns):
+        if isinstance(own.loss, (PoissonNLL, GaussianNLL)):
+            raise ValueError(f"MLPClassifier: expected a loss of classes, got {own.loss!r}, which is of numbers: MLPRegressor")
+        if takes_labels(own.loss, n_columns) or isinstance(own.loss, KLDivergence):
             if self._label_binarizer.y_type_.startswith("multilabel"):
                 raise ValueError(f"expected a loss of several labels at once, such as BinaryCrossEntropy, got {own.loss!r}")
             return own, "softmax", max(n_columns, 2)

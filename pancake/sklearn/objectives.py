@@ -11,6 +11,7 @@ from pancake.function import Function
 from pancake.functions.activations import sigmoid
 from pancake.losses.classes import ClassLoss, CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, ElementwiseLoss, MeanSquaredError
+from pancake.losses.likelihoods import KLDivergence
 from pancake.memory import Array
 
 
@@ -148,13 +149,19 @@ def poisson() -> Objective:
 
 def takes_labels(loss: Any, outputs: int) -> bool:
     """Whether a loss wants classes as whole numbers, rather than a column for each output."""
-    return isinstance(loss, ClassLoss) or (outputs > 1 and not isinstance(loss, ElementwiseLoss))
+    own = isinstance(loss, (ElementwiseLoss, KLDivergence))
+    return isinstance(loss, ClassLoss) or (outputs > 1 and not own)
 
 
 def columns(loss: Any, y: Any, dtype: np.dtype[Any]) -> Array:
-    """Columns of 0 and 1, as -1 and 1 for losses that compare numbers with numbers: their sign is then the class."""
+    """Columns of 0 and 1, as -1 and 1 for losses that compare numbers with numbers: their sign is then the class.
+
+    For `KLDivergence` they are probabilities, with a column for each of two classes too.
+    """
     signed = isinstance(loss, ElementwiseLoss) and not isinstance(loss, BinaryCrossEntropy)
     numbers: Array = y.astype(dtype)
+    if isinstance(loss, KLDivergence) and y.shape[1] == 1:
+        return np.concatenate([1 - numbers, numbers], axis=1)
     return 2 * numbers - 1 if signed else numbers
 
 

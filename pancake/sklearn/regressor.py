@@ -10,7 +10,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pancake.losses.likelihoods import PoissonNLL
+from pancake.losses.classes import ClassLoss
+from pancake.losses.elementwise import BinaryCrossEntropy, Hinge
+from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
 from pancake.memory import Array
 from pancake.sklearn.base import FLOATS, SPARSE, BaseMLP, flat_if_column, stochastic_only
 from pancake.sklearn.building import activated
@@ -160,7 +162,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Number of outputs of the net.
 
     out_activation_ : str
-        What makes of them what is predicted: "identity", or "exp" for "poisson" and `PoissonNLL`.
+        What makes of them what is predicted: "identity"; "exp" for "poisson" and `PoissonNLL`; "means" for `GaussianNLL`, for
+        which a net has two outputs for each column of y, first the means and then the logarithms of the variances.
 
     model_ : pancake.Function
         The stack, whose outputs are from before `out_activation_`: for `pancake.save`, pictures, or a training of your own.
@@ -304,20 +307,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, None, incremental=True)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """What is predicted for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
+        return_std : bool, default=False
+            Whether to return the standard deviations too, which the net has learnt with the loss `GaussianNLL` alone.
+
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is asked of a net that has learnt none.
         """
         check_is_fitted(self)
-        predicted = self._outputs(X)
-        return predicted.ravel() if predicted.shape[1] == 1 else predicted
+        if return_std and self.out_activation_ != "means":
+            raise ValueError(
+                f"MLPRegressor with loss={self.loss!r} has learnt no standard deviations: fit with loss=GaussianNLL()"
+            )
+        z = self._raw(X)
+        mean = activated(self.out_activation_, z)
+        predicted = [mean, np.exp(z[:, mean.shape[1] :] / 2)] if return_std else [mean]
+        flat = [p.ravel() if p.shape[1] == 1 else p for p in predicted]
+        return (flat[0], flat[1]) if return_std else flat[0]
 
     def _validated(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Any, Any]:
         X, y = validate_data(self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=True, dtype=FLOATS, reset=reset)
@@ -328,7 +349,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _objective(self, n_columns: int) -> tuple[Objective, str, int]:
         own = self._own_objective()
-        if own is not None:  # PoissonNLL is of the logarithm of what is to be predicted
+        if own is not None:
+            if isinstance(own.loss, (ClassLoss, KLDivergence, BinaryCrossEntropy, Hinge)):
+                raise ValueError(
+                    f"MLPRegressor: expected a loss of numbers, got {own.loss!r}, which is of classes: MLPClassifier"
+                )
+            if isinstance(own.loss, GaussianNLL):
+                return own, "means", 2 * n_columns
+            # PoissonNLL is of the logarithm of what is to be predicted
             return own, "exp" if isinstance(own.loss, PoissonNLL) else "identity", n_columns
         if self.loss == "poisson":
             return poisson(), "exp", n_columns

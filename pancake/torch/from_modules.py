@@ -58,8 +58,10 @@ def from_torch(module: Any) -> Function:
     own is refused.
 
     Recurrent modules give their output sequence, of all layers and directions, without the state; those that are not batch
-    first stand between two `Transpose`. `BatchNorm1d` and `PReLU` have their features on the last axis here, which for
-    input (B, C) is the same; behind convolutions and pooling in a `Sequential` they stand between two `Transpose`.
+    first stand between two `Transpose`. `MultiheadAttention` becomes attention of a sequence to itself, as when it is called with
+    (x, x, x) and no mask, and gives its outputs alone; set `causal` for a mask of what comes later. `BatchNorm1d` and `PReLU`
+    have their features on the last axis here, which for input (B, C) is the same; behind convolutions and pooling in a
+    `Sequential` they stand between two `Transpose`.
 
     Parameters
     ----------
@@ -354,11 +356,26 @@ def _upsample(module: Any, convert: Convert) -> Function:
 
 @_of("Attention")
 def _attention(module: Any, convert: Convert) -> Function:
-    inner = module.module
-    attention = MultiHeadAttention(
-        inner.embed_dim, inner.num_heads, causal=module.causal, bias=inner.in_proj_bias is not None, dtype=_dtype(inner)
-    )
-    return _filled(attention, inner)
+    return _self_attention(module.module, module.causal)
+
+
+@_of("MultiheadAttention")
+def _multihead_attention(module: Any, convert: Convert) -> Function:
+    attention = _self_attention(module)
+    return attention if module.batch_first else Sequential([Transpose((1, 0, 2)), attention, Transpose((1, 0, 2))])
+
+
+def _self_attention(module: Any, causal: bool = False) -> Function:
+    """What torch's module does when it is called with (x, x, x), without the weights that it returns beside the outputs."""
+    n = module.embed_dim
+    _expect(module, dropout=0.0, kdim=n, vdim=n, add_zero_attn=False)
+    if module.bias_k is not None:
+        raise ValueError(f"from_torch: {module} has add_bias_kv=True, and pancake's Function has False alone; make it without")
+    bias = module.in_proj_bias is not None
+    attention = _filled(MultiHeadAttention(n, module.num_heads, causal=causal, bias=bias, dtype=_dtype(module)), module)
+    attention.train(module.training)
+    _freeze(attention, module)
+    return attention
 
 
 # --- recurrence ---

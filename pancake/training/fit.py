@@ -7,11 +7,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 import numpy as np
 
 from pancake.arguments import Rng, number, size
+from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import Ranks
@@ -29,6 +30,7 @@ from pancake.training.together import agreed
 from pancake.training.train_step import check_parts
 
 
+@np.errstate()  # an interrupt may come between the end of an errstate inside and what it puts back; this one puts it back
 def fit(
     model: Function,
     loss: Any,
@@ -50,6 +52,7 @@ def fit(
     clip_norm: float | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    **unknown: Never,
 ) -> History:
     """Train a model: the usual loop, and what people put around it.
 
@@ -148,6 +151,7 @@ def fit(
     """
     ranks: Ranks | None = getattr(optimizer, "ranks", None)
     with agreed("fit", ranks) as facts:
+        refuse_unknown_arguments(fit, unknown)
         epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
         clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
         measures = check_metrics(fit, metrics)

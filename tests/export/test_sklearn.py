@@ -15,9 +15,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # which 
 
 
 def converted(pipeline, X, **options):
+    return run(onnx_of(pipeline, X, **options), X)
+
+
+def onnx_of(pipeline, X, **options):
     import pancake.export.sklearn  # noqa: F401  # which tells skl2onnx
 
-    proto = skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32), target_opset=18, **options)
+    return skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32), target_opset=18, **options)
+
+
+def run(proto, X):
     session = runtime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: X.astype(np.float32)})
 
@@ -38,13 +45,29 @@ def test_a_classifier_in_a_pipeline(classes, words):
     assert (label == pipeline.predict(X)).mean() > 0.99
 
 
-def test_a_regressor_in_a_pipeline():
+@pytest.mark.parametrize("loss", ["squared_error", pk.GaussianNLL()], ids=str)
+def test_a_regressor_in_a_pipeline(loss):
     from sklearn.pipeline import make_pipeline
 
     X = np.random.default_rng(0).normal(size=(100, 3))
     pipeline = make_pipeline(
-        preprocessing.StandardScaler(), pk.sklearn.MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0)
+        preprocessing.StandardScaler(), pk.sklearn.MLPRegressor(loss, hidden_layer_sizes=(8,), max_iter=300, random_state=0)
     )
     pipeline.fit(X, X[:, 0] * X[:, 1])
     (y,) = converted(pipeline, X)
     np.testing.assert_allclose(y.ravel(), pipeline.predict(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", pk.GaussianNLL()], ids=str)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_shape_of_what_a_regressor_predicts_is_declared(loss, outputs):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = X[:, :outputs] ** 2
+    estimator = pk.sklearn.MLPRegressor(loss, hidden_layer_sizes=(8,), max_iter=20, random_state=0)
+    estimator.fit(X, y if outputs > 1 else y.ravel())
+    proto = onnx_of(estimator, X)
+    (output,) = proto.graph.output
+    batch, columns = output.type.tensor_type.shape.dim
+    assert (batch.dim_value, columns.dim_value) == (0, outputs)  # any number of rows
+    (predicted,) = run(proto, X)
+    np.testing.assert_allclose(predicted, estimator.predict(X).reshape(60, outputs), atol=1e-5)

@@ -491,3 +491,42 @@ def test_arrays_of_many_axes_and_many_layers() -> None:
     boxes = [ax.get_window_extent() for ax in drawn.axes]
     drawn.figure.draw_without_rendering()
     assert min(box.width for box in boxes) > 20
+
+
+# --- a legend of the user's ---
+
+
+def legend_texts() -> list[str]:
+    legend = plt.gca().get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_a_legend_that_is_asked_for_again_has_our_entries_and_the_users() -> None:
+    pk.plot_decision_boundary(MODEL, X, Y, X_test=X, y_test=Y, class_names=["up", "down"], resolution=30)
+    limits = plt.gca().get_xlim(), plt.gca().get_ylim()
+    ours = legend_texts()
+    assert ours == ["up", "down", "train", "test"]
+    plt.legend()
+    assert legend_texts() == ours
+    plt.scatter([0], [0], marker="*", label="mine")
+    plt.plot([0, 1], [0, 0.5], label="a line")
+    plt.legend(loc="upper left")
+    assert sorted(legend_texts()) == sorted([*ours, "mine", "a line"])
+    assert (plt.gca().get_xlim(), plt.gca().get_ylim()) == limits
+    (first, *_) = plt.gca().get_legend().legend_handles
+    assert to_rgba(first.get_color()) == pytest.approx((*class_colors(2)[0], 1.0))
+
+
+def test_a_second_picture_on_the_same_axes_has_its_own_entries_alone() -> None:
+    pk.plot_decision_boundary(MODEL, X, Y, class_names=["up", "down"], resolution=30)
+    pk.plot_decision_boundary(MODEL, X, Y, class_names=["left", "right"], resolution=30)
+    plt.legend()
+    assert legend_texts() == ["left", "right"]
+
+
+def test_without_a_legend_of_ours_the_users_has_the_users_entries() -> None:
+    pk.plot_decision_boundary(MODEL, X, Y, resolution=30, legend=False)
+    plt.plot([0, 1], [0, 0.5], label="mine")
+    plt.legend()
+    assert legend_texts() == ["mine"]

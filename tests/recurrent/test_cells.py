@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pancake.functions.containers import Sequential
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
 from pancake.testing import check_function
@@ -265,3 +266,10 @@ def test_backward_before_forward(make: Any) -> None:
     cell = make(3, 4)
     with pytest.raises(RuntimeError, match="compute_backward needs a compute_forward before it"):
         cell.compute_backward(np.ones((2, 4)), cell.init_state(2))
+
+
+@pytest.mark.parametrize("cell", [RNNCell, LSTMCell, GRUCell])
+def test_a_cell_without_a_state_says_how_cells_are_called(cell):
+    for function in (cell(3, 4), Sequential([cell(3, 4)])):
+        with pytest.raises(TypeError, match=rf"{cell.__name__}\(3, 4\): .*cell\.init_state\(batch\); Unrolled\(cell\) takes"):
+            function(np.zeros((2, 3)))

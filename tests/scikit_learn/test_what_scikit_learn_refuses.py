@@ -15,7 +15,7 @@ pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
 
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine, make_blobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.preprocessing import scale
 
 import pancake as pk
@@ -362,6 +362,54 @@ def test_a_poisson_loss_predicts_counts_and_not_their_logarithms() -> None:
     assert reg.predict(X).mean() == pytest.approx(y.mean(), rel=0.1)
 
 
+def test_a_gaussian_loss_learns_how_sure_a_prediction_is() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 1))
+    deviation = np.exp(X[:, 0] - 1)
+    y = np.stack([3 * X[:, 0] + deviation * rng.normal(size=600), X[:, 0]], axis=1)
+    for targets in (y, y[:, 0]):
+        reg = MLPRegressor(pk.GaussianNLL(), hidden_layer_sizes=(16,), max_iter=400, learning_rate_init=0.01, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mean, std = reg.fit(X, targets).predict(X, return_std=True)
+        assert mean.shape == std.shape == targets.shape
+        assert_array_equal(mean, reg.predict(X))
+        first = (mean, std) if targets.ndim == 1 else (mean[:, 0], std[:, 0])
+        assert np.abs(first[0] - 3 * X[:, 0]).mean() < 0.1
+        assert np.abs(np.log(first[1] / deviation)).mean() < 0.2
+        assert reg.score(X, targets) == pytest.approx(r2_score(targets, mean))
+    with pytest.raises(ValueError, match="has learnt no standard deviations"):
+        MLPRegressor(max_iter=1000, tol=1).fit(X, y).predict(X, return_std=True)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_losses_of_probabilities_get_the_end_that_they_need(classes: int) -> None:
+    """With one-hot rows the divergence and the likelihood are the cross-entropy, so from one seed all give the same net."""
+    y = OF_THREE % classes
+    settings: Any = {"hidden_layer_sizes": (5,), "max_iter": 8, "random_state": 0}
+    fitted = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for loss in (pk.CrossEntropy(), pk.NegativeLogLikelihood(), pk.KLDivergence()):
+            fitted[type(loss)] = MLPClassifier(loss=loss, early_stopping=True, **settings).fit(ROWS, y)
+        logits = MLPClassifier(loss=pk.BinaryCrossEntropy(from_logits=True), **settings).fit(ROWS, y)
+        ended = MLPClassifier(loss=pk.BinaryCrossEntropy(), **settings).fit(ROWS, y)
+    usual = fitted.pop(pk.CrossEntropy)
+    for other in fitted.values():
+        assert repr(other.model_[-1]) == "LogSoftmax()"
+        np.testing.assert_allclose(other.predict_proba(ROWS), usual.predict_proba(ROWS), rtol=1e-9)
+        np.testing.assert_allclose(other.validation_scores_, usual.validation_scores_)
+        assert_array_equal(other.predict(ROWS), usual.predict(ROWS))
+    assert repr(ended.model_[-1]) == "Sigmoid()"
+    np.testing.assert_allclose(ended.predict_proba(ROWS), logits.predict_proba(ROWS), rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", [pk.CrossEntropy(), pk.BinaryCrossEntropy(), pk.Hinge(), pk.KLDivergence()], ids=repr)
+def test_a_regressor_refuses_losses_of_classes(loss: Any) -> None:
+    with pytest.raises(ValueError, match="which is of classes: MLPClassifier"):
+        MLPRegressor(loss).fit(ROWS, ROWS[:, 0])
+
+
 ROWS = np.random.default_rng(0).normal(size=(201, 3))
 OF_THREE = np.arange(201) % 3
 
@@ -374,9 +422,9 @@ OF_THREE = np.arange(201) % 3
         ({}, {"sample_weight": -np.ones(201)}),
         ({"early_stopping": True, "validation_fraction": 0.001}, {}),
         ({"solver": lambda model, lr: None}, {}),
-        ({"loss": pk.KLDivergence()}, {}),
+        ({"loss": pk.PoissonNLL()}, {}),
         ({"loss": pk.GaussianNLL()}, {}),
-        ({"loss": pk.NegativeLogLikelihood()}, {}),
+        ({"loss": pk.NegativeLogLikelihood(), "model": lambda n_in, n_out, rng: pk.Linear(n_in, n_out, rng=rng)}, {}),
     ],
 )
 def test_what_is_refused_leaves_the_estimator_as_it_was(change: Any, more: Any) -> None:
