@@ -52,6 +52,7 @@ GROUPS: dict[str, str] = {
         initializers.orthogonal initializers.normal initializers.zeros""",
     "scikit-learn": "sklearn.MLPClassifier sklearn.MLPRegressor",
     "torch": "torch.from_torch torch.to_torch torch.load_torch",
+    "Several processes": "mpi.data_parallel",
     "Export": "export.to_onnx export.register export.to_c export.to_js export.to_page",
     "The fast path": "fast.off",
 }

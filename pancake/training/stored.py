@@ -140,11 +140,11 @@ def stored(owner: str, name: str, value: Any) -> Stored | None:
     maps = _map_of(value)
     if maps is not None:
         found: Stored = Mapped(value, maps)
-    elif isinstance(value, (np.ndarray, np.generic, list, tuple)) or hasattr(value, "iloc"):
+    elif isinstance(value, (np.ndarray, np.generic, list, tuple)):
         return None
     elif is_sparse(value):
         found = Sparse(value)
-    elif _has_rows(value):
+    elif _has_rows(value) and not hasattr(value, "iloc"):  # a data frame's rows have names
         found = Stored(value)
     else:
         _refuse_or_warn(owner, name, value)
@@ -184,7 +184,7 @@ def _refuse_or_warn(owner: str, name: str, value: Any) -> None:
             f"array of a data frame, and `.compute_chunk_sizes()` finds them out of an array; {PAGE}"
         )
     size = getattr(value, "nbytes", 0)
-    in_memory = hasattr(value, "__array_interface__") or hasattr(value, "__dlpack__")
+    in_memory = any(hasattr(value, name) for name in ("__array_interface__", "__dlpack__", "iloc"))
     if isinstance(size, (int, np.integer)) and size > LARGE and not in_memory:
         warnings.warn(
             f"{owner}: {name} is a {kind} of {size >> 20:,} MB, which is copied into memory as a whole; pass batches instead, "

@@ -253,6 +253,21 @@ def test_dask_without_numbers_of_rows_is_refused() -> None:
         TypeError, match=r"fit: x is a dask Array of which nobody knows how many rows it has; .*compute_chunk_sizes"
     ):
         trained(x[x[:, 0] > 0])
+    frames = pytest.importorskip("dask.dataframe")
+    pandas = pytest.importorskip("pandas")
+    frame = frames.from_pandas(pandas.DataFrame(X), npartitions=2)
+    with pytest.raises(TypeError, match=r"nobody knows how many rows it has; `\.to_dask_array\(lengths=True\)`"):
+        trained(frame)
+    expected, _ = trained(X)
+    model, _ = trained(frame.to_dask_array(lengths=True))
+    np.testing.assert_allclose(model[0].weight, expected[0].weight, rtol=1e-12)
+
+
+def test_other_bytes_and_views(tmp_path: Any) -> None:
+    expected, _ = trained(X[:, ::-1])
+    model, _ = trained(on_disk(tmp_path, X.astype(">f4"))[:, ::-1])
+    np.testing.assert_array_equal(model[0].weight, expected[0].weight)
+    np.testing.assert_array_equal(pk.predict(model, on_disk(tmp_path, X.astype(">f4"))), pk.predict(model, X))
 
 
 def test_arrays_of_names_are_refused(keep: Any) -> None:
