@@ -87,7 +87,7 @@ def main(threads=2, rounds=9, page=None, name=None, command=()):
     for workload in NAMES:
         seconds, ratios = measured(workload, threads, rounds)
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-        took = f"{seconds * 1e3:.2g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.2g} µs"
+        took = f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
         lines.append(f"| {workload} | {WORKLOADS[workload]} | {took} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
         print(f"{lines[-1]}", file=sys.stderr)
     what = (

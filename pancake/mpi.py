@@ -27,6 +27,8 @@ from pancake.training.errors import NonFiniteError
 from pancake.training.together import agreed
 from pancake.training.trained import functions_of
 
+__all__ = ["data_parallel"]
+
 CALLS = ("Get_rank", "Get_size", "Allreduce", "Bcast", "bcast", "allgather", "Abort")
 
 # What stands behind the gradients and buffers in the vector that travels: the divisor of the first loss, the sum of those of all
