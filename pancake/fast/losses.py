@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast import switch
-from pancake.fast.program import Left, Notes, Run, Text, guard, scalar
+from pancake.fast.program import NUMBERS, Left, Notes, Run, Text, guard, scalar
 from pancake.functions.activations import largest_exponent
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
@@ -396,7 +396,7 @@ def _install(cls: Any) -> None:
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = before
             return plain_forward(self, pred, target)
-        run.number += 1
+        run.number = next(NUMBERS)
         self._cache, self.divisor = kept, program.divisor
         return value
 

@@ -8,6 +8,7 @@ the plain layer would remember; so a layer's own backward can take over at any t
 from __future__ import annotations
 
 import functools
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -64,6 +65,10 @@ class Notes:
         head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])
         source = f"def run({head}):\n    " + "\n    ".join([*self.lines, f"return {result}"])
         return _function("run", source, values)
+
+
+# No two runs have one number, not even where somebody puts back what a program was like before a run, as a check does.
+NUMBERS = itertools.count(1)
 
 
 class Run:

@@ -399,11 +399,24 @@ def difference(seed, length=25):
             tolerance = 1e-10 if double else 2e-3  # rounding grows from step to step
             rounding = tolerance * max(1, largest)  # what cancels out, as before a BatchNorm, is the rounding of large numbers
             if p.shape != q.shape or p.dtype != q.dtype or not np.allclose(p, q, rtol=tolerance, atol=rounding, equal_nan=True):
+                if p.shape == q.shape and p.dtype == q.dtype and np.abs(p - q).max() < 10 * what_rounding_does(seed, len(done), i):
+                    return None  # nor do those that depend on how a number was rounded
                 where = "result" if i < len(arrays(a)) else f"array {i - len(arrays(a))}"
                 return (
                     f"seed {seed}, {done}: {where} {p.dtype}{p.shape} {p.ravel()[:4]} against {q.dtype}{q.shape} {q.ravel()[:4]}"
                 )
     return None
+
+
+def what_rounding_does(seed, length, i):
+    """How far an array is moved after so many operations, all by the plain layers, if the net begins with other last digits."""
+    with np.errstate(all="ignore"):
+        worlds = World(seed, False), World(seed, False)
+    for p in worlds[1].model.get_params_and_grads()[0]:
+        p *= 1 + np.finfo(p.dtype).eps
+    (_, a, seen_a), (_, b, seen_b) = [list(world.run(length))[-1] for world in worlds]
+    pairs = list(zip(arrays(a) + seen_a, arrays(b) + seen_b, strict=True))
+    return np.abs(pairs[i][0] - pairs[i][1]).max()
 
 
 def was_single(seed, done):

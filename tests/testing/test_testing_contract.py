@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 
@@ -100,6 +101,26 @@ def test_a_function_in_a_test_cannot_be_pickled_and_that_is_no_fault():
         pass
 
     assert check_function(Local(), X).ok
+
+
+@pytest.mark.parametrize("forwards", [1, 2])
+@pytest.mark.parametrize("path", [contextlib.nullcontext, pk.fast.off])
+def test_what_has_been_called_before_is_no_worse(forwards, path):
+    """A forward without a backward, as of somebody who looks at the outputs first."""
+    x, y = np.random.default_rng(0).normal(size=(4, 3)), np.full((4, 2), 0.3)
+    stack = pk.Sequential([pk.Linear(3, 2, rng=0), pk.Tanh()])
+    nested = pk.Sequential([pk.Residual(pk.Sequential([pk.Linear(3, 3, rng=0), pk.ReLU()])), stack.shared_copy()])
+    loss = pk.BinaryCrossEntropy(from_logits=True)
+    with path():
+        for _ in range(forwards):
+            loss(stack(x), y)
+            nested(x)
+        assert check_function(stack, x).ok
+        assert check_function(nested, x).ok
+        assert check_function(loss, x[:, :2], target=y).ok
+        step = pk.TrainStep(stack, loss, pk.SGD(stack))
+        step(x, y)
+        assert check_function(stack, x).ok
 
 
 def test_what_cannot_be_copied_is_said():
