@@ -280,7 +280,6 @@ class _Leave:
     def __init__(self, comm: Any) -> None:
         self.comm, self.length, self.dtype = comm, TAIL, np.dtype(np.float64)
         if not _leaving:
-            sys.excepthook = _excepthook(sys.excepthook)
             atexit.register(_leave_all)
         _leaving.append(self)
 
@@ -362,14 +361,23 @@ def _is_agreed(error: BaseException) -> bool:
 
 
 def _excepthook(before: Callable[..., Any]) -> Callable[..., Any]:
-    """An exception that nobody catches ends all ranks."""
+    """An exception that nobody catches ends all ranks, also one from before they came together: the others wait for it then."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         before(kind, error, trace)
-        if not _is_agreed(error):
-            _abort(_leaving[-1].comm, error)
+        comm = _leaving[-1].comm if _leaving else _world()
+        if comm is not None and not _is_agreed(error):
+            _abort(comm, error)
 
     return hook
+
+
+def _world() -> Any:
+    """The communicator of all processes, if the program has loaded MPI and there are several."""
+    MPI = sys.modules.get("mpi4py.MPI")
+    if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized() or MPI.COMM_WORLD.Get_size() == 1:
+        return None
+    return MPI.COMM_WORLD
 
 
 def _leave_all() -> None:
@@ -391,3 +399,6 @@ def _abort(comm: Any, error: BaseException) -> None:
     sys.stderr.flush()
     _agreed[:] = [error]  # which is said
     comm.Abort(1)
+
+
+sys.excepthook = _excepthook(sys.excepthook)

@@ -81,11 +81,12 @@ def refused(optimizer: Any, comm: Any = None) -> None:
         raise
 
 
-FAULTS: dict[str, Callable[[], None]] = {
+FAULTS: dict[str, Callable[[], object]] = {
     "numbers of batches": lambda: fit(X[: 40 - 8 * ODD], Y[: 40 - 8 * ODD]),
     "unknown numbers of batches": lambda: fit(batches(), None),
     "arguments": lambda: fit(X[:, : 3 - ODD]),
     "figures": lambda: fit(validation=(X, Y) if ODD else None),
+    "an exception beforehand": lambda: (fail(1), fit()),
     "an exception": lambda: fit(callbacks=fail),
     "an exception in a batch": lambda: fit(lambda: (fail(i) or (X[:8], Y[:8]) for i in range(4)), None),
     "Ctrl-C": lambda: fit(callbacks=interrupt),

@@ -108,6 +108,7 @@ FAULTS = {
     "unknown numbers of batches": "the ranks have different numbers of batches: 1 of",
     "arguments": "fit: rank 1 has failed: ValueError: Linear(3, 4): expected (..., 3), got (8, 2)",
     "figures": "fit: the ranks have different figures",
+    "an exception beforehand": "rank 1 of 2 has failed: OSError: the disk of rank 1 is gone; all ranks end",
     "an exception": "rank 1 of 2 has failed: OSError: the disk of rank 1 is gone; all ranks end",
     "an exception in a batch": "rank 1 of 2 has failed: OSError: the disk of rank 1 is gone; all ranks end",
     "Ctrl-C": "rank 1 of 2 was interrupted; all ranks end",
@@ -123,7 +124,7 @@ FAULTS = {
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
-QUICK = ("numbers of batches", "an exception", "Ctrl-C", "not finite", "by hand, numbers of batches")
+QUICK = ("numbers of batches", "an exception beforehand", "an exception", "Ctrl-C", "not finite", "by hand, numbers of batches")
 
 
 @needs_mpi
@@ -179,3 +180,8 @@ def test_without_mpi4py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ImportError, match=r"pip install 'pancake-nn\[mpi\]'"):
         pancake.mpi.data_parallel(pk.SGD(pk.Linear(2, 2)))
+
+
+def test_it_is_loaded_when_it_is_first_used() -> None:
+    program = "import sys, pancake as pk; assert 'pancake.mpi' not in sys.modules; assert pk.mpi.data_parallel"
+    subprocess.run([sys.executable, "-c", program], check=True)
