@@ -46,8 +46,8 @@ class Disagreement(ValueError):
 def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
     """Let the ranks of an MPI communicator train one model together, each with its own part of the data.
 
-    All ranks get the weights, buffers, optimizer state and history of rank 0. From then on `fit` and loops by hand are written
-    as for one process, with the rows of this rank::
+    All ranks get the weights and buffers of rank 0, of all that the optimizer was made for, and its state and history. From
+    then on `fit` and loops by hand are written as for one process, with the rows of this rank::
 
         optimizer = pk.mpi.data_parallel(pk.Adam(model))
         pk.fit(model, loss, optimizer, x[rank::size], y[rank::size], epochs=10)
