@@ -398,6 +398,7 @@ def _abort(comm: Any, error: BaseException) -> None:
     sys.stderr.write(f"pancake.mpi: rank {comm.Get_rank()} of {comm.Get_size()} {what}; all ranks end\n")
     sys.stderr.flush()
     _agreed[:] = [error]  # which is said
+    _leaving.clear()  # Abort may return, and the program then goes on until it is ended
     comm.Abort(1)
 
 
