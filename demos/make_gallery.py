@@ -23,7 +23,7 @@ SECONDS = GALLERY / "seconds.json"
 CHAPTERS = {
     "First steps": ["chain_rule", "perceptron", "xor", "check_your_layer"],
     "Boundaries": ["boundaries", "animation", "architectures", "penguins", "penguin_table", "digits", "lenet", "regression"],
-    "How nets learn": ["optimizers", "initialisation", "regularisation", "resume", "full_batch"],
+    "How nets learn": ["optimizers", "initialisation", "regularisation", "resume", "full_batch", "sweep"],
     "Sequences": ["memory", "babi", "names", "gpt", "sunspots"],
     "Elsewhere": ["microcontroller"],
 }

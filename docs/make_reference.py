@@ -53,6 +53,7 @@ GROUPS: dict[str, str] = {
     "scikit-learn": "sklearn.MLPClassifier sklearn.MLPRegressor",
     "torch": "torch.from_torch torch.to_torch torch.load_torch",
     "The workshop": "workshop.judge workshop.yours",
+    "Several processes": "mpi.data_parallel",
     "Export": "export.to_onnx export.register export.to_c export.to_js export.to_page",
     "The fast path": "fast.off",
 }

@@ -238,6 +238,7 @@ _LATER = {
     "datasets": None,
     "export": None,
     "initializers": None,
+    "mpi": None,  # not in __all__, since loading it means that an exception ends all processes
     "plotting": None,
     "sklearn": None,
     "testing": None,

@@ -119,6 +119,11 @@ def plain_array(value: Any) -> NDArray[Any]:
     return array
 
 
+def is_sparse(value: Any) -> bool:
+    """Whether it is a sparse matrix or array of SciPy, which need not be there."""
+    return not isinstance(value, np.ndarray) and hasattr(value, "tocsr") and hasattr(value, "nnz")
+
+
 def _called(owner: object) -> str:
     """What a message begins with; made when there is one, since a repr takes longer than a loss of a small batch."""
     return getattr(owner, "__name__", None) or repr(owner)

@@ -257,4 +257,4 @@ def total(a: Array) -> Array:
 
 def rows(a: Array) -> Array:
     """All leading axes as one."""
-    return a.reshape(-1, a.shape[-1])
+    return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])

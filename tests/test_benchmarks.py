@@ -373,3 +373,41 @@ class TestEstimators:
         with pytest.raises(SystemExit):
             estimators.main(command)
         assert message in capsys.readouterr().err
+
+
+# --- several processes, several threads, sweeps ---
+
+
+def test_machines_on_paper(modules: Any) -> None:
+    allreduce = modules("mpi").allreduce
+    # two machines: half a vector there and half of one back, or a whole one both ways at once
+    assert allreduce(2, 1000, 1.0, 1.0) == 1001.0
+    # small vectors double, large ones go round in a ring
+    assert allreduce(8, 8, 1.0, 8.0) == 3 * (1 + 1)
+    assert allreduce(8, 8000, 1.0, 1.0) == 14 * (1 + 1000)
+
+
+def test_tables_of_several_processes(modules: Any) -> None:
+    figures = {"W4": {1: [1e-4, 0.0, 70_000], 2: [2e-4, 5e-5, 70_000]}}
+    measured, paper = modules("mpi").tables(figures, [1, 2])
+    assert measured.splitlines()[-1].endswith("| 0.07 MB | 100 µs | 200 µs | 50 µs, 25% |")
+    row = paper.splitlines()[-1]
+    speeds = [float(cell.split("(")[0]) for cell in row.split("|")[2:-1]]
+    assert len(speeds) == 4
+    assert all(1 < speed < machines for speed, machines in zip(speeds, (8, 64, 8, 64), strict=True))
+
+
+def test_two_threads_beside_one(modules: Any) -> None:
+    seconds, ratios = modules("threads").measured("W2", 2, 2)
+    assert 0 < seconds < 1
+    assert len(ratios) == 2
+
+
+@pytest.mark.parametrize("program", ["mpi", "threads", "sweeps"])
+def test_wrong_arguments_of_the_newer_programs(program: str) -> None:
+    for arguments in (["--page", "nowhere.md"], ["--nonsense"]):
+        command = [sys.executable, str(BENCHMARKS / f"{program}.py"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()[-1]) < 200
+        assert "Traceback" not in done.stderr

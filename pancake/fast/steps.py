@@ -180,7 +180,9 @@ class Steps:
             or stacks.gradient_bits(model.functions) is None
         ):
             return False
-        if not isinstance(optimizer, Optimizer) or not vars(optimizer).keys().isdisjoint(STEPPING):
+        if not isinstance(optimizer, Optimizer) or optimizer.ranks is not None:
+            return False
+        if not vars(optimizer).keys().isdisjoint(STEPPING):
             return False
         if any(getattr(type(optimizer), name) is not getattr(Optimizer, name) for name in STEPPING):
             return False

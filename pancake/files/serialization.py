@@ -24,6 +24,7 @@ from pancake.files.reconstruction import Reader
 from pancake.files.replacing import replacing
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.ranks import ranks_that_train
 from pancake.training.trained import check_trains
 
 FORMAT = "pancake model"
@@ -42,7 +43,7 @@ def save(
     evaluation mode, and which arrays and generators are shared; with an optimizer its settings, steps and vectors, the history
     that `fit` keeps, and the generator that shuffles. So 10 epochs, `save`, `load` in a new process and 10 more are, bit for
     bit, 20 epochs. Arrays have the names of `state_dict`, and can be read without pancake, by `np.load` or the safetensors
-    package. Nothing is pickled.
+    package. Nothing is pickled. Of processes that train one model together (see `pancake.mpi`) only rank 0 writes.
 
     It is written beside the old file, flushed to the disk, and renamed: whatever happens, one of the two is there, whole. The
     new file has the permissions of the old one. What a save that was killed has left there is removed by the next one.
@@ -93,6 +94,8 @@ def save(
         raise ValueError("save: the model is nested too deeply, or a list or dict in it holds itself") from None
     except ValueError as error:
         raise ValueError(f"save: {error}") from None
+    if any(ranks.rank for ranks in ranks_that_train(model.get_params_and_grads()[1])):
+        return
     with replacing(os.path.realpath(path)) as file:
         write(file, text, writer.arrays)
 

@@ -7,11 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, size
+from pancake.arguments import Rng, is_sparse, size
 from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
+
+
+def features(layer: Any, x: Any) -> Any:
+    """`x` as a float array with the features of the layer on its last axis, else refused; a sparse matrix (B, I) stays sparse."""
+    if not is_sparse(x):
+        return layer._features(x, layer.n_in, layer.weight.dtype)
+    if x.ndim != 2 or not x.shape[0] or x.shape[1] != layer.n_in or np.dtype(x.dtype).kind not in "biuf":
+        raise ValueError(f"{layer!r}: expected (B, {layer.n_in}), got a sparse matrix {x.shape} of {x.dtype}")
+    return x.tocsr(copy=True).astype(layer.weight.dtype, copy=False)
 
 
 class Linear(Function):
@@ -23,7 +32,7 @@ class Linear(Function):
 
     Shape
     -----
-    x : (..., I);  W : (O, I);  b : (O,);  y : (..., O)
+    x : (..., I), or a sparse matrix (B, I) of SciPy;  W : (O, I);  b : (O,);  y : (..., O)
 
     Parameters
     ----------
@@ -88,7 +97,7 @@ class Linear(Function):
         return {**super()._arguments(), "bias": self.bias is not None}
 
     def compute_forward(self, x: Any) -> Array:
-        x = self._features(x, self.n_in, self.weight.dtype)
+        x = features(self, x)
         self._remember(x)
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
@@ -100,6 +109,17 @@ class Linear(Function):
         if self.bias is not None:
             self.grad_bias += total(d)
         return d @ self.weight
+
+    def accumulate_grads(self, dObj_dOut: Any) -> None:
+        """Backward without dObj_dIn, which would be as large as a sparse input is not."""
+        x = self._remembered()
+        if not is_sparse(x):
+            super().accumulate_grads(dObj_dOut)
+            return
+        d = self._upstream(dObj_dOut, (x.shape[0], self.n_out), x.dtype)
+        self.grad_weight += (x.T @ d).T
+        if self.bias is not None:
+            self.grad_bias += total(d)
 
 
 class MatMul(Function):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -15,6 +16,9 @@ from pancake.function import Remembers
 from pancake.memory import Array
 
 REDUCTIONS = ("mean", "sum", "none")
+
+# Called with each loss that has been called. Who trains together with others must know by what each of them has divided.
+listeners: list[Callable[[Loss], object]] = []
 
 
 class Loss(Remembers):
@@ -60,7 +64,11 @@ class Loss(Remembers):
         self.reduction = reduction
 
     def __call__(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
-        return self.compute_forward(pred, target, weight)
+        objective = self.compute_forward(pred, target, weight)
+        if listeners:
+            for listener in listeners.copy():  # a listener may go
+                listener(self)
+        return objective
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         """Return the objective, a NumPy number, or an array for reduction "none".

@@ -18,6 +18,7 @@ from pancake.arguments import matching, number
 from pancake.foreign_names import refuse_foreign_arguments
 from pancake.function import Function
 from pancake.memory import Array
+from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
@@ -50,6 +51,8 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+
+    ranks: Ranks | None = None  # the processes that train the model together, see `pancake.mpi`
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         refuse_foreign_arguments(cls, kwargs)
@@ -90,12 +93,19 @@ class Optimizer:
             self._follow()
         for grads in self._grads:
             grads.fill(0)
+        if self.ranks is not None:
+            self.ranks.begin()
 
     def step(self) -> None:
         """Change all parameters by their gradients."""
         if self._generation != memory.generation or self._watched or self._exchanged():
             self._follow()
+        if self.ranks is None:
+            self._advance()
+            return
+        self.ranks.join()
         self._advance()
+        self.ranks.end()
 
     def _advance(self) -> None:
         """Make a step with the parameters that are known."""
@@ -150,6 +160,11 @@ class Optimizer:
         return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
 
     # --- finding the parameters ---
+
+    def _gradients(self) -> list[Array]:
+        """The gradients of all parameters that are trained, each once."""
+        self._follow()
+        return self._param_grads
 
     def _functions(self) -> Sequence[Function]:
         return [self.model] if isinstance(self.model, Function) else self.model
@@ -243,6 +258,7 @@ class Optimizer:
             "_watched",
             "_lists",
             "_places",
+            "ranks",
         )
         return {name: value for name, value in vars(self).items() if name not in derived}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import plain_array
+from pancake.arguments import is_sparse, plain_array
 from pancake.memory import Array
 
 ROWS = 1 << 16  # numbers that are looked at in one go
@@ -60,6 +60,8 @@ def first_not_finite(array: Array, counted: Any = None) -> tuple[int, ...] | Non
     """
     if array.dtype.kind != "f":
         return None
+    if is_sparse(array):
+        return _first_in_sparse(array, counted)
     with np.errstate(all="ignore"):
         if isfinite(np.add.reduce(array, axis=None, dtype=np.promote_types(array.dtype, np.float32))):
             return None  # which takes half as long as to look at each number, and no memory
@@ -73,6 +75,13 @@ def first_not_finite(array: Array, counted: Any = None) -> tuple[int, ...] | Non
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
             return start + row, *rest
     return None
+
+
+def _first_in_sparse(matrix: Any, counted: Any) -> tuple[int, int] | None:
+    places = np.flatnonzero(~np.isfinite(matrix.data))
+    rows = np.searchsorted(matrix.indptr, places, "right") - 1
+    found = rows if counted is None else np.where(counted[rows], rows, -1)
+    return next(((int(row), int(matrix.indices[k])) for row, k in zip(found, places, strict=True) if row >= 0), None)
 
 
 def place(array: Array, index: tuple[int, ...]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.arguments import each_part, parts_of
+from pancake.arguments import each_part, is_sparse, parts_of
 from pancake.memory import Array
 from pancake.training.arrays import real_array
+from pancake.training.stored import Sparse, Stored, stored, whole
 
 # Input (a tuple, if it has several parts), target, weights of the examples or None, lengths of the sequences or None.
 Batch: TypeAlias = tuple[Any, Any, Any, Any]
@@ -22,12 +24,18 @@ NAMES = ("x", "y", "sample_weight", "lengths")
 # each batch by itself costs up to a tenth of a step, and a shuffled copy of all examples needs their memory twice.
 BLOCK = 1 << 17
 
+# Of what is stored in chunks so many numbers are shuffled in one go: to read a chunk for a single row takes as long as for all.
+WINDOW = 1 << 20
+
+SMALL = 1 << 24  # bytes of targets, weights and lengths up to which they are read as a whole
+
 
 class Rows:
-    """Some rows of an array, which may lie on a disk: taken when they are needed."""
+    """Some rows of an array, which may be `Stored`: taken when they are needed."""
 
-    def __init__(self, array: Array, rows: NDArray[np.intp]) -> None:
+    def __init__(self, array: Array | Stored, rows: NDArray[np.intp]) -> None:
         self.array, self.rows = array, rows
+        self.shape, self.dtype, self.ndim = (len(rows), *array.shape[1:]), array.dtype, array.ndim
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -41,13 +49,24 @@ class Rows:
         return rows
 
 
+def lies_apart(part: Any) -> bool:
+    """Whether the rows of a part of a data set are taken when they are needed."""
+    return isinstance(part, (Rows, Stored))
+
+
+def numbers_of(part: Any, rows: int) -> int:
+    """How many numbers so many rows have."""
+    return rows * math.prod(part.shape[1:])
+
+
 def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
     """Some rows of a data set: as arrays if they are small, else as `Rows`."""
 
     def some(part: Any) -> Any:
         if part is None:
             return None
-        return part.take(rows, axis=0) if part[:1].size * len(rows) <= BLOCK else Rows(part, rows)
+        small = numbers_of(part, len(rows)) <= BLOCK and not isinstance(part, Sparse)
+        return part.take(rows, axis=0) if small else Rows(part, rows)
 
     x, y, weight, lengths = (each_part(some, part) for part in data)
     return x, y, weight, lengths
@@ -55,7 +74,13 @@ def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
 
 def taken(data: Batch, rows: Any) -> Batch:
     """Some rows of a data set, as arrays."""
-    x, y, weight, lengths = (each_part(lambda a: None if a is None else a.take(rows, axis=0), part) for part in data)
+
+    def some(part: Any) -> Any:
+        if part is None:
+            return None
+        return part[rows] if is_sparse(part) else part.take(rows, axis=0)
+
+    x, y, weight, lengths = (each_part(some, part) for part in data)
     return x, y, weight, lengths
 
 
@@ -67,9 +92,13 @@ def without_absent(data: Batch) -> Batch:
     x, y, weight, lengths = data
     if weight is None:
         return data
+    if any(map(lies_apart, parts_of(x))):  # of these the rows that are taken are looked at
+        return data
     absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
 
     def mended(x: Array) -> Array:
+        if is_sparse(x):
+            return x
         rows = x[absent]
         if x.dtype.kind != "f" or (finite := np.isfinite(rows)).all():
             return x
@@ -96,7 +125,11 @@ def examples(owner: str, *parts: Any) -> Batch:
             if not part:
                 raise ValueError(f"{owner}: expected x to be an array, or a tuple of several, got an empty tuple")
             return tuple(rows(f"{name}[{i}]", inner) for i, inner in enumerate(part))
-        array = real_array(owner, name, part)
+        array: Any = stored(owner, name, part)
+        if array is None:
+            array = real_array(owner, name, part)
+        elif name != "x" and not name.startswith("x[") and array.size * array.dtype.itemsize <= SMALL:
+            array = array[:]
         if array.ndim == 0 or not len(array):
             raise ValueError(
                 f"{owner}: expected {name} to have a row for each example, and one at least, got shape {array.shape}"
@@ -119,6 +152,12 @@ def examples(owner: str, *parts: Any) -> Batch:
     return arrays[0], arrays[1], arrays[2], arrays[3]
 
 
+def in_memory(data: Batch) -> Batch:
+    """A data set all of which is read."""
+    x, y, weight, lengths = (each_part(whole, part) for part in data)
+    return x, y, weight, lengths
+
+
 def arrays_of(data: Batch) -> list[Any]:
     """All arrays of a data set."""
     return [array for part in data if part is not None for array in parts_of(part)]
@@ -132,12 +171,16 @@ class Cut:
     """
 
     rng: np.random.Generator | None = None
+    rank: int | None = None  # of several processes that share the generator, and have an order each
     joined = False
 
     def __init__(self, data: Batch, batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
-        width = sum(part[:1].size for part in arrays_of(data))
+        width = sum(numbers_of(part, 1) for part in arrays_of(data))
         self.block = max(1, BLOCK // (batch_size * max(1, width))) * batch_size  # rows that are gathered in one go
+        self.chunk = max((_chunk(part) for part in arrays_of(data)), default=1)
+        if self.chunk > 1:
+            self.block = max(self.block, math.ceil(max(self.chunk, WINDOW // max(1, width)) / batch_size) * batch_size)
 
     @property
     def count(self) -> int:
@@ -154,13 +197,26 @@ class Cut:
 
     def _blocks(self) -> Iterator[Iterator[Batch]]:
         total = len(self.data[1])
-        in_pieces = self.rng is not None or any(isinstance(part, Rows) for part in arrays_of(self.data))
-        if not in_pieces or total <= self.batch_size:
+        rng = self.rng
+        if rng is not None and self.rank is not None:  # whatever the numbers of rows, the generators stay the same on all ranks
+            rng = np.random.default_rng([int(rng.integers(1 << 63)), self.rank])
+        alone = total <= self.batch_size
+        if (rng is None or alone) and not any(map(lies_apart, arrays_of(self.data))):
             yield self._batches(self.data)
             return
-        order = np.arange(total) if self.rng is None else self.rng.permutation(total)
+        order = np.arange(total) if rng is None or alone else self._shuffled(total, rng)
         for start, stop in itertools.pairwise(self._bounds(total, self.block)):
-            yield self._batches(taken(self.data, order[start:stop]))
+            yield self._batches(without_absent(taken(self.data, order[start:stop])))
+
+    def _shuffled(self, total: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Random order; of what is stored in chunks the chunks in random order, and the rows of those that are read together."""
+        if self.chunk <= 1 or total <= self.block:
+            return rng.permutation(total)
+        starts = rng.permutation(np.arange(0, total, self.chunk))
+        order = np.concatenate([np.arange(start, min(start + self.chunk, total)) for start in starts])
+        for start in range(0, total, self.block):
+            rng.shuffle(order[start : start + self.block])
+        return order
 
     def _batches(self, rows: Batch) -> Iterator[Batch]:
         # iterators written in C: a loop in Python with the slices in it costs some per cent of a step of a small net
@@ -173,6 +229,12 @@ class Cut:
         if self.joined and size > 1 and len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
             del bounds[-2]
         return bounds
+
+
+def _chunk(part: Any) -> int:
+    """Rows of a part of a data set that are read in one go."""
+    source = part.array if isinstance(part, Rows) else part
+    return source.chunk if isinstance(source, Stored) else 1
 
 
 def _slices(part: Any, bounds: list[int]) -> Iterator[Any]:
@@ -215,7 +277,10 @@ class Given:
                 raise TypeError(
                     f"fit: expected batch {number} to be (x, y), (x, y, weight) or (x, y, weight, lengths), got {got}"
                 )
-            yield without_absent(examples(f"fit: batch {number}", *batch))
+            parts = examples(f"fit: batch {number}", *batch)
+            if parts[0].__class__ is not np.ndarray or parts[1].__class__ is not np.ndarray:
+                parts = in_memory(parts)
+            yield without_absent(parts)
         if not number:
             raise ValueError("fit: there are no batches in this epoch")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
+import math
 from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple, TypeAlias
@@ -12,16 +12,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import each_part, name_of, parts_of, size
+from pancake.arguments import name_of, parts_of, size
 from pancake.function import Function
+from pancake.losses.loss import Loss
 from pancake.memory import Array
-from pancake.training.batches import Batch, Rows, examples
+from pancake.training.batches import Batch, examples, lies_apart
 from pancake.training.not_finite import is_finite
-from pancake.training.predict import predict
+from pancake.training.predict import in_blocks, predict, rows_at_once
+from pancake.training.stored import Stored, whole
 
 Metric: TypeAlias = Callable[..., float]
 
-BLOCK = 1024  # rows that are taken at once from an array on a disk
+NUMBERS = 1 << 18  # predictions that a loss is called with at once, where the data are not in memory
 
 
 class Measure(NamedTuple):
@@ -82,7 +84,7 @@ def evaluate(
         size(evaluate, batch_size=batch_size)
     data = examples("evaluate", x, y, sample_weight, lengths)
     pred = checked_predictions("evaluate", model, data, batch_size)
-    return {"loss": value_of(copy.copy(loss), pred, data[1], data[2]), **measured(measures, loss, pred, data[1], data[2])}
+    return {"loss": value_for(copy.copy(loss), pred, data), **measured(measures, loss, pred, data[1], data[2])}
 
 
 def checked_predictions(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:
@@ -112,18 +114,37 @@ def predictions(model: Function, data: Batch, batch_size: int | None = None) -> 
     """What a model predicts for a data set, of which the inputs may be `Rows`."""
     x, _, _, lengths = data
     parts = parts_of(x)
-    if not any(isinstance(part, Rows) for part in parts):
+    if not any(map(lies_apart, parts)):
         return _predict(model, x, lengths, batch_size)
-    blocks = []
-    for start in range(0, len(parts[0]), BLOCK):
-        rows = slice(start, start + BLOCK)
-        block = each_part(operator.itemgetter(rows), x)
-        blocks.append(_predict(model, block, None if lengths is None else lengths[rows], batch_size))
-    return np.concatenate(blocks)
+
+    def compute(x: Any, lengths: Any) -> Any:
+        return _predict(model, x, lengths, batch_size)
+
+    return in_blocks(compute, x, len(parts[0]), batch_size or rows_at_once(parts), lengths)
 
 
 def _predict(model: Function, x: Any, lengths: Array | None, batch_size: int | None) -> Any:
     return predict(model, x, batch_size) if lengths is None else predict(model, x, batch_size, lengths=lengths)
+
+
+def value_for(loss: Any, pred: Any, data: Batch) -> float:
+    """What a loss says to the predictions for a data set; if that is not in memory, block by block, joined as in an epoch."""
+    x, y, weight, _ = data
+    if not any(isinstance(getattr(part, "array", part), Stored) for part in parts_of(x)) or np.ndim(pred) == 0:
+        return value_of(loss, pred, y, weight)
+    averaged = getattr(loss, "reduction", "mean") == "mean"
+    size = max(1, NUMBERS // (math.prod(pred.shape[1:]) or 1))
+    total = counted = 0.0
+    for start in range(0, len(pred), size):
+        rows = slice(start, start + size)
+        value = value_of(loss, pred[rows], y[rows], None if weight is None else weight[rows])
+        count = getattr(loss, "divisor", None) if averaged else 1.0
+        count = len(pred[rows]) if count is None else count
+        counted += count
+        total += value * count if count else 0.0
+    if averaged and isinstance(loss, Loss):
+        loss.divisor = counted
+    return total / counted if averaged and counted else total
 
 
 def value_of(loss: Any, pred: Any, target: Any, weight: Any) -> float:
@@ -139,11 +160,6 @@ def value_of(loss: Any, pred: Any, target: Any, weight: Any) -> float:
     if value.dtype.kind not in "biuf":
         raise TypeError(f"expected the loss {loss!r} to return a number, got {objective!r}"[:200])
     return float(np.sum(value))
-
-
-def whole(part: Any) -> Any:
-    """All rows of a part of a data set as an array."""
-    return part[:] if isinstance(part, Rows) else part
 
 
 # --- metrics, as they are passed to `fit` and `evaluate` ---
@@ -214,7 +230,11 @@ class Outputs:
         if len(self._batches) == 1:
             return self._batches[0]
         preds, targets, weights = zip(*self._batches, strict=True)
-        return _joined(preds), _joined(targets), _joined_weights(weights, targets)
+        weight = _joined_weights(weights, targets)
+        self._batches = []
+        pred = _joined(preds)
+        del preds  # of a long epoch all of this is large
+        return pred, _joined(targets), weight
 
 
 def _joined(parts: Sequence[Array]) -> Array:

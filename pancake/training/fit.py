@@ -15,6 +15,7 @@ from pancake.arguments import Rng, number, size
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
 from pancake.training.arrays import place
 from pancake.training.batches import Batch, Cut, Given, examples, rows_of, taken, without_absent
@@ -25,6 +26,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
+from pancake.training.together import agreed
 from pancake.training.train_step import check_parts
 
 
@@ -80,18 +82,20 @@ def fit(
         Made for this model or some parts of it; the others are as if frozen: their gradients stay as they are, and are no part
         of the norm that is clipped. Anything with `zero_grad()` and `step()` will do.
     x, y : array_like (N, ...)
-        Inputs and targets, a row for each example; data frames and series of numbers too. A tuple of inputs, (x1, x2), goes as
-        one to a model that begins with a container of as many branches. Or, without `y`, batches: any
-        iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A generator
-        lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size` and
-        `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
+        Inputs and targets, a row for each example; data frames and series of numbers too. Of what lies on a disk or is not
+        yet computed (`np.memmap`, zarr, Dask, h5py) batches are read when they are needed; inputs may be sparse matrices. A
+        tuple of inputs, (x1, x2), goes as one to a model that begins with a container of as many branches. Or, without `y`,
+        batches: any iterable of tuples (x, y), (x, y, weight) or (x, y, weight, lengths), where None stands for no weight. A
+        generator lasts one epoch; for more pass a list, or a function that makes a new iterable for each epoch. `batch_size`
+        and `shuffle` are then up to you. What a batch was may be overwritten once the next one is asked for.
     epochs : int
         How often to go through all examples, at least 1.
     batch_size : int
         Examples of a step; the last batch of an epoch may have fewer. Where a single one is left, of which a `BatchNorm` can
         make nothing, it joins the batch before.
     shuffle : bool
-        Whether to go through the examples in random order, anew in each epoch.
+        Whether to go through the examples in random order, anew in each epoch. Of large arrays in chunks, as zarr has them, the
+        chunks are taken in random order, and the rows of some of them shuffled together.
     rng : None, int or numpy.random.Generator
         Where the order comes from. Only the first call of a training looks at it; later ones go on with the same generator.
     sample_weight : array_like (N,) or (N, T), optional
@@ -102,7 +106,7 @@ def fit(
     validation : (x, y), (x, y, weight), (x, y, weight, lengths) or float, optional
         What to measure the model with, in evaluation mode, after each epoch. A fraction between 0 and 1 holds out that part
         of the examples: always the same ones for the same data, scattered at random (for a series in time, pass the end of
-        it yourself), and of classes their share each. Nothing is copied of large arrays, which may lie on a disk.
+        it yourself), and of classes their share each. Nothing is copied of large arrays.
     metrics : dict of functions, optional
         As {"accuracy": accuracy}: each is called with predictions and targets once for each epoch, "accuracy" with the
         predictions that were made in training, and "val_accuracy" with those for the validation examples. What else they are
@@ -145,42 +149,48 @@ def fit(
         If the end of the model does not fit the loss, such as `Softmax` before `CrossEntropy`; or there is nan or inf in the
         validation data, of which "val_loss" is nan then.
     """
-    refuse_unknown_arguments(fit, unknown)
-    epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
-    clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
-    measures = check_metrics(fit, metrics)
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    _check(model, loss, optimizer, schedule, early_stopping, callbacks)
-    data = _data(x, y, sample_weight, lengths, validation)
-    batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
-    first, pred = data.whole, None
-    if isinstance(batches, Cut) and data.whole is not None:
-        check_numbers("fit", model, data.whole)
-        pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
-        batches.joined = _needs_two(model, batches)
-    elif isinstance(batches, Given):
-        first, pred = _rehearse_batches(model, loss, batches.known(), measures)
-    finite = True
-    if data.given is not None:
-        if data.given[2] is not None and not data.given[2].any():
-            raise ValueError("fit: every weight in validation is 0, so nothing counts")
-        like = None if first is None else (first, pred)
-        held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
-        finite = _is_finite(model, data.given)
-        pred = held if pred is None else pred
-    check_end("fit", model, loss, pred)
-    save = None if checkpoint is None else _saving(checkpoint, model, optimizer)
-    noted = getattr(optimizer, "history", None)
-    history: History = History() if noted is None else noted
-    generator = np.random.default_rng(rng) if history.rng is None else history.rng
-    names = ["loss", *measures]
-    if data.held is not None:
-        names += ["val_" + name for name in names]
-    if early_stopping is not None:
-        early_stopping.begin(model, names)
+    ranks: Ranks | None = getattr(optimizer, "ranks", None)
+    with agreed("fit", ranks) as facts:
+        refuse_unknown_arguments(fit, unknown)
+        epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
+        clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
+        measures = check_metrics(fit, metrics)
+        callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+        _check(model, loss, optimizer, schedule, early_stopping, callbacks)
+        data = _data(x, y, sample_weight, lengths, validation)
+        batches = Given(x, epochs) if data.train is None else Cut(data.train, batch_size)
+        first, pred = data.whole, None
+        if isinstance(batches, Cut) and data.whole is not None:
+            check_numbers("fit", model, data.whole)
+            pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
+            batches.joined = _needs_two(model, batches)
+        elif isinstance(batches, Given):
+            first, pred = _rehearse_batches(model, loss, batches.known(), measures)
+        finite = True
+        if data.given is not None:
+            if data.given[2] is not None and not data.given[2].any():
+                raise ValueError("fit: every weight in validation is 0, so nothing counts")
+            like = None if first is None else (first, pred)
+            held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
+            finite = _is_finite(model, data.given)
+            pred = held if pred is None else pred
+        check_end("fit", model, loss, pred)
+        save = None if checkpoint is None or (ranks is not None and ranks.rank) else _saving(checkpoint, model, optimizer)
+        noted = getattr(optimizer, "history", None)
+        history: History = History() if noted is None else noted
+        generator = np.random.default_rng(rng) if history.rng is None else history.rng
+        names = ["loss", *measures]
+        if data.held is not None:
+            names += ["val_" + name for name in names]
+        if early_stopping is not None:
+            early_stopping.begin(model, names)
+        facts |= {"numbers of batches": batches.count, "numbers of epochs": epochs, "figures": names}
 
     # from here on something changes
+    if ranks is not None:
+        generator, progress = ranks.first(generator), progress if ranks.rank == 0 else False
     if shuffle and isinstance(batches, Cut):
+        batches.rank = None if ranks is None else ranks.rank
         batches.rng = history.rng = generator
     optimizer.history = history
     history.interrupted = False

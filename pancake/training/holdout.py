@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pancake.memory import Array
+from pancake.training.stored import Stored
 
 RowNumbers = NDArray[np.intp]
 
@@ -34,14 +35,19 @@ def held_out(total: int, fraction: Any, y: Array) -> tuple[RowNumbers, RowNumber
     if classes is None:
         return np.sort(order[count:]), np.sort(order[:count])
     in_order = classes[order]
-    held = [order[in_order == c][:n] for c, n in enumerate(_shares(np.bincount(classes), count))]
+    held = [order[in_order == c][:n].copy() for c, n in enumerate(_shares(np.bincount(classes), count))]
     chosen = np.zeros(total, bool)
     chosen[np.concatenate(held)] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _classes(y: Array) -> RowNumbers | None:
-    """The class of each example, from 0, if the targets are classes: labels (N,) or (N, 1), or rows (N, C) with a single 1."""
+def _classes(y: Array) -> NDArray[np.int16] | None:
+    """The class of each example, from 0, if the targets are classes: labels (N,) or (N, 1), or rows (N, C) with a single 1.
+
+    Targets that are too large to be read as a whole are none.
+    """
+    if isinstance(y, Stored):
+        return None
     if y.ndim == 2 and y.shape[1] > 1:
         one_hot = np.array_equal(np.count_nonzero(y, axis=1), np.ones(len(y))) and np.array_equal(y, y != 0)
         if not one_hot:
@@ -49,9 +55,20 @@ def _classes(y: Array) -> RowNumbers | None:
         y = y.argmax(axis=1)
     if y.ndim > 2 or (y.dtype.kind == "f" and not np.array_equal(y, np.round(y))):
         return None
-    labels, classes = np.unique(y.ravel(), return_inverse=True)
+    labels, classes = _numbered(y.ravel())
     # whole numbers that are hardly ever the same, such as years or prices, are no classes
-    return classes if len(labels) <= min(MOST_CLASSES, len(y) // 2) else None
+    return classes.astype(np.int16) if len(labels) <= min(MOST_CLASSES, len(y) // 2) else None
+
+
+def _numbered(y: Array) -> tuple[NDArray[Any], RowNumbers]:
+    """The different labels, and for each example the number of its own."""
+    low, high = int(y.min()), int(y.max())
+    if y.dtype.kind not in "iu" or high - low >= len(y):
+        return np.unique(y, return_inverse=True)
+    places = np.subtract(y, low, dtype=np.intp, casting="unsafe")  # to sort a million of them takes five times their memory
+    there = np.zeros(high - low + 1, bool)
+    there[places] = True
+    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[places]
 
 
 def _shares(sizes: NDArray[np.intp], count: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
@@ -15,15 +15,17 @@ from pancake.fast.steps import Steps
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.clipping import scale_down
+from pancake.optimizers.ranks import Ranks
 from pancake.training.batches import Batch, Cut, Given
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
-from pancake.training.evaluate import Measure, Outputs, measured, predictions, value_of
+from pancake.training.evaluate import Measure, Outputs, measured, predictions, value_for, value_of
 from pancake.training.history import History
 from pancake.training.interrupts import Interrupts
 from pancake.training.modes import Modes
 from pancake.training.not_finite import is_finite, reason
 from pancake.training.progress import Progress
+from pancake.training.stored import whole
 from pancake.training.trained import Trained
 from pancake.training.weights import Weights
 
@@ -84,6 +86,8 @@ class Training:
         self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
         self.interrupts, self.steps = Interrupts(), Steps(model, loss, optimizer)
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
+        self.ranks: Ranks | None = getattr(optimizer, "ranks", None)
+        self.weight_of: dict[str, float | None] = {}  # how much this rank's figures count beside those of the others
         self.can_go_back = all(hasattr(optimizer, name) for name in ("state_dict", "load_state_dict"))
         self.spoilt = False  # whether they are to come back
         self.noting: int | None = None  # while the history is written: how many epochs are whole in it
@@ -99,7 +103,10 @@ class Training:
                     if self._run_epoch():
                         self.bar.say(f"fit: stopped after epoch {self.epoch}")
                         break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if self.ranks is not None:
+                self.ranks.end_all(interrupt)
+                raise
             self.history.interrupted = True
             self.bar.say(f"fit: interrupted in epoch {self.epoch}")
         except NonFiniteError as error:
@@ -110,6 +117,10 @@ class Training:
             else:
                 now = f"{'Model and optimizer are' if self.can_go_back else 'The model is'} as before that epoch"
             raise NonFiniteError(f"fit: {error}. {now}. A smaller lr or clip_norm= may help") from None
+        except BaseException as error:
+            if self.ranks is not None:
+                self.ranks.end_all(error)
+            raise
 
     def close(self) -> None:
         """Make whole what was interrupted half way, and put everything back."""
@@ -137,6 +148,9 @@ class Training:
             raise NonFiniteError(f"the parameter {spoilt} has nan or inf in it after epoch {self.epoch}")
         if self.held is not None:
             figures.update(("val_" + name, value) for name, value in self._validated(self.held).items())
+        if self.ranks is not None:
+            weighted = {name: (value, self.weight_of[name]) for name, value in figures.items()}
+            figures = self.ranks.end_epoch(weighted, counted=isinstance(self.batches, Cut))
         figures.update(lr=float(getattr(self.optimizer, "lr", nan)), seconds=time.perf_counter() - start)
         self.noting = self.history.epochs
         self.history.append(figures)
@@ -144,48 +158,52 @@ class Training:
         self.bar.epoch(self.epoch, figures)
         over = [self._is_over(), self._call_back()]
         self._save()
-        return any(over)
+        return any(over) if self.ranks is None else self.ranks.any(any(over))
 
     def _steps(self) -> dict[str, float]:
         """A step for each batch; return the loss and the metrics of the epoch."""
         model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
         measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
-        trained, leaves_out = self.trained, self.trained.leaves_out
+        trained, leaves_out, ranks = self.trained, self.trained.leaves_out, self.ranks
         outputs, steps = Outputs(), self.steps
-        total = seen = 0.0
+        total = seen = rows = 0.0
         batch = 0
         for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
             if weight is not None and not weight.any():
                 seen += self._count_of_nothing(x, y, weight, lengths)
-                if tick is not None:
-                    tick()
-                continue
-            program = steps.program(x, y) if weight is lengths is None else None
-            objective = None if program is None else program.objective(x, y)
-            if objective is None:
-                program = None
-                optimizer.zero_grad()
-                if leaves_out:
-                    trained.keep_others()
-                pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
-                try:
-                    objective = loss(pred, y) if weight is None else loss(pred, y, weight)
-                except ValueError:
-                    if is_finite((pred, y, weight)):
-                        raise
-                    objective = nan  # what a loss says to nan is not what the user needs to know
-            if objective.__class__ is not float:
-                objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
-            if not isfinite(objective):
-                self.modes.renew()
-                why = reason(model, x, y, weight, lengths)
-                raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
-            # by how much this batch counts in the average over all: by what the loss has divided
-            count = getattr(loss, "divisor", None) if self.averaged else 1.0
-            if count is None:
-                count = len(y)
+                count: Any = 0
+                if ranks is not None:  # to whose step this rank adds nothing
+                    optimizer.zero_grad()
+            else:
+                program = steps.program(x, y) if weight is lengths is None else None
+                objective = None if program is None else program.objective(x, y)
+                if objective is None:
+                    program = None
+                    optimizer.zero_grad()
+                    if leaves_out:
+                        trained.keep_others()
+                    pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
+                    try:
+                        objective = loss(pred, y) if weight is None else loss(pred, y, weight)
+                    except ValueError:
+                        if is_finite((pred, y, weight)):
+                            raise
+                        objective = nan  # what a loss says to nan is not what the user needs to know
+                if objective.__class__ is not float:
+                    objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
+                if not isfinite(objective):
+                    if ranks is not None:
+                        with suppress(NonFiniteError):  # which the others raise, who do not know why
+                            ranks.join(nan)
+                    self.modes.renew()
+                    why = reason(model, x, y, weight, lengths)
+                    raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
+                # by how much this batch counts in the average over all: by what the loss has divided
+                count = getattr(loss, "divisor", None) if self.averaged else 1.0
+                if count is None:
+                    count = len(y)
             if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
                 if program is not None:
                     program.accumulate()
@@ -193,6 +211,7 @@ class Training:
                     model.accumulate_grads(loss.compute_backward())
                 if leaves_out:
                     trained.put_back_others()
+            if count if ranks is None else ranks.join(float(count), self.averaged):
                 if clip_norm is not None:
                     scale_down(trained.gradients(), clip_norm)
                 interrupts.busy = True
@@ -200,14 +219,18 @@ class Training:
                 interrupts.busy = False
                 if interrupts.pressed:
                     raise KeyboardInterrupt
+            if count:
                 seen += count
                 total += objective * count
+                if ranks is not None:
+                    rows += len(y) if weight is None else float(weight.sum())
                 if measures:
                     outputs.add(pred if program is None else program.output(), y, weight)
             if tick is not None:
                 tick()
         self.batches_of_epoch = batch
         mean = total / seen if self.averaged and seen else total
+        self.weight_of = {"loss": seen if self.averaged else None, **dict.fromkeys(measures, rows)}
         return {
             "loss": mean,
             **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
@@ -227,7 +250,10 @@ class Training:
         """The loss and the metrics of the examples that are held out."""
         pred = predictions(self.model, held)
         loss = copy.copy(self.loss)
-        figures = {"loss": value_of(loss, pred, held[1], held[2]) if self.options.held_is_finite else nan}
+        figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
+        rows = float(len(held[1]) if held[2] is None else whole(held[2]).sum())
+        count = getattr(loss, "divisor", rows) if self.averaged else None
+        self.weight_of |= {"val_loss": count, **{"val_" + name: rows for name in self.options.measures}}
         try:
             return {**figures, **measured(self.options.measures, loss, pred, held[1], held[2])}
         except ValueError:

@@ -10,7 +10,7 @@ import numpy as np
 from pancake.arguments import number, size
 from pancake.function import Function
 from pancake.losses.elementwise import MeanSquaredError
-from pancake.training.batches import examples, without_absent
+from pancake.training.batches import examples, in_memory, without_absent
 from pancake.training.full_batch import FullBatch
 from pancake.training.history import History
 from pancake.training.levenberg_marquardt import levenberg_marquardt
@@ -84,7 +84,7 @@ def minimize(
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
         raise TypeError(f"minimize: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
     max_iter, tol = size(minimize, max_iter=max_iter), number(minimize, "tol", tol)
-    data = without_absent(examples("minimize", x, y, weight))
+    data = without_absent(in_memory(examples("minimize", x, y, weight)))
     check_numbers("minimize", model, data)
     check_end("minimize", model, loss, rehearse("minimize", model, loss, data, 32, {}))
     history, modes = History(), Modes(model)

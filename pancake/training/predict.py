@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from pancake.arguments import as_array, each_part, parts_of, size
 from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward
+from pancake.training.stored import Stored, stored, whole
 
 # Rows of a block. The activations of so many rows of a small net stay in cache from layer to layer.
 ROWS = 1024
+NUMBERS = 1 << 20  # the most that are read at once of what is not in memory
 
 
 def predict(model: Function, x: Any, batch_size: int | None = None, lengths: ArrayLike | None = None) -> Any:
@@ -31,7 +34,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     model : Function
         Whose output has a row for each row of its input.
     x : array_like (N, ...), or a tuple of them for a model of several inputs
-        Of no rows, the output has none either.
+        Of no rows, the output has none either. What lies on a disk or is not yet computed is read block by block, as in `fit`.
     batch_size : int, optional
         Rows of a block. Without it 1,024: a million rows need no more memory than their output.
     lengths : array_like of int (N,), optional
@@ -49,7 +52,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     if not isinstance(model, Function):
         raise TypeError(f"predict: expected a Function, got {model!r}")
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
-    x = each_part(lambda part: as_array(predict, part, "x"), x)
+    x = each_part(_input, x)
     rows = _rows(x)
     if lengths is not None:
         model._check_lengths(lengths)
@@ -57,6 +60,15 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         if rows is None or lengths.shape != (rows,):
             shape = () if rows is None else (rows,)
             raise ValueError(f"predict: expected lengths of shape {shape}, one for each row of x, got {lengths.shape}")
+    if rows and any(isinstance(part, Stored) for part in parts_of(x)):
+        at_once = block_size or rows_at_once(parts_of(x))
+        return in_blocks(lambda x, lengths: _predicted(model, x, block_size, lengths), x, rows, at_once, lengths)
+    return _predicted(model, each_part(whole, x), block_size, lengths)
+
+
+def _predicted(model: Function, x: Any, block_size: int | None, lengths: Any) -> Any:
+    """The output for an input that is in memory."""
+    rows = _rows(x)
     if lengths is None and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
         y = _by_programs(model, x, block_size or prediction.ROWS)
         if y is not None:
@@ -67,7 +79,20 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
             return compute(each_part(lambda part: np.zeros((1, *part.shape[1:]), part.dtype), x), None)[:0]
         if rows is None or rows <= block_size:
             return compute(x, lengths)
-        return _in_blocks(compute, x, rows, block_size, lengths)
+        return in_blocks(compute, x, rows, block_size, lengths)
+
+
+def _input(x: Any) -> Any:
+    """An input as an array, or as something whose rows are read block by block."""
+    found = stored("predict", "x", x)
+    return as_array(predict, x, "x") if found is None else found
+
+
+def rows_at_once(parts: list[Any]) -> int:
+    """How many rows to read of inputs that are not in memory: whole blocks, of programs too, and whole chunks of what has any."""
+    most = max(1, NUMBERS // max(1, *(math.prod(part.shape[1:]) for part in parts)))
+    chunk = max(getattr(part, "chunk", 1) for part in parts)
+    return min(most, max(math.lcm(ROWS, prediction.ROWS), chunk))
 
 
 def _rows(x: Any) -> int | None:
@@ -129,7 +154,7 @@ def _put_back(before: list[tuple[Any, dict[str, Any], Any]]) -> None:
         vars(part).update(attributes)
 
 
-def _in_blocks(compute: Callable[[Any, Any], Any], x: Any, total: int, size: int, lengths: Any) -> Any:
+def in_blocks(compute: Callable[[Any, Any], Any], x: Any, total: int, size: int, lengths: Any) -> Any:
     """compute(block, lengths of the block) for each block of rows, joined."""
     result = None
     for start in range(0, total, size):

@@ -20,6 +20,7 @@ from pancake.training.arrays import counting, first_not_finite, place
 from pancake.training.batches import Batch, taken
 from pancake.training.evaluate import Measure, checked_predictions, measured, value_of
 from pancake.training.not_finite import is_finite
+from pancake.training.stored import Sparse, Stored
 
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
 
@@ -66,7 +67,9 @@ def not_finite(data: Batch) -> list[tuple[str, tuple[int, ...], Array]]:
         *inputs,
         ("y", y, counting(weight, None, y.ndim, 0)),
     ):
-        index = None if array is None else first_not_finite(array, counted)
+        array = array.source if isinstance(array, Sparse) else array
+        # what is not in memory is not read for this: a batch of it is looked at when its loss is not finite
+        index = None if array is None or isinstance(array, Stored) else first_not_finite(array, counted)
         if index is not None:
             found.append((name, index, array))
     return found
@@ -135,7 +138,7 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
     x, *others = data
     telling = {0}
     for array in [*others, *(part for part in parts_of(x) if part.dtype.kind != "f")]:  # whole numbers may be indices
-        if array is None or not array.size:
+        if not isinstance(array, np.ndarray) or not array.size:
             continue
         width = array[0].size
         places = [array.argmin(), array.argmax()]

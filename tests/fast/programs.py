@@ -399,7 +399,11 @@ def difference(seed, length=25):
             tolerance = 1e-10 if double else 2e-3  # rounding grows from step to step
             rounding = tolerance * max(1, largest)  # what cancels out, as before a BatchNorm, is the rounding of large numbers
             if p.shape != q.shape or p.dtype != q.dtype or not np.allclose(p, q, rtol=tolerance, atol=rounding, equal_nan=True):
-                if p.shape == q.shape and p.dtype == q.dtype and np.abs(p - q).max() < 10 * what_rounding_does(seed, len(done), i):
+                if (
+                    p.shape == q.shape
+                    and p.dtype == q.dtype
+                    and np.abs(p - q).max() < 10 * what_rounding_does(seed, len(done), i)
+                ):
                     return None  # nor do those that depend on how a number was rounded
                 where = "result" if i < len(arrays(a)) else f"array {i - len(arrays(a))}"
                 return (

@@ -69,6 +69,13 @@ def test_no_false_alarm(name, check, seeds):
             assert array.checked == array.size or array.size > 400
 
 
+@pytest.mark.parametrize("seed", [178, 307, 420, 649])
+def test_an_entry_between_others_that_are_tied_has_a_slope_of_its_own(seed):
+    """A sorting hands on the gradient of the place in the middle, which no move of that entry alone finds at the tie."""
+    function, x, _ = RIGHT["sorting_with_ties"](np.random.default_rng(seed))
+    assert check_gradients(function, x).ok
+
+
 # Of these at least so large a part of the entries must be proved, neither skipped nor called inconclusive.
 PROVED = {
     "large_values": 0.95,

