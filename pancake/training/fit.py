@@ -30,7 +30,6 @@ from pancake.training.together import agreed
 from pancake.training.train_step import check_parts
 
 
-@np.errstate()  # an interrupt may come between the end of an errstate inside and what it puts back; this one puts it back
 def fit(
     model: Function,
     loss: Any,
@@ -150,7 +149,8 @@ def fit(
         validation data, of which "val_loss" is nan then.
     """
     ranks: Ranks | None = getattr(optimizer, "ranks", None)
-    with agreed("fit", ranks) as facts:
+    # an interrupt may leave an errstate of a layer as it was inside; those here put back what there was
+    with np.errstate(), agreed("fit", ranks) as facts:
         refuse_unknown_arguments(fit, unknown)
         epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
         clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
@@ -198,13 +198,14 @@ def fit(
     bar = Progress(progress, numbers[0], numbers[-1], batches.count)
     options = Options(measures, schedule, early_stopping, callbacks, clip_norm, save, finite)
     training = Training(model, loss, optimizer, batches, data.held, options, bar)
-    try:
+    with np.errstate():
         try:
-            training.run(numbers)
+            try:
+                training.run(numbers)
+            finally:
+                training.close()
         finally:
-            training.close()
-    finally:
-        training.close()  # again, for what an interrupt may have left of the first time
+            training.close()  # again, for what an interrupt may have left of the first time
     return history
 
 

@@ -52,6 +52,8 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     if not isinstance(model, Function):
         raise TypeError(f"predict: expected a Function, got {model!r}")
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
+    if x.__class__ is np.ndarray and x.dtype.kind in "fiu" and lengths is None:
+        return _predicted(model, x, block_size, None)
     x = each_part(_input, x)
     rows = _rows(x)
     if lengths is not None:
@@ -74,7 +76,8 @@ def _predicted(model: Function, x: Any, block_size: int | None, lengths: Any) ->
         if y is not None:
             return y
     block_size = block_size or ROWS
-    with evaluated(model) as compute:
+    # an interrupt may leave an errstate of a layer as it was inside; this one puts back what there was
+    with np.errstate(), evaluated(model) as compute:
         if rows == 0:
             return compute(each_part(lambda part: np.zeros((1, *part.shape[1:]), part.dtype), x), None)[:0]
         if rows is None or rows <= block_size:
