@@ -11,8 +11,7 @@ by side they are the matrix of one product.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -24,8 +23,7 @@ from pancake.memory import Array
 PerAxis = int | tuple[int, ...]  # one number for all axes of an image, or one for each
 
 
-@dataclass(frozen=True)
-class Windows:
+class Windows(NamedTuple):
     """Where windows lie: each has `kernel` entries that are `dilation` apart, and the next one begins `stride` further on.
 
     Attributes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -292,6 +291,8 @@ def _needs_two(model: Function, batches: Cut) -> bool:
 
 def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Callable[[], None]:
     """What saves the training; that it can be saved there is tried out beside the file."""
+    import tempfile  # it brings a dozen modules, which a tenth of the import of pancake would go into
+
     from pancake.files.serialization import save
 
     if not isinstance(optimizer, Optimizer):
