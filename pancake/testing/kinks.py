@@ -89,7 +89,9 @@ class Place:
         try:
             for array, content in zip(arrays, self.moved, strict=True):
                 array[...] = content
-            return numerical.central(self.evaluator.direction(comparison.array, v, comparison.u))
+            line = self.evaluator.direction(comparison.array, v, comparison.u)
+            line.here = line.outputs(0.0)  # which it takes to be what it was before everything was moved
+            return numerical.central(line)
         finally:
             for array, content in zip(arrays, before, strict=True):
                 array[...] = content
