@@ -118,6 +118,41 @@ def test_many_participants_in_one_folder(tmp_path: Path, run: Run) -> None:
     assert out.splitlines()[:3] == ["      Linear", "anna  open", "ben   open"]
 
 
+def test_files_of_many_beside_folders_of_many(tmp_path: Path, run: Run) -> None:
+    for name in ("anna", "carl", "pictures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "anna_lesson_02.py").write_text(lesson(2).script())
+    (tmp_path / "anna" / "lesson_04.py").write_text(lesson(4).script())
+    (tmp_path / "bert_lesson_04 (1).ipynb").write_text("{")
+    (tmp_path / "carl" / "lesson_04.py").write_text(lesson(4).script())
+    (tmp_path / "lesson_04.py").write_text(lesson(4).script())
+    _, out, _ = run("check", tmp_path)
+    assert [row.split() for row in out.splitlines()[1:5]] == [
+        ["(in", "the", "folder", "itself)", "-", "-", "open"],
+        ["anna", "open", "open", "open"],
+        ["bert", "-", "-", "wrong"],
+        ["carl", "-", "-", "open"],
+    ]
+    assert "bert: Linear: bert_lesson_04 (1).ipynb cannot be read as a notebook" in out
+
+
+def test_a_participant_with_nothing_to_judge_has_a_row_and_is_not_right(tmp_path: Path, run: Run) -> None:
+    for name in ("carl", "dora"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "carl" / "lesson_02.py").write_text(lesson(2).script(with_solutions=True))
+    (tmp_path / "dora" / "solutions.py").write_text("class Lineal: pass\n")
+    status, out, _ = run("check", tmp_path)
+    assert out.splitlines()[:3] == ["      Square  Mul", "carl  right   right", "dora  nothing to judge"]
+    assert status == 1
+
+
+def test_a_second_download_is_no_participant(tmp_path: Path, run: Run) -> None:
+    for name in ("lesson_04.py", "lesson_04 (1).py", "lesson_04-Copy1.ipynb"):
+        (tmp_path / name).write_text(lesson(4).script() if name.endswith(".py") else lesson(4).notebook())
+    _, out, _ = run("check", tmp_path)
+    assert out.startswith("lesson  4  Linear  open")
+
+
 def test_files_in_the_folder_stand_in_for_nothing_but_what_is_imported(tmp_path: Path) -> None:
     for name in ("json", "random", "numpy", "pancake"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit")
@@ -154,7 +189,7 @@ def test_limits(line: str, said: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["check", "nowhere"], "there is no nowhere"),
-        (["check", "empty"], "no script and no notebook in empty"),
+        (["check", "empty"], "no script and no notebook with an exercise in empty"),
         (["check", "a.txt"], "expected a script (.py), a notebook (.ipynb) or a folder, got a.txt"),
         (["check", "other.py"], "no exercise in other.py"),
         (["check", "other.py", "--lesson", "11"], "invalid choice"),
