@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -116,7 +117,7 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
     Raises
     ------
     ValueError
-        If there is nothing that could be judged.
+        If there is nothing that could be judged, or hypothesis is missing where it is needed.
     """
     found = submissions(path)
     jobs: list[tuple[Submission, Path, str, int | None]] = []
@@ -129,6 +130,7 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
             jobs += [(submission, file, name, number) for name, number in exercises]
     if not jobs:
         raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
+    _needs_hypothesis([file for _, file, _, number in jobs if number is None])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(lambda job: _judged(job[1], job[2]), jobs))
     for (submission, file, name, number), (status, sentence) in zip(jobs, results, strict=True):
@@ -136,6 +138,15 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
     for submission in found:
         submission.verdicts = _best(submission.verdicts)
     return found
+
+
+def _needs_hypothesis(blanks: list[Path]) -> None:
+    """Classes of the library are judged on inputs that hypothesis draws; the lessons are not."""
+    if blanks:
+        try:
+            importlib.import_module("hypothesis")
+        except ImportError:
+            raise ValueError(f"check: to judge {blanks[0]} hypothesis is needed: pip install hypothesis") from None
 
 
 def _judged(file: Path, exercise: str) -> tuple[str, str]:

@@ -216,6 +216,15 @@ def test_bad_arguments_end_with_one_line_and_status_2(
     assert said in err
 
 
+def test_a_blank_of_the_library_needs_hypothesis(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)  # as if it were not installed
+    path = tmp_path / "layer_norm.py"
+    path.write_text("# pancake.workshop blank pancake.LayerNorm\nclass LayerNorm:\n    pass\n")
+    status, out, err = run("check", path)
+    assert (status, out) == (2, "")
+    assert err.endswith("layer_norm.py hypothesis is needed: pip install hypothesis\n")
+
+
 def test_new_never_overwrites_and_writes_all_or_nothing(tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "a" / "b"
     status, out, _ = run("new", folder)
