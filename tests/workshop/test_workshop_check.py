@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,13 +195,18 @@ def test_limits(line: str, said: str, tmp_path: Path) -> None:
         (["check", "other.py"], "no exercise in other.py"),
         (["check", "other.py", "--lesson", "11"], "invalid choice"),
         (["check"], "required"),
-        (["hint", "Linea"], "invalid choice: 'Linea'"),
-        (["hint", "Linear", "4"], "invalid choice: 4"),
+        (["hint", "Linea"], "there is no exercise 'Linea'; did you mean Linear?"),
+        (["hint", "linear"], "did you mean Linear?"),
+        (["hint", "xyz"], "expected one of derivatives, slope"),
+        (["hint", "4"], "give the name of an exercise; lesson 4 has Linear"),
+        (["hint", "Linear", "4"], "invalid choice: '4' (choose from"),
+        (["hint", "Linear", "x"], "invalid choice: 'x' (choose from"),
         (["solution", "0"], "invalid choice: 0"),
         (["blank", "pancake.Layernorm"], "did you mean pancake.LayerNorm"),
         (["blank", "fit"], "expected a layer, cell, loss or optimizer of pancake, got 'fit'"),
         (["blank", "pancake.SGD", "--forward"], "SGD is an optimizer and has no forward"),
-        (["new", "a.txt"], "a.txt"),
+        (["new", "a.txt"], "new: a.txt is a file; give a folder"),
+        (["new", "a.txt/b"], "new: cannot write into a.txt/b (Not a directory); give another folder"),
         ([], "required"),
     ],
 )
@@ -255,6 +261,16 @@ def test_new_leaves_nothing_when_it_fails(tmp_path: Path, run: Run, monkeypatch:
     calls.extend([""] * 10)
     assert run("new", tmp_path / "c" / "d")[0] == 2
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such pipe on Windows")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pancake.workshop", "solution", "4"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_hints_come_in_stages(run: Run) -> None:
