@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,12 @@ def test_solutions_are_apart(number: int) -> None:
                 own = [line.strip() for line in filled if len(line.strip()) > 25]
                 code = re.sub(r'"<details>.*', "", text)
                 assert not [line for line in own if f"\n{line}" in code]
+
+
+def test_a_piece_counts_its_knobs() -> None:
+    found: dict[str, Any] = {"__name__": "lesson"}
+    exec(lesson(2).script(with_solutions=True).split("judge(Square)")[0], found)
+    assert found["Square"]().describe().endswith("; knobs: 0")
 
 
 def test_a_page_is_read_as_it_looks() -> None:
