@@ -23,6 +23,7 @@ EVERY = 3  # of these, in the pictures of units
 LINE = 180  # pixels, where there is a single feature
 MOST_UNITS = 16  # of a layer that are drawn
 MOST_POINTS = 600  # that are drawn, of each kind
+HIGHEST = 1e300  # that is drawn, in size: the largest finite number becomes infinite when it is rounded to four digits
 
 
 # --- what stays until a setting is changed ---
@@ -167,7 +168,7 @@ def _units(values: Array, grid: Array, trainer: Trainer) -> dict[str, Any]:
         drawn = drawn[::EVERY]
     else:
         drawn = drawn.reshape(PIXELS, PIXELS, -1)[1::EVERY, 1::EVERY].reshape(-1, drawn.shape[1])
-    drawn = np.nan_to_num(drawn, posinf=1e300, neginf=-1e300)
+    drawn = np.nan_to_num(drawn).clip(-HIGHEST, HIGHEST)
     largest = np.abs(drawn).max(axis=0)
     pictures = np.round(127 * (drawn / np.where(largest > 0, largest, 1))).astype(np.int8)
     return {"count": values.shape[1], "pictures": [_base64(column) for column in pictures.T], "largest": [*map(_short, largest)]}
@@ -176,14 +177,14 @@ def _units(values: Array, grid: Array, trainer: Trainer) -> dict[str, Any]:
 def _plane(trainer: Trainer, outputs: Array, grid: Array) -> dict[str, Any]:
     """For classes the class of each pixel and how sure the net is; else the number, between the least and largest label."""
     points = trainer.points
-    outputs = np.nan_to_num(outputs)
     if points.classes is None:
-        told = outputs[:, 0] * points.scale + points.mean
+        told = np.nan_to_num(outputs[:, 0] * points.scale + points.mean).clip(-HIGHEST, HIGHEST)
         if grid.shape[1] == 1:
             return {"line": [_short(value) for value in told]}
         y = np.concatenate([points.y, points.y_test])
         share = (told - y.min()) / (y.max() - y.min())
         return {"share": _base64((255 * share.clip(0, 1)).astype(np.uint8)), "low": _short(y.min()), "high": _short(y.max())}
+    outputs = np.nan_to_num(outputs)
     second, first = np.partition(_scores(outputs, trainer.settings.loss), -2, axis=1)[:, -2:].T
     sure = (255 * (first - second).clip(0, 1)).astype(np.uint8)
     return {"winner": _base64(outputs.argmax(axis=1).astype(np.uint8)), "sure": _base64(sure)}
@@ -241,7 +242,7 @@ def _short(value: Any) -> float:
 
 def _finite(value: float) -> float | None:
     """Four digits, and None for what JSON does not have."""
-    return _short(value) if math.isfinite(value) else None
+    return _short(value) if abs(value) <= HIGHEST else None
 
 
 def _hex(color: Array) -> str:

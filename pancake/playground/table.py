@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pancake.memory import Array
 
 MOST_CLASSES = 30  # more colours than that nobody tells apart
+LARGEST = 1e150  # in size: larger ones have no finite square, and so no standard deviation
 MOST_NUMBERS = 20  # so many different whole numbers are classes; more are a quantity
 
 
@@ -115,6 +116,10 @@ def _feature(where: str, column: str, cell: str) -> float:
     if value is None or not math.isfinite(value):
         hint = "" if value is not None or not cell else "; only the label, in the last column, may be a word"
         raise ValueError(f"{where}: expected a finite number in the column {column!r}, got {cell!r:.40}{hint}")
+    if abs(value) > LARGEST:
+        raise ValueError(
+            f"{where}: expected a number between -{LARGEST:g} and {LARGEST:g} in the column {column!r}, got {cell!r:.40}"
+        )
     return value
 
 
@@ -134,6 +139,12 @@ def _targets(name: str, lines: list[int], labels: list[str], column: str) -> tup
         if not np.isfinite(numbers).all():
             at = int(np.argmin(np.isfinite(numbers)))
             raise ValueError(f"{name}, line {lines[at]}: expected a finite number as label, got {labels[at]!r}")
+        if (np.abs(numbers) > LARGEST).any():
+            at = int(np.argmax(np.abs(numbers)))
+            raise ValueError(
+                f"{name}, line {lines[at]}: expected a number between -{LARGEST:g} and {LARGEST:g} as label, {column!r}, "
+                f"got {labels[at]!r:.40}"
+            )
         different = len(np.unique(numbers))
         is_quantity = bool((numbers % 1).any()) or different > min(MOST_NUMBERS, len(numbers) / 2)
         if is_quantity and different > 1:

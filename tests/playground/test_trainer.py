@@ -275,6 +275,21 @@ def test_what_is_drawn_of_one_feature(animals):
     assert picture.scene(trainer)["classes"] == ["cat", "dog"]
 
 
+def test_the_largest_numbers_that_are_read_can_be_drawn(tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_text("a,b,y\n" + "".join(f"{sign}1e150,{i},{sign}{i}.5e149\n" for i in range(9) for sign in ("", "-")))
+    trainer = trained(Trainer(read_table(path)), 5)
+    json.dumps([picture.scene(trainer), picture.frame(trainer)], allow_nan=False)
+
+
+def test_a_line_that_has_left_all_bounds_can_be_drawn(tmp_path):
+    path = tmp_path / "line.csv"
+    path.write_text("a,y\n" + "".join(f"{i},{100 * i + 0.5}\n" for i in range(9)))
+    trainer = Trainer(read_table(path))
+    trainer.model.get_params_and_grads()[0][-1][...] = 1e308
+    json.dumps(picture.frame(trainer), allow_nan=False)
+
+
 # --- pictures ---
 
 
