@@ -106,9 +106,17 @@ def _columns(where: str, header: Sequence[str]) -> list[str]:
         raise ValueError(
             f"{where}: expected a header of at least two names parted by commas, got {', '.join(header)!r:.60}{hint}"
         )
-    if all(_number(cell) is not None for cell in header):
-        raise ValueError(f"{where}: expected a header with the names of the columns, got only numbers")
-    return [cell or f"column {place}" for place, cell in enumerate(header, start=1)]
+    if all(_number(cell) is not None for cell in header[:-1]):
+        names = ", ".join(header[:-1])
+        raise ValueError(
+            f"{where}: expected the names of the columns, got only numbers as names of the features, {names!r:.60}; "
+            "the file needs a header line above its first row"
+        )
+    columns = [cell or f"column {place}" for place, cell in enumerate(header, start=1)]
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{where}: expected a name of its own for each column, got {twice!r:.40} more than once")
+    return columns
 
 
 def _feature(where: str, column: str, cell: str) -> float:
