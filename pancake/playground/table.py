@@ -18,6 +18,8 @@ MOST_CLASSES = 30  # more colours than that nobody tells apart
 LARGEST = 1e150  # in size: larger ones have no finite square, and so no standard deviation
 MOST_NUMBERS = 20  # so many different whole numbers are classes; more are a quantity
 
+MISSING = "leave rows with missing values out, or fill them beforehand"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -72,7 +74,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
             raise ValueError(f"{name}, line {line}: expected {len(columns)} cells, as in the header, got {len(row)}")
         rows.append([_feature(f"{name}, line {line}", *cell) for cell in zip(columns, row[:-1], strict=False)])
         if not row[-1]:
-            raise ValueError(f"{name}, line {line}: the label, {columns[-1]!r}, is empty")
+            raise ValueError(f"{name}, line {line}: the label, {columns[-1]!r}, is empty; {MISSING}")
         labels.append(row[-1])
         numbers.append(line)
     if len(rows) < 2:
@@ -95,7 +97,13 @@ def _lines(name: str) -> Iterator[tuple[int, list[str]]]:
         except UnicodeDecodeError:
             raise ValueError(f"{name}, line {line + 1} or below: expected text in UTF-8") from None
         except csv.Error as error:
-            raise ValueError(f"{name}, line {reader.line_num}: {error}") from None
+            if "expected after" in str(error):  # the opening quote of a later cell has closed this one
+                raise ValueError(
+                    f"{name}, line {reader.line_num}: expected a comma after the closing quote of a cell; is a quote not closed?"
+                ) from None
+            raise ValueError(
+                f"{name}, line {line + 1}: a quote that is opened in this row is not closed; expected '\"' at the end of its cell"
+            ) from None
 
 
 def _columns(where: str, header: Sequence[str]) -> list[str]:
@@ -120,9 +128,11 @@ def _columns(where: str, header: Sequence[str]) -> list[str]:
 
 
 def _feature(where: str, column: str, cell: str) -> float:
+    if not cell:
+        raise ValueError(f"{where}: expected a finite number in the column {column!r}, got an empty cell; {MISSING}")
     value = _number(cell)
     if value is None or not math.isfinite(value):
-        hint = "" if value is not None or not cell else "; only the label, in the last column, may be a word"
+        hint = "" if value is not None else "; only the label, in the last column, may be a word"
         raise ValueError(f"{where}: expected a finite number in the column {column!r}, got {cell!r:.40}{hint}")
     if abs(value) > LARGEST:
         raise ValueError(
