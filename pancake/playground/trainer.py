@@ -234,6 +234,11 @@ class Trainer:
         with np.errstate(all="ignore"):
             return pk.explain(self.model, self.loss, x, y)._repr_html_()
 
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is saved beside the net: the names of features, label and classes."""
+        return {"features": self.points.features, "label": self.points.label, "classes": self.points.classes}
+
     def exported(self) -> bytes:
         """The net as `pancake.save` writes it; that of a regression puts out the label in its own units."""
         model, points = self.model, self.points
@@ -242,7 +247,7 @@ class Trainer:
             model = pk.Sequential([*(model if isinstance(model, pk.Sequential) else [model]), back])
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "net.npz")
-            save(path, model, meta={"features": points.features, "label": points.label, "classes": points.classes})
+            save(path, model, meta=self.meta)
             with open(path, "rb") as file:
                 return file.read()
 

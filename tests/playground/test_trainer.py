@@ -368,6 +368,8 @@ def test_the_script_reaches_the_same_weights(tmp_path):
     assert same(reached(trainer, tmp_path), weights(trainer.model))
     (tmp_path / "exported.npz").write_bytes(trainer.exported())
     assert same(weights(pk.load(tmp_path / "exported.npz")), weights(trainer.model))
+    for name in ("net.npz", "exported.npz"):
+        assert pk.load_meta(tmp_path / name) == {"features": ["x", "y"], "label": "class", "classes": ["0", "1"]}
 
 
 def test_the_script_repeats_all_changes(tmp_path):
@@ -391,3 +393,4 @@ def test_the_script_reads_the_file(heights, animals, tmp_path):
         trainer.change({"test": 10})
         trained(trainer, 10)
         assert same(reached(trainer, tmp_path), weights(trainer.model))
+        assert pk.load_meta(tmp_path / "net.npz") == trainer.meta
