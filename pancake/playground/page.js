@@ -145,7 +145,7 @@ function draw() {
     at("epochs").textContent = `epoch ${frame.epochs.toFixed(frame.epochs < 100 ? 1 : 0)}, step ${frame.steps}`;
     if (frame.message) tell(`${frame.message}. Training is paused.`);
     drawPlane(at("plane"), scene, frame);
-    drawNet(at("net"), scene, frame);
+    at("net-key").textContent = drawNet(at("net"), scene, frame);
     drawCurve(at("curve"), frame);
     gradients();
     speak();
@@ -171,8 +171,11 @@ function gradients() {
   at("dead").textContent = dead.length
     ? dead.map(([count, layer, all]) => `Layer ${layer}: ${count} of ${all} units are dead`).join(". ") + ": they say the same to every point."
     : frame.dead.length ? "No unit is dead: each says different things to different points." : "";
-  const more = frame.units.some((column) => column.count > column.pictures.length);
-  at("hidden-units").textContent = more ? "Of wide layers the first units are drawn." : "";
+  const [inputs, ...layers] = frame.units, text = [];
+  if (inputs.count > 2) text.push("Blank inputs are those that stand at their mean.");
+  if (inputs.count > inputs.pictures.length) text.push("Of the inputs the first are drawn, and the two of the plane.");
+  if (layers.some((column) => column.count > column.pictures.length)) text.push("Of wide layers the first units are drawn.");
+  at("hidden-units").textContent = text.join(" ");
 }
 
 // For those who listen: now and then, and whenever the training is paused.

@@ -95,7 +95,8 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
     grid = _grid(trainer)
     ends = np.cumsum([len(grid), len(points.X), len(points.X_test)])
     h = np.concatenate([grid, points.X, points.X_test])
-    seen = [_units(_centred(h[: ends[0]]), grid, trainer)]
+    inputs = _inputs(trainer)
+    seen = [{**_units(_centred(h[: ends[0], inputs]), grid, trainer), "count": len(points.features)}]
     dead = []
     with np.errstate(all="ignore"):
         for place, segment in enumerate(columns, start=1):
@@ -109,6 +110,7 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
         plane = _plane(trainer, h[: ends[0]], grid)
     if note:
         trainer.note({name: value for name, value in values.items() if name in ("loss", "test_loss")})
+    titles = ["input", *(f"layer {place}" for place in range(1, len(columns))), "output"]
     return {
         "steps": trainer.steps,
         "epochs": round(trainer.epochs, 2),
@@ -116,11 +118,23 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
         "score": "accuracy" if points.classes else "R²",
         "curve": {name: [_finite(value) for value in column] for name, column in trainer.history.items()},
         "plane": plane,
+        "titles": titles,
+        "inputs": inputs,
         "units": seen,
         "dead": dead,
-        "weights": _weights(columns, [len(points.features), *(unit["count"] for unit in seen[1:])]),
-        "gradients": [[name, _finite(norm)] for name, norm in pk.gradient_norms(trainer.model).items()],
+        "weights": _weights(columns, [unit["count"] for unit in seen], inputs),
+        "gradients": _gradients(trainer.model, columns, titles[1:]),
     }
+
+
+def _inputs(trainer: Trainer) -> list[int]:
+    """The features whose squares are drawn: the first ones, and always those that span the plane."""
+    count, settings = len(trainer.points.features), trainer.settings
+    if count <= MOST_UNITS:
+        return list(range(count))
+    spanning = {settings.across, settings.up}
+    others = [feature for feature in range(count) if feature not in spanning]
+    return sorted([*spanning, *others[: MOST_UNITS - len(spanning)]])
 
 
 def _columns(model: Function) -> list[list[Function]]:
@@ -215,16 +229,30 @@ def _measured(trainer: Trainer, train: Array, test: Array) -> dict[str, float]:
     return values
 
 
-def _weights(columns: list[list[Function]], counts: list[int]) -> list[list[list[float | None]] | None]:
+def _weights(columns: list[list[Function]], counts: list[int], inputs: list[int]) -> list[list[list[float | None]] | None]:
     """Between neighbouring columns the weights (to, from) of the units that are drawn, if a single matrix joins them."""
     found: list[list[list[float | None]] | None] = []
     for piece, n_in, n_out in zip(columns, counts, counts[1:], strict=False):
         matrices = [part.weight for part in piece if isinstance(part, (pk.Linear, pk.MatMul))]
         if len(matrices) == 1 and matrices[0].shape == (n_out, n_in):
-            drawn = matrices[0][:MOST_UNITS, :MOST_UNITS]
+            drawn = matrices[0][:MOST_UNITS, :MOST_UNITS] if found else matrices[0][:MOST_UNITS, inputs]
             found.append([[_finite(value) for value in row] for row in drawn])
         else:
             found.append(None)
+    return found
+
+
+def _gradients(model: Function, columns: list[list[Function]], titles: list[str]) -> list[list[Any]]:
+    """The norm of each layer's gradient, under the name of the column that the layer leads to."""
+    of_part = {
+        str(place): title
+        for place, title in enumerate(title for piece, title in zip(columns, titles, strict=True) for _ in piece)
+    }
+    found: list[list[Any]] = []
+    for name, norm in pk.gradient_norms(model).items():
+        path, _, kind = name.rpartition(" ")
+        place, _, inner = path.partition(".") if isinstance(model, pk.Sequential) else ("0", "", path)
+        found.append([f"{of_part[place]}: {inner} {kind}".replace(":  ", ": "), _finite(norm)])
     return found
 
 

@@ -128,7 +128,11 @@ def test_it_runs_and_is_seen(opened, viewport, scheme, tmp_path):
     for canvas, least in (("#plane", 200), ("#net", 200), ("#curve", 20)):
         assert colours(page, canvas) > least, canvas
     rows = page.locator("#gradients tbody tr")
-    assert [rows.nth(i).inner_text().split("\t")[0] for i in range(rows.count())] == ["0 Linear", "2 Linear", "4 Linear"]
+    assert [rows.nth(i).inner_text().split("\t")[0] for i in range(rows.count())] == [
+        "layer 1: Linear",
+        "layer 2: Linear",
+        "output: Linear",
+    ]
     assert "loss" in page.inner_text("#spoken")
 
 

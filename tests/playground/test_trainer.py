@@ -313,10 +313,40 @@ def test_units_weights_dead_units_and_gradients():
     assert 1 in frame["dead"][0]
     np.testing.assert_allclose(frame["weights"][0], trainer.model[0].weight, rtol=1e-3)
     assert np.shape(frame["weights"][1]) == (16, 3)
-    assert [name for name, _ in frame["gradients"]] == ["0 Linear", "2 Linear", "4 Linear"]
+    assert [name for name, _ in frame["gradients"]] == ["layer 1: Linear", "layer 2: Linear", "output: Linear"]
+    assert frame["titles"] == ["input", "layer 1", "layer 2", "output"]
     unit = np.frombuffer(base64.b64decode(frame["units"][1]["pictures"][0]), np.int8)
     h = pk.predict(trainer.model[:2], picture._grid(trainer))[:, 0].reshape(60, 60)[1::3, 1::3].ravel()
     np.testing.assert_allclose(unit / 127, h / h.max(), atol=0.5 / 127 + 1e-9)
+
+
+def test_gradients_are_called_by_the_columns_also_in_a_stack_of_ones_own():
+    def nested(n_in, n_out, rng):
+        inner = pk.Sequential([pk.Linear(n_in, 3, rng=rng), pk.PReLU()])
+        return pk.Sequential([inner, pk.LayerNorm(3), pk.Linear(3, n_out, rng=rng)])
+
+    for make, names in (
+        (nested, ["layer 1: 0 Linear", "layer 1: 1 PReLU", "layer 1: LayerNorm", "output: Linear"]),
+        (lambda n_in, n_out, rng: pk.Linear(n_in, n_out, rng=rng), ["output: Linear"]),
+    ):
+        trainer = trained(Trainer(make=make, name="nets:net"), 1)
+        assert [name for name, _ in picture.frame(trainer)["gradients"]] == names
+
+
+def test_the_two_features_of_the_plane_are_among_the_inputs_that_are_drawn(tmp_path):
+    path = tmp_path / "many.csv"
+    X = np.random.default_rng(0).normal(size=(20, 30))
+    rows = [",".join([*map(str, x), "cat" if x[0] > 0 else "dog"]) for x in X]
+    path.write_text("\n".join([",".join([*(f"f{i}" for i in range(30)), "animal"]), *rows]))
+    trainer = Trainer(read_table(path))
+    for across, inputs in ((25, [*range(15), 25]), (3, [*range(16)])):
+        trainer.change({"across": across})
+        frame = picture.frame(trainer)
+        assert frame["inputs"] == inputs
+        assert (frame["units"][0]["count"], len(frame["units"][0]["pictures"])) == (30, 16)
+        pictures = [np.frombuffer(base64.b64decode(text), np.int8) for text in frame["units"][0]["pictures"]]
+        assert [feature for feature, drawn in zip(inputs, pictures, strict=True) if drawn.any()] == sorted([across, 1])
+        np.testing.assert_allclose(frame["weights"][0], trainer.model[1].weight[:, inputs], rtol=1e-3)
 
 
 def test_looking_changes_nothing():
