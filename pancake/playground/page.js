@@ -33,9 +33,15 @@ function tell(text) {
   at("message").hidden = !text;
 }
 
+// Nothing of a page without a training can be used.
+function disable() {
+  for (const control of document.querySelectorAll("#bar button, #settings fieldset, #make-step")) control.disabled = true;
+  for (const link of document.querySelectorAll("#taken a")) link.removeAttribute("href");
+}
+
 async function begin() {
   const answer = await ask("open");
-  if (answer.error) return;
+  if (answer.error) return disable();
   session = answer.session;
   const query = `?session=${encodeURIComponent(session)}`;
   at("net-file").href = `/net.npz${query}`;
@@ -50,8 +56,10 @@ async function begin() {
     draw();
   });
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) tell("The training of this tab has ended; load the page anew.");
-    else tell("The playground does not answer. Has it been ended?");
+    if (events.readyState === EventSource.CLOSED) {
+      tell("The training of this tab has ended; load the page anew.");
+      disable();
+    } else tell("The playground does not answer. Has it been ended?");
   };
   events.onopen = () => tell("");
 }
@@ -138,6 +146,7 @@ function draw() {
     waiting = false;
     const { values } = frame, percent = (score) => (frame.score === "accuracy" && score !== null ? `${(100 * score).toFixed(1)} %` : short(score));
     at("run").setAttribute("aria-pressed", String(frame.running));
+    at("run").textContent = frame.running ? "Pause" : "Run"; // what is seen; it is called Run always, pressed or not
     at("loss").textContent = `loss ${values.loss === null ? "not finite" : values.loss.toPrecision(3)}`;
     at("test-loss").textContent = "test_loss" in values ? `test loss ${values.test_loss === null ? "not finite" : values.test_loss.toPrecision(3)}` : "";
     at("test-key").hidden = !("test_loss" in values);
