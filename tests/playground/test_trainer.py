@@ -147,27 +147,30 @@ def test_dropout_comes_and_goes():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"lr": "nan"}, "lr: expected a number from"),
-        ({"lr": float("inf")}, "lr: "),
-        ({"lr": -1}, "lr: "),
-        ({"lr": [1]}, "lr: "),
-        ({"lr": True}, "lr: "),
-        ({"lr": "9" * 400}, "lr: "),
-        ({"batch": 2.5}, "batch: expected a whole number"),
-        ({"points": 10**9}, "points: .* from 10 to 5000"),
-        ({"seed": -1}, "seed: "),
-        ({"layers": "100000"}, "layers: expected from 1 to 128"),
-        ({"layers": "8, 0"}, "layers: "),
-        ({"layers": "8 " * 20}, "layers: expected at most 6"),
-        ({"layers": "8; import os"}, "layers: expected whole numbers"),
-        ({"layers": [8]}, "layers: expected the widths"),
-        ({"activation": "Function"}, "activation: expected one of"),
-        ({"activation": ["Tanh"]}, "activation: expected one of"),
-        ({"loss": "Huber"}, "loss: expected one of"),
-        ({"optimizer": "__class__"}, "optimizer: expected one of"),
-        ({"data": "your file"}, "data: expected one of"),
-        ({"across": 1}, "across and up"),
-        ({"up": 5}, "across and up"),
+        ({"lr": "nan"}, "Learning rate: expected a number from"),
+        ({"lr": float("inf")}, "Learning rate: "),
+        ({"lr": -1}, "Learning rate: "),
+        ({"lr": [1]}, "Learning rate: "),
+        ({"lr": True}, "Learning rate: "),
+        ({"lr": "9" * 400}, "Learning rate: "),
+        ({"lr": "0,01"}, "Learning rate: .* got '0,01'; write a point in the place of the comma, as in 0.01$"),
+        ({"points": "1,000"}, "Points: .* got '1,000'; leave the comma out, as in 1000$"),
+        ({"points": "1,5"}, "got '1,5'$"),
+        ({"batch": 2.5}, "Batch size: expected a whole number"),
+        ({"points": 10**9}, "Points: .* from 10 to 5000"),
+        ({"seed": -1}, "Seed: "),
+        ({"layers": "100000"}, "Layers: expected from 1 to 128"),
+        ({"layers": "8, 0"}, "Layers: "),
+        ({"layers": "8 " * 20}, "Layers: expected at most 6"),
+        ({"layers": "8; import os"}, "Layers: expected whole numbers"),
+        ({"layers": [8]}, "Layers: expected the widths"),
+        ({"activation": "Function"}, "Activation: expected one of"),
+        ({"activation": ["Tanh"]}, "Activation: expected one of"),
+        ({"loss": "Huber"}, "Loss: expected one of"),
+        ({"optimizer": "__class__"}, "Optimizer: expected one of"),
+        ({"data": "your file"}, "Data set: expected one of"),
+        ({"across": 1}, "Across and Up"),
+        ({"up": 5}, "Across and Up"),
         ({"path": "/etc/passwd"}, "there is no setting 'path'"),
     ],
     ids=lambda value: str(value)[:40],
@@ -222,7 +225,7 @@ def test_a_stack_of_ones_own(heights):
     trainer = trained(Trainer(heights, wavy, "nets:wavy"), 5)
     assert repr(trainer.model[2]) == "Sine()"
     assert picture.scene(trainer)["model"] == "Sequential([Linear(4, 5), Sine(), Linear(5, 1)])"
-    with pytest.raises(ValueError, match="layers: the layers are those of nets:wavy"):
+    with pytest.raises(ValueError, match="Layers: the layers are those of nets:wavy"):
         trainer.change({"layers": "8"})
     trainer.change({"data": "blobs"})
     assert repr(trainer.model) == "Sequential([Linear(2, 5), Sine(), Linear(5, 3)])"
