@@ -146,7 +146,8 @@ function draw() {
     waiting = false;
     const { values } = frame, percent = (score) => (frame.score === "accuracy" && score !== null ? `${(100 * score).toFixed(1)} %` : short(score));
     at("run").setAttribute("aria-pressed", String(frame.running));
-    at("run").textContent = frame.running ? "Pause" : "Run"; // what is seen; it is called Run always, pressed or not
+    const seen = frame.running ? "Pause" : "Run"; // it is called Run always, pressed or not
+    if (at("run").textContent !== seen) at("run").textContent = seen;
     at("loss").textContent = `loss ${values.loss === null ? "not finite" : values.loss.toPrecision(3)}`;
     at("test-loss").textContent = "test_loss" in values ? `test loss ${values.test_loss === null ? "not finite" : values.test_loss.toPrecision(3)}` : "";
     at("test-key").hidden = !("test_loss" in values);
@@ -222,7 +223,10 @@ function setLayers(layers) {
   change(at("layers"));
 }
 
-at("run").addEventListener("click", () => ask("run", { on: !(frame && frame.running) }).then((answer) => answer.error || tell("")));
+at("run").addEventListener("click", () => {
+  tell(""); // before asking: a message of the very first step may arrive sooner than the answer
+  ask("run", { on: !(frame && frame.running) });
+});
 at("step").addEventListener("click", () => ask("step"));
 at("reset").addEventListener("click", () => ask("reset"));
 
