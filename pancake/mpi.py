@@ -330,7 +330,7 @@ def _checked(comm: Any) -> Any:
             ) from error
         return MPI.COMM_WORLD
     lacking = [name for name in CALLS if not callable(getattr(comm, name, None))]
-    if isinstance(comm, type) or lacking:
+    if isinstance(comm, type) or lacking or not comm:  # MPI.COMM_NULL is false
         raise TypeError(f"data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got {comm!r}")
     return comm
 

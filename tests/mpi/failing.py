@@ -98,6 +98,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "by hand, the end": lambda: steps(5, leave),
     "an optimizer of a user's own": lambda: refused(Own(pk.Linear(2, 2)) if ODD else pk.SGD(pk.Linear(2, 2))),
     "no optimizer": lambda: refused(pk.Linear(2, 2)),
+    "no communicator": lambda: refused(pk.SGD(pk.Linear(2, 2)), MPI.COMM_NULL if ODD else None),
     "other models": lambda: refused(pk.SGD(pk.Linear(2 + ODD, 2))),
     "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
     "no loss": lambda: make()[2].step(),

@@ -120,6 +120,7 @@ FAULTS = {
     "by hand, the end": "the ranks have different numbers of batches: 1 of 2 have no more",
     "an optimizer of a user's own": "data_parallel: rank 1 has failed: TypeError: data_parallel: Own defines step itself",
     "no optimizer": "rank 0: TypeError: data_parallel: expected one of pancake's optimizers",
+    "no communicator": "rank 1: TypeError: data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got",
     "other models": "data_parallel: the ranks have different models",
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
@@ -154,13 +155,23 @@ class Alone:
     Bcast = bcast = allgather = Abort = Allreduce
 
 
+class Null(Alone):
+    """What a rank has that is in no group, as MPI.COMM_NULL: it can do nothing, and is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def Get_size(self) -> int:
+        raise RuntimeError("MPI_ERR_COMM: invalid communicator")
+
+
 def test_one_rank_is_as_without() -> None:
     optimizer = pk.SGD(pk.Linear(2, 2))
     assert pancake.mpi.data_parallel(optimizer, Alone()) is optimizer
     assert optimizer.ranks is None
 
 
-@pytest.mark.parametrize("comm", [3, "COMM_WORLD", Alone], ids=["number", "name", "class"])
+@pytest.mark.parametrize("comm", [3, "COMM_WORLD", Alone, Null()], ids=["number", "name", "class", "null"])
 def test_what_is_no_communicator_is_refused(comm: Any) -> None:
     with pytest.raises(TypeError, match=r"expected comm to be a communicator, such as MPI\.COMM_WORLD, got"):
         pancake.mpi.data_parallel(pk.SGD(pk.Linear(2, 2)), comm)
