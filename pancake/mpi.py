@@ -131,7 +131,8 @@ class MPIRanks:
         arrays = {f"{i}.{name}": a for i, function in enumerate(functions) for name, a in function._named_arrays()}
         layout = [(name, a.shape, str(a.dtype), a.flags.f_contiguous) for name, a in arrays.items()]
         gradients = [(g.shape, str(g.dtype), g.flags.f_contiguous) for g in optimizer._gradients()]
-        self.compare("data_parallel", {"optimizers": type(optimizer).__name__, "models": layout, "parameters": gradients})
+        facts = {"optimizers": type(optimizer).__name__, **_settings(optimizer), "models": layout, "parameters": gradients}
+        self.compare("data_parallel", facts)
         for array in arrays.values():
             values = np.array(array, order="C")
             self.comm.Bcast(values.reshape(-1).view(np.uint8), root=0)
@@ -237,9 +238,9 @@ class MPIRanks:
         if failed:
             _agreed[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
             raise _agreed[0]
-        for name, value in facts.items():
-            if any(others[name] != value for others in everybody):
-                which = ", ".join(str(others[name]) for others in everybody)
+        for name in dict.fromkeys(name for others in everybody for name in others):
+            if any(others.get(name) != everybody[0].get(name) for others in everybody):
+                which = ", ".join(str(others.get(name)) for others in everybody)
                 shown = f": {which}" if len(which) < 300 else ""
                 hint = "; give each rank as many rows, and the same batch_size" if name == "numbers of batches" else ""
                 raise Disagreement(f"{owner}: the ranks have different {name}{shown}{hint}")
@@ -309,6 +310,20 @@ def _mean(values: list[tuple[float, float | None]]) -> float:
     if any(weight is None for _, weight in values):
         return total
     return total / math.fsum(weight for _, weight in counted) if counted else math.nan
+
+
+def _settings(optimizer: Optimizer) -> dict[str, Any]:
+    """What the optimizer was told: its public attributes that are plain values, such as momentum and betas."""
+    kept = ("model", "steps", "history", "ranks")  # what the training brings about; lr, which is rank 0's, is a property
+    return {
+        f"{name} of the optimizer": value
+        for name, value in vars(optimizer).items()
+        if name not in kept and not name.startswith("_") and _is_plain(value)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, (tuple, list)) else isinstance(value, (int, float, str, np.number))
 
 
 def _is_float(part: Function, name: str) -> bool:

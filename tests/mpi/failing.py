@@ -100,6 +100,12 @@ FAULTS: dict[str, Callable[[], object]] = {
     "no optimizer": lambda: refused(pk.Linear(2, 2)),
     "no communicator": lambda: refused(pk.SGD(pk.Linear(2, 2)), MPI.COMM_NULL if ODD else None),
     "other models": lambda: refused(pk.SGD(pk.Linear(2 + ODD, 2))),
+    "other weight decay": lambda: refused(pk.SGD(pk.Linear(2, 2), weight_decay=0.1 * ODD)),
+    "other momentum": lambda: refused(pk.SGD(pk.Linear(2, 2), momentum=0.9 * ODD)),
+    "other nesterov": lambda: refused(pk.SGD(pk.Linear(2, 2), momentum=0.9, nesterov=ODD)),
+    "other betas": lambda: refused(pk.Adam(pk.Linear(2, 2), betas=(0.8 if ODD else 0.9, 0.999))),
+    "other eps": lambda: refused(pk.AdamW(pk.Linear(2, 2), eps=1e-3 if ODD else 1e-8)),
+    "other alpha": lambda: refused(pk.RMSprop(pk.Linear(2, 2), alpha=0.9 if ODD else 0.99)),
     "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
     "no loss": lambda: make()[2].step(),
 }

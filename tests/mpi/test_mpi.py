@@ -121,11 +121,25 @@ FAULTS = {
     "an optimizer of a user's own": "data_parallel: rank 1 has failed: TypeError: data_parallel: Own defines step itself",
     "no optimizer": "rank 0: TypeError: data_parallel: expected one of pancake's optimizers",
     "no communicator": "rank 1: TypeError: data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got",
-    "other models": "data_parallel: the ranks have different models",
+    "other models": "Disagreement: data_parallel: the ranks have different models",
+    "other weight decay": "Disagreement: data_parallel: the ranks have different weight_decay of the optimizer: 0.0, 0.1",
+    "other momentum": "Disagreement: data_parallel: the ranks have different momentum of the optimizer: 0.0, 0.9",
+    "other nesterov": "Disagreement: data_parallel: the ranks have different nesterov of the optimizer: False, True",
+    "other betas": "Disagreement: data_parallel: the ranks have different betas of the optimizer: (0.9, 0.999), (0.8, 0.999)",
+    "other eps": "Disagreement: data_parallel: the ranks have different eps of the optimizer: 1e-08, 0.001",
+    "other alpha": "Disagreement: data_parallel: the ranks have different alpha of the optimizer: 0.99, 0.9",
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
-QUICK = ("numbers of batches", "an exception beforehand", "an exception", "Ctrl-C", "not finite", "by hand, numbers of batches")
+QUICK = (
+    "numbers of batches",
+    "an exception beforehand",
+    "an exception",
+    "Ctrl-C",
+    "not finite",
+    "by hand, numbers of batches",
+    "other momentum",
+)
 
 
 @needs_mpi
@@ -134,6 +148,8 @@ def test_a_fault_on_one_rank_ends_all_with_a_message(fault: str) -> None:
     status, output, errors = run(2, "failing.py", fault)
     assert status != 0
     assert FAULTS[fault] in output + errors
+    if fault.startswith("other "):
+        assert all(f"rank {rank}: {FAULTS[fault]}" in output for rank in range(2))
     assert not ("rank 0 is through" in output and "rank 1 is through" in output)
 
 
