@@ -12,7 +12,7 @@ import math
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -228,6 +228,9 @@ class MPIRanks:
 
     # --- fit ---
 
+    def facts(self) -> dict[str, Any]:
+        return {"learning rates": self.optimizer.lr, **_settings(self.optimizer)}
+
     def compare(self, owner: str, facts: Mapping[str, Any] | Exception) -> None:
         said = f"{type(facts).__name__}: {facts}" if isinstance(facts, Exception) else dict(facts)
         everybody = self.comm.allgather(said)
@@ -239,11 +242,9 @@ class MPIRanks:
             _agreed[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
             raise _agreed[0]
         for name in dict.fromkeys(name for others in everybody for name in others):
-            if any(others.get(name) != everybody[0].get(name) for others in everybody):
-                which = ", ".join(str(others.get(name)) for others in everybody)
-                shown = f": {which}" if len(which) < 300 else ""
-                hint = "; give each rank as many rows, and the same batch_size" if name == "numbers of batches" else ""
-                raise Disagreement(f"{owner}: the ranks have different {name}{shown}{hint}")
+            values = [others.get(name) for others in everybody]
+            if any(value != values[0] for value in values):
+                raise Disagreement(_differ(owner, name, values))
 
     def first(self, value: Any) -> Any:
         return self.comm.bcast(value, root=0)
@@ -251,8 +252,11 @@ class MPIRanks:
     def end_epoch(self, figures: Mapping[str, tuple[float, float | None]], counted: bool) -> dict[str, float]:
         if not counted:
             self.leave()
-        everybody = self.comm.allgather(dict(figures))
-        return {name: _mean([others[name] for others in everybody]) for name in figures}
+        everybody = self.comm.allgather((dict(figures), self.optimizer.lr))
+        rates = [rate for _, rate in everybody]
+        if len(set(rates)) > 1:
+            raise Disagreement(_differ("fit", "learning rates at the end of an epoch", rates))
+        return {name: _mean([others[name] for others, _ in everybody]) for name in figures}
 
     def any(self, flag: bool) -> bool:
         return any(self.comm.allgather(bool(flag)))
@@ -261,6 +265,21 @@ class MPIRanks:
         if not _is_agreed(error):
             traceback.print_exception(error)
             _abort(self.comm, error)
+
+
+HINTS = {
+    "numbers of batches": "give each rank as many rows, and the same batch_size",
+    "learning rates": "set lr on all of them",
+    "learning rates at the end of an epoch": "use one schedule on all of them, and callbacks that set the same lr",
+}
+
+
+def _differ(owner: str, name: str, values: Sequence[object]) -> str:
+    """That these values of the ranks differ, and what to do."""
+    which = ", ".join(map(str, values))
+    shown = f": {which}" if len(which) < 300 else ""
+    hint = f"; {HINTS[name]}" if name in HINTS else ""
+    return f"{owner}: the ranks have different {name}{shown}{hint}"
 
 
 def _exchange(comm: Any, sent: Array, received: Array) -> None:

@@ -128,6 +128,17 @@ FAULTS = {
     "other betas": "Disagreement: data_parallel: the ranks have different betas of the optimizer: (0.9, 0.999), (0.8, 0.999)",
     "other eps": "Disagreement: data_parallel: the ranks have different eps of the optimizer: 1e-08, 0.001",
     "other alpha": "Disagreement: data_parallel: the ranks have different alpha of the optimizer: 0.99, 0.9",
+    "other clip_norm": "Disagreement: fit: the ranks have different clip_norm: 0.1, None",
+    "other values of clip_norm": "Disagreement: fit: the ranks have different clip_norm: 0.1, 0.2",
+    "other reduction": "Disagreement: fit: the ranks have different reductions of the loss: mean, sum",
+    "other schedule": "Disagreement: fit: the ranks have different first rates of the schedule: 0.1, None",
+    "other first rate": "Disagreement: fit: the ranks have different first rates of the schedule: 0.1, 1.1",
+    "other later rate": "Disagreement: fit: the ranks have different learning rates at the end of an epoch: 0.25, 0.5",
+    "other lr": "Disagreement: fit: the ranks have different learning rates: 0.25, 0.5; set lr on all of them",
+    "other weight decay in fit": "Disagreement: fit: the ranks have different weight_decay of the optimizer: 0.0, 0.5",
+    "other patience": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other min_delta": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other monitor": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
@@ -139,6 +150,8 @@ QUICK = (
     "not finite",
     "by hand, numbers of batches",
     "other momentum",
+    "other clip_norm",
+    "other later rate",
 )
 
 
