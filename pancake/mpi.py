@@ -8,11 +8,12 @@ ask of it stands in `pancake/optimizers/ranks.py`.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import math
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -229,7 +230,24 @@ class MPIRanks:
     # --- fit ---
 
     def facts(self) -> dict[str, Any]:
-        return {"learning rates": self.optimizer.lr, **_settings(self.optimizer)}
+        optimizer = self.optimizer
+        trained = optimizer._gradients()
+        if self.vectors is not optimizer._grads:
+            self._lay_out()
+        parts = dict.fromkeys(part for function in functions_of(optimizer) or [] for part in function.walk())
+        weights = [value for part in parts for _, value, _ in part._own_parameters()]
+        # of buffers what they were when they last were the same: the next step joins what the ranks have moved them since
+        weights += [before for *_, before in self.buffers]
+        state = [array for arrays in optimizer._state.values() for array in arrays]
+        return {
+            "learning rates": optimizer.lr,
+            **_settings(optimizer),
+            "numbers of parameters to train": sum(gradient.size for gradient in trained),
+            "parameters to train": [(gradient.shape, str(gradient.dtype), gradient.flags.f_contiguous) for gradient in trained],
+            "weights, of which these are hashes": _hash(weights),
+            "steps of the optimizer": optimizer.steps,
+            "state of the optimizer, of which these are hashes": _hash(state),
+        }
 
     def compare(self, owner: str, facts: Mapping[str, Any] | Exception) -> None:
         said = f"{type(facts).__name__}: {facts}" if isinstance(facts, Exception) else dict(facts)
@@ -269,6 +287,11 @@ class MPIRanks:
 
 HINTS = {
     "numbers of batches": "give each rank as many rows, and the same batch_size",
+    "numbers of parameters to train": "freeze the same parts on all of them",
+    "parameters to train": "freeze the same parts on all of them",
+    "weights, of which these are hashes": "call data_parallel after the model is made or loaded, and do not change it then",
+    "steps of the optimizer": "load the optimizer before data_parallel",
+    "state of the optimizer, of which these are hashes": "load the optimizer before data_parallel",
     "learning rates": "set lr on all of them",
     "learning rates at the end of an epoch": "use one schedule on all of them, and callbacks that set the same lr",
 }
@@ -284,7 +307,10 @@ def _differ(owner: str, name: str, values: Sequence[object]) -> str:
 
 def _exchange(comm: Any, sent: Array, received: Array) -> None:
     """The Allreduce of a step; an error if a rank has no step to make, or nothing finite to tell."""
-    comm.Allreduce(sent, received)
+    try:
+        comm.Allreduce(sent, received)
+    except Exception as error:  # MPI.Exception
+        raise RuntimeError(f"step: the ranks cannot join their gradients; do all train the same parts? {error}") from error
     ended, size = round(float(received[ENDED])), comm.Get_size()
     if 0 < ended < size:
         raise Disagreement(
@@ -343,6 +369,13 @@ def _settings(optimizer: Optimizer) -> dict[str, Any]:
 
 def _is_plain(value: object) -> bool:
     return all(map(_is_plain, value)) if isinstance(value, (tuple, list)) else isinstance(value, (int, float, str, np.number))
+
+
+def _hash(arrays: Iterable[Array]) -> str:
+    digest = hashlib.blake2b(digest_size=4)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _is_float(part: Function, name: str) -> bool:

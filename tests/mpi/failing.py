@@ -29,9 +29,10 @@ def fit(x: Any = X, y: Any = Y, **options: Any) -> None:
     pk.fit(*make(), x, y, epochs=2000, batch_size=8, progress=False, **options)
 
 
-def steps(count: int, before: Callable[[int], None] = lambda step: None) -> None:
+def steps(count: int, before: Callable[[int], None] = lambda step: None, prepare: Callable[[Any], object] = repr) -> None:
     """So many steps by hand."""
     model, loss, optimizer = make()
+    prepare(model)
     for step in range(count):
         before(step)
         optimizer.zero_grad()
@@ -132,6 +133,10 @@ FAULTS: dict[str, Callable[[], object]] = {
     "other patience": lambda: refused_fit(early_stopping=stopping(patience=3)),
     "other min_delta": lambda: refused_fit(early_stopping=stopping(min_delta=0.5)),
     "other monitor": lambda: refused_fit(early_stopping=stopping(monitor="accuracy"), metrics={"accuracy": pk.accuracy}),
+    "other weights": lambda: refused_fit(lambda model, optimizer: model.reset_parameters(rng=RANK)),
+    "other parts frozen": lambda: refused_fit(lambda model, optimizer: model[0].freeze() if ODD else None),
+    "other state": lambda: refused_fit(lambda model, optimizer: setattr(optimizer, "steps", 7 * ODD)),
+    "by hand, a part is frozen": lambda: steps(5, lambda step: None, lambda model: model[0].freeze() if ODD else None),
     "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
     "no loss": lambda: make()[2].step(),
 }

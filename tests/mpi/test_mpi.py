@@ -139,6 +139,10 @@ FAULTS = {
     "other patience": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
     "other min_delta": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
     "other monitor": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other weights": "Disagreement: fit: the ranks have different weights, of which these are hashes: ",
+    "other parts frozen": "Disagreement: fit: the ranks have different numbers of parameters to train: 26, 10; freeze",
+    "other state": "Disagreement: fit: the ranks have different steps of the optimizer: 0, 7",
+    "by hand, a part is frozen": "step: the ranks cannot join their gradients; do all train the same parts?",
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
@@ -151,6 +155,7 @@ QUICK = (
     "by hand, numbers of batches",
     "other momentum",
     "other clip_norm",
+    "other weights",
     "other later rate",
 )
 
