@@ -63,7 +63,8 @@ def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
 
     - Floating-point buffers, as the running statistics of `BatchNorm`, move by the mean of what the ranks have moved them, with
       the same weights, in the same Allreduce. (The batch that a `BatchNorm` normalises by is that of its own rank.)
-    - In `fit` all ranks need as many batches: that is compared first. Losses, metrics and what is validated are means over all
+    - In `fit` all ranks need as many batches, and the same settings and weights: that is compared first. Losses, metrics
+      and what is validated are means over all
       ranks (metrics weighted by rows, or by the weights of examples), so early stopping is decided by all together; a callback
       that returns True on one rank ends the training on all. The order of the examples comes from the generator of rank 0, and
       is another one on each rank.
@@ -90,7 +91,8 @@ def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
     TypeError
         If it is no such optimizer, or no such communicator.
     ValueError
-        If the ranks have different models or optimizers (on all ranks), or the optimizer is data-parallel already.
+        If the ranks have different models, optimizers or settings of them but lr (on all ranks),
+        or the optimizer is data-parallel already.
     ImportError
         If mpi4py is needed and not installed.
 
