@@ -8,11 +8,12 @@ ask of it stands in `pancake/optimizers/ranks.py`.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import math
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,7 +63,8 @@ def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
 
     - Floating-point buffers, as the running statistics of `BatchNorm`, move by the mean of what the ranks have moved them, with
       the same weights, in the same Allreduce. (The batch that a `BatchNorm` normalises by is that of its own rank.)
-    - In `fit` all ranks need as many batches: that is compared first. Losses, metrics and what is validated are means over all
+    - In `fit` all ranks need as many batches, and the same settings and weights: that is compared first. Losses, metrics
+      and what is validated are means over all
       ranks (metrics weighted by rows, or by the weights of examples), so early stopping is decided by all together; a callback
       that returns True on one rank ends the training on all. The order of the examples comes from the generator of rank 0, and
       is another one on each rank.
@@ -89,7 +91,8 @@ def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
     TypeError
         If it is no such optimizer, or no such communicator.
     ValueError
-        If the ranks have different models or optimizers (on all ranks), or the optimizer is data-parallel already.
+        If the ranks have different models, optimizers or settings of them but lr (on all ranks),
+        or the optimizer is data-parallel already.
     ImportError
         If mpi4py is needed and not installed.
 
@@ -131,7 +134,8 @@ class MPIRanks:
         arrays = {f"{i}.{name}": a for i, function in enumerate(functions) for name, a in function._named_arrays()}
         layout = [(name, a.shape, str(a.dtype), a.flags.f_contiguous) for name, a in arrays.items()]
         gradients = [(g.shape, str(g.dtype), g.flags.f_contiguous) for g in optimizer._gradients()]
-        self.compare("data_parallel", {"optimizers": type(optimizer).__name__, "models": layout, "parameters": gradients})
+        facts = {"optimizers": type(optimizer).__name__, **_settings(optimizer), "models": layout, "parameters": gradients}
+        self.compare("data_parallel", facts)
         for array in arrays.values():
             values = np.array(array, order="C")
             self.comm.Bcast(values.reshape(-1).view(np.uint8), root=0)
@@ -227,6 +231,26 @@ class MPIRanks:
 
     # --- fit ---
 
+    def facts(self) -> dict[str, Any]:
+        optimizer = self.optimizer
+        trained = optimizer._gradients()
+        if self.vectors is not optimizer._grads:
+            self._lay_out()
+        parts = dict.fromkeys(part for function in functions_of(optimizer) or [] for part in function.walk())
+        weights = [value for part in parts for _, value, _ in part._own_parameters()]
+        # of buffers what they were when they last were the same: the next step joins what the ranks have moved them since
+        weights += [before for *_, before in self.buffers]
+        state = [array for arrays in optimizer._state.values() for array in arrays]
+        return {
+            "learning rates": optimizer.lr,
+            **_settings(optimizer),
+            "numbers of parameters to train": sum(gradient.size for gradient in trained),
+            "parameters to train": [(gradient.shape, str(gradient.dtype), gradient.flags.f_contiguous) for gradient in trained],
+            "weights, of which these are hashes": _hash(weights),
+            "steps of the optimizer": optimizer.steps,
+            "state of the optimizer, of which these are hashes": _hash(state),
+        }
+
     def compare(self, owner: str, facts: Mapping[str, Any] | Exception) -> None:
         said = f"{type(facts).__name__}: {facts}" if isinstance(facts, Exception) else dict(facts)
         everybody = self.comm.allgather(said)
@@ -237,12 +261,10 @@ class MPIRanks:
         if failed:
             _agreed[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
             raise _agreed[0]
-        for name, value in facts.items():
-            if any(others[name] != value for others in everybody):
-                which = ", ".join(str(others[name]) for others in everybody)
-                shown = f": {which}" if len(which) < 300 else ""
-                hint = "; give each rank as many rows, and the same batch_size" if name == "numbers of batches" else ""
-                raise Disagreement(f"{owner}: the ranks have different {name}{shown}{hint}")
+        for name in dict.fromkeys(name for others in everybody for name in others):
+            values = [others.get(name) for others in everybody]
+            if any(value != values[0] for value in values):
+                raise Disagreement(_differ(owner, name, values))
 
     def first(self, value: Any) -> Any:
         return self.comm.bcast(value, root=0)
@@ -250,8 +272,11 @@ class MPIRanks:
     def end_epoch(self, figures: Mapping[str, tuple[float, float | None]], counted: bool) -> dict[str, float]:
         if not counted:
             self.leave()
-        everybody = self.comm.allgather(dict(figures))
-        return {name: _mean([others[name] for others in everybody]) for name in figures}
+        everybody = self.comm.allgather((dict(figures), self.optimizer.lr))
+        rates = [rate for _, rate in everybody]
+        if len(set(rates)) > 1:
+            raise Disagreement(_differ("fit", "learning rates at the end of an epoch", rates))
+        return {name: _mean([others[name] for others, _ in everybody]) for name in figures}
 
     def any(self, flag: bool) -> bool:
         return any(self.comm.allgather(bool(flag)))
@@ -262,9 +287,32 @@ class MPIRanks:
             _abort(self.comm, error)
 
 
+HINTS = {
+    "numbers of batches": "give each rank as many rows, and the same batch_size",
+    "numbers of parameters to train": "freeze the same parts on all of them",
+    "parameters to train": "freeze the same parts on all of them",
+    "weights, of which these are hashes": "call data_parallel after the model is made or loaded, and do not change it then",
+    "steps of the optimizer": "load the optimizer before data_parallel",
+    "state of the optimizer, of which these are hashes": "load the optimizer before data_parallel",
+    "learning rates": "set lr on all of them",
+    "learning rates at the end of an epoch": "use one schedule on all of them, and callbacks that set the same lr",
+}
+
+
+def _differ(owner: str, name: str, values: Sequence[object]) -> str:
+    """That these values of the ranks differ, and what to do."""
+    which = ", ".join(map(str, values))
+    shown = f": {which}" if len(which) < 300 else ""
+    hint = f"; {HINTS[name]}" if name in HINTS else ""
+    return f"{owner}: the ranks have different {name}{shown}{hint}"
+
+
 def _exchange(comm: Any, sent: Array, received: Array) -> None:
     """The Allreduce of a step; an error if a rank has no step to make, or nothing finite to tell."""
-    comm.Allreduce(sent, received)
+    try:
+        comm.Allreduce(sent, received)
+    except Exception as error:  # MPI.Exception
+        raise RuntimeError(f"step: the ranks cannot join their gradients; do all train the same parts? {error}") from error
     ended, size = round(float(received[ENDED])), comm.Get_size()
     if 0 < ended < size:
         raise Disagreement(
@@ -311,6 +359,27 @@ def _mean(values: list[tuple[float, float | None]]) -> float:
     return total / math.fsum(weight for _, weight in counted) if counted else math.nan
 
 
+def _settings(optimizer: Optimizer) -> dict[str, Any]:
+    """What the optimizer was told: its public attributes that are plain values, such as momentum and betas."""
+    kept = ("model", "steps", "history", "ranks")  # what the training brings about; lr, which is rank 0's, is a property
+    return {
+        f"{name} of the optimizer": value
+        for name, value in vars(optimizer).items()
+        if name not in kept and not name.startswith("_") and _is_plain(value)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, (tuple, list)) else isinstance(value, (int, float, str, np.number))
+
+
+def _hash(arrays: Iterable[Array]) -> str:
+    digest = hashlib.blake2b(digest_size=4)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
 def _is_float(part: Function, name: str) -> bool:
     value = getattr(part, name)
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
@@ -330,7 +399,7 @@ def _checked(comm: Any) -> Any:
             ) from error
         return MPI.COMM_WORLD
     lacking = [name for name in CALLS if not callable(getattr(comm, name, None))]
-    if isinstance(comm, type) or lacking:
+    if isinstance(comm, type) or lacking or not comm:  # MPI.COMM_NULL is false
         raise TypeError(f"data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got {comm!r}")
     return comm
 

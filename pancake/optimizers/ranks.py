@@ -35,6 +35,9 @@ class Ranks(Protocol):
     def end(self) -> None:
         """The step has been made."""
 
+    def facts(self) -> dict[str, Any]:
+        """What `compare` needs to know of optimizer and model before a training."""
+
     def compare(self, owner: str, facts: Mapping[str, Any] | Exception) -> None:
         """Raise on all ranks if one of them has met an error, or if these facts are not the same on all."""
 
@@ -44,7 +47,8 @@ class Ranks(Protocol):
     def end_epoch(self, figures: Mapping[str, tuple[float, float | None]], counted: bool) -> dict[str, float]:
         """The figures of an epoch over all ranks: means of (value, weight), sums where there is no weight.
 
-        Unless the batches have been `counted` before, raises on all ranks if one of them goes on with the epoch.
+        Raises on all ranks if their learning rates differ, or, unless the batches have been `counted` before, if one of them goes
+        on with the epoch.
         """
 
     def any(self, flag: bool) -> bool:

@@ -25,7 +25,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
-from pancake.training.together import agreed
+from pancake.training.together import agreed, settings
 from pancake.training.train_step import check_parts
 
 
@@ -184,6 +184,8 @@ def fit(
         if early_stopping is not None:
             early_stopping.begin(model, names)
         facts |= {"numbers of batches": batches.count, "numbers of epochs": epochs, "figures": names}
+        if ranks is not None:
+            facts |= settings(loss, optimizer, schedule, early_stopping, clip_norm) | ranks.facts()
 
     # from here on something changes
     if ranks is not None:

@@ -29,15 +29,31 @@ def fit(x: Any = X, y: Any = Y, **options: Any) -> None:
     pk.fit(*make(), x, y, epochs=2000, batch_size=8, progress=False, **options)
 
 
-def steps(count: int, before: Callable[[int], None] = lambda step: None) -> None:
+def steps(count: int, before: Callable[[int], None] = lambda step: None, prepare: Callable[[Any], object] = repr) -> None:
     """So many steps by hand."""
     model, loss, optimizer = make()
+    prepare(model)
     for step in range(count):
         before(step)
         optimizer.zero_grad()
         loss(model(X), Y)
         model.accumulate_grads(loss.compute_backward())
         optimizer.step()
+
+
+def refused_fit(prepare: Callable[[Any, Any], object] = lambda model, optimizer: None, loss: Any = None, **options: Any) -> None:
+    """`fit`, after something has been done to model and optimizer, on both ranks or on one."""
+    model, usual, optimizer = make()
+    prepare(model, optimizer)
+    try:
+        pk.fit(model, loss or usual, optimizer, X, Y, epochs=3, progress=False, **options)
+    except ValueError as error:
+        print(f"rank {RANK}: {type(error).__name__}: {error}", flush=True)
+        raise
+
+
+def stopping(**options: Any) -> Any:
+    return pk.EarlyStopping(**{"monitor": "loss", **(options if ODD else {})})
 
 
 def fail(step: Any) -> None:
@@ -98,7 +114,29 @@ FAULTS: dict[str, Callable[[], object]] = {
     "by hand, the end": lambda: steps(5, leave),
     "an optimizer of a user's own": lambda: refused(Own(pk.Linear(2, 2)) if ODD else pk.SGD(pk.Linear(2, 2))),
     "no optimizer": lambda: refused(pk.Linear(2, 2)),
+    "no communicator": lambda: refused(pk.SGD(pk.Linear(2, 2)), MPI.COMM_NULL if ODD else None),
     "other models": lambda: refused(pk.SGD(pk.Linear(2 + ODD, 2))),
+    "other weight decay": lambda: refused(pk.SGD(pk.Linear(2, 2), weight_decay=0.1 * ODD)),
+    "other momentum": lambda: refused(pk.SGD(pk.Linear(2, 2), momentum=0.9 * ODD)),
+    "other nesterov": lambda: refused(pk.SGD(pk.Linear(2, 2), momentum=0.9, nesterov=ODD)),
+    "other betas": lambda: refused(pk.Adam(pk.Linear(2, 2), betas=(0.8 if ODD else 0.9, 0.999))),
+    "other eps": lambda: refused(pk.AdamW(pk.Linear(2, 2), eps=1e-3 if ODD else 1e-8)),
+    "other alpha": lambda: refused(pk.RMSprop(pk.Linear(2, 2), alpha=0.9 if ODD else 0.99)),
+    "other clip_norm": lambda: refused_fit(clip_norm=None if ODD else 0.1),
+    "other values of clip_norm": lambda: refused_fit(clip_norm=0.2 if ODD else 0.1),
+    "other reduction": lambda: refused_fit(loss=pk.CrossEntropy(reduction="sum" if ODD else "mean")),
+    "other schedule": lambda: refused_fit(schedule=None if ODD else lambda step: 0.1),
+    "other first rate": lambda: refused_fit(schedule=lambda step: 0.1 + ODD),
+    "other later rate": lambda: refused_fit(schedule=lambda step: 0.5 if ODD and step > 2 else 0.25),
+    "other lr": lambda: refused_fit(lambda model, optimizer: setattr(optimizer, "lr", 0.5 if ODD else 0.25)),
+    "other weight decay in fit": lambda: refused_fit(lambda model, optimizer: setattr(optimizer, "weight_decay", 0.5 * ODD)),
+    "other patience": lambda: refused_fit(early_stopping=stopping(patience=3)),
+    "other min_delta": lambda: refused_fit(early_stopping=stopping(min_delta=0.5)),
+    "other monitor": lambda: refused_fit(early_stopping=stopping(monitor="accuracy"), metrics={"accuracy": pk.accuracy}),
+    "other weights": lambda: refused_fit(lambda model, optimizer: model.reset_parameters(rng=RANK)),
+    "other parts frozen": lambda: refused_fit(lambda model, optimizer: model[0].freeze() if ODD else None),
+    "other state": lambda: refused_fit(lambda model, optimizer: setattr(optimizer, "steps", 7 * ODD)),
+    "by hand, a part is frozen": lambda: steps(5, lambda step: None, lambda model: model[0].freeze() if ODD else None),
     "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
     "no loss": lambda: make()[2].step(),
 }

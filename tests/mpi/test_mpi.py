@@ -120,11 +120,44 @@ FAULTS = {
     "by hand, the end": "the ranks have different numbers of batches: 1 of 2 have no more",
     "an optimizer of a user's own": "data_parallel: rank 1 has failed: TypeError: data_parallel: Own defines step itself",
     "no optimizer": "rank 0: TypeError: data_parallel: expected one of pancake's optimizers",
-    "other models": "data_parallel: the ranks have different models",
+    "no communicator": "rank 1: TypeError: data_parallel: expected comm to be a communicator, such as MPI.COMM_WORLD, got",
+    "other models": "Disagreement: data_parallel: the ranks have different models",
+    "other weight decay": "Disagreement: data_parallel: the ranks have different weight_decay of the optimizer: 0.0, 0.1",
+    "other momentum": "Disagreement: data_parallel: the ranks have different momentum of the optimizer: 0.0, 0.9",
+    "other nesterov": "Disagreement: data_parallel: the ranks have different nesterov of the optimizer: False, True",
+    "other betas": "Disagreement: data_parallel: the ranks have different betas of the optimizer: (0.9, 0.999), (0.8, 0.999)",
+    "other eps": "Disagreement: data_parallel: the ranks have different eps of the optimizer: 1e-08, 0.001",
+    "other alpha": "Disagreement: data_parallel: the ranks have different alpha of the optimizer: 0.99, 0.9",
+    "other clip_norm": "Disagreement: fit: the ranks have different clip_norm: 0.1, None",
+    "other values of clip_norm": "Disagreement: fit: the ranks have different clip_norm: 0.1, 0.2",
+    "other reduction": "Disagreement: fit: the ranks have different reductions of the loss: mean, sum",
+    "other schedule": "Disagreement: fit: the ranks have different first rates of the schedule: 0.1, None",
+    "other first rate": "Disagreement: fit: the ranks have different first rates of the schedule: 0.1, 1.1",
+    "other later rate": "Disagreement: fit: the ranks have different learning rates at the end of an epoch: 0.25, 0.5",
+    "other lr": "Disagreement: fit: the ranks have different learning rates: 0.25, 0.5; set lr on all of them",
+    "other weight decay in fit": "Disagreement: fit: the ranks have different weight_decay of the optimizer: 0.0, 0.5",
+    "other patience": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other min_delta": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other monitor": "Disagreement: fit: the ranks have different early_stopping: EarlyStopping('loss', 10, 0.0, mode='min'),",
+    "other weights": "Disagreement: fit: the ranks have different weights, of which these are hashes: ",
+    "other parts frozen": "Disagreement: fit: the ranks have different numbers of parameters to train: 26, 10; freeze",
+    "other state": "Disagreement: fit: the ranks have different steps of the optimizer: 0, 7",
+    "by hand, a part is frozen": "step: the ranks cannot join their gradients; do all train the same parts?",
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
-QUICK = ("numbers of batches", "an exception beforehand", "an exception", "Ctrl-C", "not finite", "by hand, numbers of batches")
+QUICK = (
+    "numbers of batches",
+    "an exception beforehand",
+    "an exception",
+    "Ctrl-C",
+    "not finite",
+    "by hand, numbers of batches",
+    "other momentum",
+    "other clip_norm",
+    "other weights",
+    "other later rate",
+)
 
 
 @needs_mpi
@@ -133,6 +166,8 @@ def test_a_fault_on_one_rank_ends_all_with_a_message(fault: str) -> None:
     status, output, errors = run(2, "failing.py", fault)
     assert status != 0
     assert FAULTS[fault] in output + errors
+    if fault.startswith("other "):
+        assert all(f"rank {rank}: {FAULTS[fault]}" in output for rank in range(2))
     assert not ("rank 0 is through" in output and "rank 1 is through" in output)
 
 
@@ -154,13 +189,23 @@ class Alone:
     Bcast = bcast = allgather = Abort = Allreduce
 
 
+class Null(Alone):
+    """What a rank has that is in no group, as MPI.COMM_NULL: it can do nothing, and is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def Get_size(self) -> int:
+        raise RuntimeError("MPI_ERR_COMM: invalid communicator")
+
+
 def test_one_rank_is_as_without() -> None:
     optimizer = pk.SGD(pk.Linear(2, 2))
     assert pancake.mpi.data_parallel(optimizer, Alone()) is optimizer
     assert optimizer.ranks is None
 
 
-@pytest.mark.parametrize("comm", [3, "COMM_WORLD", Alone], ids=["number", "name", "class"])
+@pytest.mark.parametrize("comm", [3, "COMM_WORLD", Alone, Null()], ids=["number", "name", "class", "null"])
 def test_what_is_no_communicator_is_refused(comm: Any) -> None:
     with pytest.raises(TypeError, match=r"expected comm to be a communicator, such as MPI\.COMM_WORLD, got"):
         pancake.mpi.data_parallel(pk.SGD(pk.Linear(2, 2)), comm)
