@@ -199,3 +199,13 @@ def test_single_precision_is_right(tmp_path: Path) -> None:
     linear = linear.replace("np.float32(1) * np.zeros((n_out, n_in))", "np.zeros((n_out, n_in), np.float32)")
     assert "np.float32(1)" not in linear
     assert judged("Linear", linear, tmp_path) == ("right", "")
+
+
+@pytest.mark.parametrize("wrong", ["np.zeros((len(dObj_dOut), self.weight.shape[1]))", "2 * dObj_dOut @ self.weight"])
+def test_weights_that_begin_as_zeros_hide_no_wrong_gradient(wrong: str, tmp_path: Path) -> None:
+    zeros = solution("Linear").replace("rng.normal(size=(n_out, n_in)) / np.sqrt(n_in)", "np.zeros((n_out, n_in))")
+    assert zeros != solution("Linear")
+    assert judged("Linear", zeros, tmp_path) == ("right", "")
+    status, sentence = judged("Linear", zeros.replace("dObj_dOut @ self.weight", wrong), tmp_path)
+    assert status == "wrong"
+    assert "input" in sentence

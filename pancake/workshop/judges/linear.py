@@ -35,7 +35,8 @@ def linear(cls: Any) -> None:
             )
         weight = next((p for p in params if p.size == n_in * n_out and p.ndim == 2), params[0])
         bias = next(p for p in params if p is not weight)
-        bias[...] = uniform(rng, *bias.shape)
+        for p in params:  # zeros would hide what is wrong
+            p[...] = uniform(rng, *p.shape)
         W, b = (weight if weight.shape == (n_out, n_in) else weight.T), bias.reshape(-1)
         causes = {
             "b is not added": [x @ W.T],
