@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -208,4 +209,23 @@ def test_weights_that_begin_as_zeros_hide_no_wrong_gradient(wrong: str, tmp_path
     assert judged("Linear", zeros, tmp_path) == ("right", "")
     status, sentence = judged("Linear", zeros.replace("dObj_dOut @ self.weight", wrong), tmp_path)
     assert status == "wrong"
-    assert "input" in sentence
+    assert "of x wrong" in sentence
+
+
+@pytest.mark.parametrize("exercise", ["Square", "Mul", "Stack", "Linear", "Sigmoid", "ReLU", "CrossEntropy", "Own", "Cell"])
+@pytest.mark.parametrize("place", ["the class", "a dict"])
+def test_what_forward_remembers_belongs_to_the_instance(exercise: str, place: str, tmp_path: Path) -> None:
+    lines, name = [], ""
+    for text in solution(exercise).splitlines():
+        if (found := re.match(r"    def (\w+)", text)) is not None:
+            name = found[1]
+        shared = f"{exercise}." if place == "the class" else "memory."
+        remembers = r"self\.(?!(?:grad_)?(?:weight|bias|k|a|W|U|b)\b)(?=\w)"
+        lines.append(re.sub(remembers, shared, text) if name.startswith("compute_") else text)
+    program = "import types\nmemory = types.SimpleNamespace()\n" + "\n".join(lines)
+    if exercise == "Stack":
+        program = solution("Stack").replace("self.pieces = ", "Stack.pieces = ").replace("in self.pieces", "in Stack.pieces")
+    assert program != solution(exercise)
+    status, sentence = judged(exercise, program, tmp_path)
+    assert status == "wrong", program
+    assert ("two instances share" if exercise == "Stack" else "shared by all instances; keep it in self") in sentence

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.workshop.judging import (
+    apart,
     backward_of,
     compare,
     contract,
@@ -75,3 +76,4 @@ def linear(cls: Any) -> None:
         for p, held in zip(params, before, strict=True):
             if not np.array_equal(p, held):
                 raise Wrong("forward or backward changes a parameter; only optimizers do")
+    apart(lambda: make(cls, 3, 2), [uniform(rng, 4, 3), uniform(rng, 4, 3)])
