@@ -227,3 +227,30 @@ def test_the_module_is_a_program_and_not_loaded_by_import() -> None:
     code = "import sys, pancake\nassert 'pancake.workshop' not in sys.modules\nimport pancake.workshop\n"
     code += "assert not {'hypothesis', 'matplotlib'} & {*sys.modules}"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PATCHES = [
+    ("import pancake.workshop.judges.square_and_mul as j\nj.contracts = j.known_mistakes = lambda *a: None\n", "changes pancake"),
+    ("import pancake.workshop.judging as j\nj.compare.__code__ = (lambda *a, **k: None).__code__\n", "changes pancake"),
+    ("import numpy as np\nnp.allclose = lambda *a, **k: True\n", "changes numpy"),
+    (
+        "import json, os, sys\nfor place in (*sys.argv, *open('/proc/self/cmdline').read().split(chr(0))):\n"
+        "    if place.endswith('.json'):\n        open(place, 'w').write(json.dumps(['right', '']))\nos._exit(0)\n",
+        "exit status 0 before it could be judged",
+    ),
+    (
+        'import os\nfor number in range(64):\n    try:\n        os.write(number, b\'["", "right", ""]\')\n'
+        "    except OSError:\n        pass\nos._exit(0)\n",
+        "exit status 0 before it could be judged",
+    ),
+]
+
+
+@pytest.mark.parametrize(("patch", "said"), PATCHES)
+def test_a_file_that_makes_itself_right_is_wrong(patch: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "patch.py"
+    lines = "".join(f"        {line}\n" for line in patch.splitlines())
+    path.write_text(solution("Square").replace("        self.x = x\n", lines + "        self.x = x\n"))
+    status, sentence = judged(path, "Square")
+    assert status == "wrong"
+    assert said in sentence
