@@ -65,7 +65,7 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
     except Wrong as error:
         return WRONG, str(error)
     except NotImplementedError as error:
-        return OPEN, f"{_place(error, files)}{error}".rstrip(": ") or "a blank is left"
+        return OPEN, f"{_place(error, files)}{_message(error)}".rstrip(": ") or "a blank is left"
     except SystemExit:
         return WRONG, "it ends the program (exit or quit); take that out, and return a result"
     except EOFError:
@@ -77,11 +77,19 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # of the participant's code, which may raise anything
-        if "ellipsis" in str(error).lower():
+        message = " ".join(_message(error).split())
+        if "ellipsis" in message.lower():
             return OPEN, f"{_place(error, files)}a blank `...` is left"
         notes = "".join(f" (in {note})" for note in getattr(error, "__notes__", []))
-        return WRONG, with_advice(f"{_place(error, files)}{type(error).__name__}: {' '.join(str(error).split())}{notes}")
+        return WRONG, with_advice(f"{_place(error, files)}{type(error).__name__}{message and ': '}{message}{notes}")
     return RIGHT, ""
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its __str__ is the participant's, too
+        return ""
 
 
 ADVICE = {

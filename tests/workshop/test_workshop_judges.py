@@ -133,6 +133,7 @@ def test_what_an_exercise_needs_and_has_not_is_named(tmp_path: Path) -> None:
         ("self.compute_forward(x)", "calls itself without end"),
         ("1 / 0", "in compute_forward: ZeroDivisionError"),
         ("raise KeyError('k')", "in compute_forward: KeyError"),
+        ("raise type('Silent', (Exception,), {'__str__': lambda self: 1 / 0})", "in compute_forward: Silent"),
     ],
 )
 def test_whatever_a_solution_does_is_told_in_a_sentence(
