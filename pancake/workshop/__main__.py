@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -80,6 +81,8 @@ def new(folder: Path) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit status."""
     given = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a participant's message may hold what cannot be encoded
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if given.command == "new":
             written = new(given.folder)
