@@ -28,7 +28,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1180, "height": 900})
+        page = browser.new_page(viewport={"width": 1180, "height": 900}, bypass_csp=True)  # to wait for a condition is to eval
         page.goto(f"http://127.0.0.1:{server.server_port}/")
         page.get_by_role("button", name="Run").click()
         page.wait_for_function("parseFloat(document.getElementById('score').textContent.split(' ')[1]) > 99", timeout=120_000)

@@ -21,6 +21,16 @@ Rng: TypeAlias = "int | np.random.Generator | None"
 # --- numbers ---
 
 
+def generator(owner: object, rng: Any) -> np.random.Generator:
+    """The generator that is given, or a new one from a seed; None makes another one each time."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name_of(owner)}: expected rng to be None, a whole number of at least 0, or a numpy.random.Generator, got {rng!r}"
+        ) from None
+
+
 def size(owner: object, **named: object) -> int:
     """The one keyword argument given, as an int, refused if it is not a positive whole number."""
     ((name, value),) = named.items()

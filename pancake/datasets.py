@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.arguments import Rng, number, size
+from pancake.arguments import Rng, generator, number, size
 
 __all__ = ["blobs", "checkerboard", "circles", "moons", "spirals", "xor"]
 
@@ -45,7 +45,7 @@ def xor(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Labels]
     Minsky, Papert, "Perceptrons" (1969). Rumelhart, Hinton, Williams, "Learning internal representations by error
     propagation" (1986), where a net with a hidden layer learns it.
     """
-    n, noise, rng = size(xor, n=n), number(xor, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(xor, n=n), number(xor, "noise", noise), generator(xor, rng)
     corner = np.arange(n) % 4
     a, b = corner // 2, corner % 2
     return _blurred(np.column_stack([a, b]), noise, rng), (a ^ b).astype(np.int64)
@@ -73,7 +73,7 @@ def moons(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Label
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_moons.html
     """
-    n, noise, rng = size(moons, n=n), number(moons, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(moons, n=n), number(moons, "noise", noise), generator(moons, rng)
     y = _in_turn(n, 2)
     t = np.pi * _evenly(y, rng)
     x0 = np.where(y == 0, np.cos(t), 1 - np.cos(t))
@@ -103,7 +103,7 @@ def circles(n: int, *, noise: float = 0.05, rng: Rng = None) -> tuple[Points, La
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_circles.html, there with a ratio of 0.8.
     """
-    n, noise, rng = size(circles, n=n), number(circles, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(circles, n=n), number(circles, "noise", noise), generator(circles, rng)
     y = _in_turn(n, 2)
     t = 2 * np.pi * _evenly(y, rng, endpoint=False)
     return _blurred(_polar(np.where(y == 0, 1.0, 0.5), t), noise, rng), y
@@ -135,7 +135,7 @@ def spirals(n: int, *, noise: float = 0.03, rng: Rng = None, arms: int = 2, turn
     ----------
     Lang, Witbrock, "Learning to tell two spirals apart" (1988), with two arms of three turns.
     """
-    n, noise, rng = size(spirals, n=n), number(spirals, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(spirals, n=n), number(spirals, "noise", noise), generator(spirals, rng)
     arms, turns = size(spirals, arms=arms), number(spirals, "turns", turns)
     y = _in_turn(n, arms)
     t = _evenly(y, rng)
@@ -166,7 +166,7 @@ def blobs(n: int, *, noise: float = 0.4, rng: Rng = None, centers: int = 3) -> t
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_blobs.html, there with centres at random.
     """
-    n, noise, rng = size(blobs, n=n), number(blobs, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(blobs, n=n), number(blobs, "noise", noise), generator(blobs, rng)
     centers = size(blobs, centers=centers)
     y = _in_turn(n, centers)
     radius = 0.0 if centers == 1 else 1 / np.sin(np.pi / centers)
@@ -198,7 +198,7 @@ def checkerboard(n: int, *, noise: float = 0.0, rng: Rng = None, squares: int = 
     ----------
     Ho, Kleinberg, "Building projectable classifiers of arbitrary complexity" (1996).
     """
-    n, noise, rng = size(checkerboard, n=n), number(checkerboard, "noise", noise), np.random.default_rng(rng)
+    n, noise, rng = size(checkerboard, n=n), number(checkerboard, "noise", noise), generator(checkerboard, rng)
     if size(checkerboard, squares=squares) < 2:
         raise ValueError(f"checkerboard: expected at least 2 squares along each side, got {squares}")
     y = _in_turn(n, 2)

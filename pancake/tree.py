@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import memory
-from pancake.arguments import Rng, floating_dtype, matching, numeric
+from pancake.arguments import Rng, floating_dtype, generator, matching, numeric
 from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
 from pancake.memory import Array, Pair
 
@@ -201,7 +201,7 @@ class Tree:
         rng : None, int or numpy.random.Generator
             Where the random numbers come from.
         """
-        rng = np.random.default_rng(rng)
+        rng = generator(self, rng)
         for part in self._parts():
             part.reset_parameters(rng)
 

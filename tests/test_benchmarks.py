@@ -398,12 +398,12 @@ def test_tables_of_several_processes(modules: Any) -> None:
 
 
 def test_two_threads_beside_one(modules: Any) -> None:
-    seconds, ratios = modules("threads").measured("W2", 2, 2)
+    seconds, ratios = modules("two_threads").measured("W2", 2, 2)
     assert 0 < seconds < 1
     assert len(ratios) == 2
 
 
-@pytest.mark.parametrize("program", ["mpi", "threads", "sweeps"])
+@pytest.mark.parametrize("program", ["mpi", "two_threads", "sweeps"])
 def test_wrong_arguments_of_the_newer_programs(program: str) -> None:
     for arguments in (["--page", "nowhere.md"], ["--nonsense"]):
         command = [sys.executable, str(BENCHMARKS / f"{program}.py"), *arguments]

@@ -139,7 +139,7 @@ def test_no_circle_of_files(lazy: bool) -> None:
 PICTURES = {("pancake.training.history", "pancake.plotting"), ("pancake.training.lr_finder", "pancake.plotting")}
 
 # `fit(checkpoint=path)` saves.
-CHECKPOINTS = {("pancake.training.fit", "pancake.files.serialization")}
+CHECKPOINTS = {("pancake.training.fit", f"pancake.files.{name}") for name in ("replacing", "serialization")}
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["loaded", "when run"])

@@ -9,18 +9,20 @@ forward, the plain layers take over, which find in their caches what the program
 from __future__ import annotations
 
 import functools
+import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from pancake import memory
 from pancake.fast import switch, words
 from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
 from pancake.fast.program import NUMBERS, Left, Notes, Run, Text, guard, same
 from pancake.function import Function, Kept
-from pancake.functions.containers import Sequential, has_parameters, remembering
+from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -186,7 +188,9 @@ def gradient_bits(layers: list[Any]) -> list[Any] | None:
     pairs = [pair for layer in linears for pair in zip(*layer.get_params_and_grads(), strict=True)]
     runs = memory.runs([value for value, _ in pairs], [grad for _, grad in pairs])
     whole = all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs)
-    if not whole or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
+    bounds = sorted(byte_bounds(grad) for _, grad in pairs)
+    shared = any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds))
+    if not whole or shared or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
         return None
     return [run.grads.view(f"u{run.grads.itemsize}") for run in runs]
 
@@ -416,6 +420,7 @@ def install() -> None:
                     dObj_dOut = back_through(item, program, dObj_dOut, True)
                 item, program = kept.ran[first]
                 back_through(item, program, dObj_dOut, False)
+            note_answered(item for item, _ in kept.ran[:first])  # all, if none has parameters
             kept.used = True
             return
         plain_accumulate(self, dObj_dOut)

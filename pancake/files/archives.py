@@ -45,7 +45,7 @@ BFLOAT16 = "BF16"  # which NumPy does not have: it is read, and never written
 
 
 # What to do with a file of another library.
-ADVICE = "and pass them to load_state_dict of a model that you have made"
+ADVICE = "and pass the arrays to load_state_dict of a model that you have made"
 
 
 def storable(array: NDArray[Any]) -> bool:
@@ -93,7 +93,7 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArray[Any]]
         try:
             archive = zipfile.ZipFile(file)
             if TEXT not in archive.namelist():
-                raise ValueError(f"there is no {TEXT} in it, so save() has not written it; read its arrays with np.load {ADVICE}")
+                raise ValueError(f"there is no {TEXT} in it, so save() has not written it; read it with np.load {ADVICE}")
             for member in archive.infolist():
                 name, length = member.filename, member.file_size
                 if name in contents:
@@ -180,7 +180,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[str, dict[str, NDArr
         if not isinstance(text := metadata.get(TEXT), str):
             raise ValueError(
                 f"there is no {TEXT} in its metadata, so save() has not written it; "
-                f"read its arrays with safetensors.numpy.load_file {ADVICE}; or, of torch's names and layouts, all at once with "
+                f"read it with safetensors.numpy.load_file {ADVICE}; or, of torch's names and layouts, all at once with "
                 "pancake.torch.load_torch(model, path)"
             )
         arrays = _read_arrays(file, header, DTYPES)

@@ -24,6 +24,7 @@ def replacing(path: str, owner: str = "save") -> Iterator[IO[bytes]]:
     Messages name the `owner`, who writes.
     """
     folder, name = os.path.split(path)
+    check_folder(path, owner)
     old = _old_file(path, owner)
     prefix = f".pancake-{zlib.crc32(os.fsencode(name)):08x}-"  # short, as the name itself may be as long as names can be
     _clear_leftovers(folder, prefix)
@@ -50,6 +51,13 @@ def replacing(path: str, owner: str = "save") -> Iterator[IO[bytes]]:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def check_folder(path: str | os.PathLike[str], owner: str) -> None:
+    """Refuse a path whose folder is not there."""
+    folder = os.path.dirname(os.fspath(path))
+    if folder and not os.path.isdir(folder):
+        raise FileNotFoundError(f"{owner}: there is no folder {folder!r} to write {os.path.basename(os.fspath(path))!r} into")
 
 
 def _old_file(path: str, owner: str) -> os.stat_result | None:

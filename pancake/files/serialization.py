@@ -186,7 +186,7 @@ def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, C
             ""
             if owner == "save"
             else (
-                f"; read a file of another library with that library, {ADVICE}; what torch.save has written also with "
+                f"; read a file of another library with that library {ADVICE}; what torch.save has written also with "
                 "pancake.torch.load_torch(model, torch.load(path, weights_only=True))"
             )
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pancake.arguments import Rng, sequence_lengths, size
+from pancake.arguments import Rng, generator, sequence_lengths, size
 from pancake.function import rows, total, wide
 from pancake.functions.containers import Container
 from pancake.functions.linear import Linear
@@ -94,13 +94,13 @@ class MultiHeadAttention(Container):
         else:
             self.make_parameters(dtype, in_proj_weight=(3 * n, n))
             vars(self).update(in_proj_bias=None, grad_in_proj_bias=None)
-        rng = np.random.default_rng(rng)
+        rng = generator(self, rng)
         self.out_proj = Linear(n, n, bias=bias, init="glorot_uniform", rng=0, dtype=dtype)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the weights anew, and set the biases back to 0."""
-        rng = np.random.default_rng(rng)
+        rng = generator(self, rng)
         self.in_proj_weight = glorot_uniform(self.n, 3 * self.n, rng)
         if self.bias:
             self.in_proj_bias.fill(0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pancake.arguments import each_part, numeric, whole
 from pancake.function import Function
-from pancake.functions.containers import Container, Listed, extend, forward, has_parameters
+from pancake.functions.containers import Container, Listed, extend, forward, has_parameters, note_answered
 from pancake.memory import Array
 
 
@@ -71,6 +71,8 @@ class Branches(Listed):
         for function, d in zip(self.functions, gradients, strict=True):
             if has_parameters(function):
                 function.accumulate_grads(d)
+            else:
+                note_answered([function])
 
     def _sum(self, parts: tuple[Array, ...]) -> Array:
         """The sum of what the branches return for the one input that they share."""
@@ -260,3 +262,5 @@ class Residual(Container):
         d = self._upstream(dObj_dOut, *self._remembered())
         if has_parameters(self.f):
             self.f.accumulate_grads(d)
+        else:
+            note_answered([self.f])

@@ -10,7 +10,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.arguments import each_part
-from pancake.function import Function
+from pancake.function import Function, Kept
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
 from pancake.tree import Tree
@@ -61,6 +61,14 @@ class Container(Function):
 
     def _takes_lengths(self) -> bool:
         return any(part._takes_lengths() for part in self._parts())
+
+
+def note_answered(functions: Iterable[Function]) -> None:
+    """Note of Functions that a backward had no need to reach that their latest forward has had its backward."""
+    for function in functions:
+        for part in function.walk():
+            if isinstance(part._cache, Kept):
+                part._cache.used = True
 
 
 def remembering(tree: Tree) -> Iterator[Function]:
@@ -157,6 +165,7 @@ class Sequential(Listed):
             for later in self.functions[: trained[0] : -1]:
                 dObj_dOut = later.compute_backward(dObj_dOut)
             self.functions[trained[0]].accumulate_grads(dObj_dOut)
+        note_answered(self.functions[: trained[0] if trained else None])
 
     def add(self, function: Function) -> Sequential:
         """Append a Function to the end of the stack and return the stack. Optimizers of the stack take it up."""

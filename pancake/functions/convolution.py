@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, size
+from pancake.arguments import Rng, generator, size
 from pancake.function import Function, total
 from pancake.functions.windows import PerAxis, Windows, batch_first, fitting, images, per_axis, spread
 from pancake.memory import Array
@@ -67,7 +67,7 @@ class Kernels(Function):
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the weight anew from N(0, 2 / n), n being how many inputs an output sums, and set the bias to 0."""
-        self.weight = np.random.default_rng(rng).normal(0, math.sqrt(2 / self._summed()), self.weight.shape)
+        self.weight = generator(self, rng).normal(0, math.sqrt(2 / self._summed()), self.weight.shape)
         if self.bias is not None:
             self.bias.fill(0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import Rng, share
+from pancake.arguments import Rng, generator, share
 from pancake.function import Function
 from pancake.memory import Array
 
@@ -36,7 +36,7 @@ class Dropout(Function):
 
     def __init__(self, p: float = 0.5, rng: Rng = None) -> None:
         self.p = share(self, "p", p)
-        self.rng = np.random.default_rng(rng)
+        self.rng = generator(self, rng)
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pancake.arguments import Rng, as_array, size
+from pancake.arguments import Rng, as_array, generator, size
 from pancake.function import Function, wide
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
@@ -73,7 +73,7 @@ class Embedding(Function):
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the weight anew."""
-        self.weight = initializer(self.init)(self.dim, self.num_embeddings, np.random.default_rng(rng))
+        self.weight = initializer(self.init)(self.dim, self.num_embeddings, generator(self, rng))
 
     def compute_forward(self, x: Any) -> Array:
         x = self._indices(x)

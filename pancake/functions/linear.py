@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, is_sparse, size
+from pancake.arguments import Rng, generator, is_sparse, size
 from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
@@ -88,7 +88,7 @@ class Linear(Function):
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
-        rng = np.random.default_rng(rng)
+        rng = generator(self, rng)
         self.weight = initializer(self.init)(self.n_in, self.n_out, rng)
         if self.bias is not None:
             self.bias = initial_bias(self.init, self.n_in, self.n_out, rng)
@@ -173,7 +173,7 @@ class MatMul(Function):
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the weight anew."""
-        self.weight = initializer(self.init)(self.n_in, self.n_out, np.random.default_rng(rng))
+        self.weight = initializer(self.init)(self.n_in, self.n_out, generator(self, rng))
 
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n_in, self.weight.dtype)

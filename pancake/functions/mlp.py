@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import memory
-from pancake.arguments import Rng
+from pancake.arguments import Rng, generator
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.functions.activations import ReLU
@@ -53,14 +53,24 @@ def mlp(
     for name, make in (("activation", activation), ("output", output)):
         if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
             raise TypeError(f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}")
-    rng = np.random.default_rng(rng)
+    rng = generator(mlp, rng)
     if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
         memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes)), np.dtype(dtype))
     stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
         if stack:
-            stack.append(activation())
+            stack.append(_made("activation", activation))
         stack.append(Linear(n_in, n_out, init=init, rng=rng, dtype=dtype))
     if output is not None:
-        stack.append(output())
+        stack.append(_made("output", output))
     return Sequential(stack)
+
+
+def _made(name: str, make: Callable[[], Function]) -> Function:
+    try:
+        return make()
+    except TypeError as error:
+        hint = "a class with arguments goes into a function, as in lambda: LeakyReLU(0.2)"
+        raise TypeError(
+            f"mlp: expected {name} to make a Function without being given anything, got {make!r}: {error}; {hint}"
+        ) from None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, size
+from pancake.arguments import Rng, generator, size
 from pancake.function import Function, total
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
@@ -69,7 +69,7 @@ class PositionalEmbedding(Function):
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw the weight anew."""
-        self.weight = initializer(self.init)(self.n, self.max_length, np.random.default_rng(rng))
+        self.weight = initializer(self.init)(self.n, self.max_length, generator(self, rng))
 
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)

@@ -59,6 +59,8 @@ def _port(text: str) -> int:
 def _function(name: str) -> Make:
     """The function that `module:function` names."""
     module, _, function = name.partition(":")
+    if module.endswith(".py"):
+        raise ValueError(f"argument --model: expected module:function, got {name!r}; leave .py out")
     if not all(part.isidentifier() for part in [*module.split("."), function]):
         raise ValueError(f"argument --model: expected module:function, got {name!r}")
     try:

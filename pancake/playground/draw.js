@@ -148,23 +148,39 @@ function axes(pen, box, [x0, x1], [y0, y1], toX, toY, scene) {
 
 // --- the units ---
 
+// Names as there is room for them; numbers, and a key to these, where the shortened names could not be told apart.
+function labels(pen, names, room, kind) {
+  const short = names.map((name) => fitted(pen, name, room));
+  if (new Set(short).size === names.length) return { short, key: "" };
+  return { short: names.map((_, i) => String(i + 1)), key: `${kind}: ${names.map((name, i) => `${i + 1} ${name}`).join(", ")}.` };
+}
+
+// Draws, and returns the key to what is drawn as a number.
 export function drawNet(canvas, scene, frame) {
-  const columns = frame.units, most = Math.max(...columns.map((column) => column.pictures.length));
+  const columns = frame.units, n = columns.length - 1, most = Math.max(...columns.map((column) => column.pictures.length));
   const across = canvas.clientWidth, pitch = across / columns.length;
-  const side = Math.max(12, Math.min(40, pitch * 0.5)), gap = Math.max(4, side / 5), head = 24;
+  const beside = pitch > 150; // there is room for names beside the squares; else they stand below
+  const side = Math.max(12, Math.min(40, pitch * 0.5)), gap = beside ? Math.max(4, side / 5) : 17;
+  const partly = (column) => column.count > column.pictures.length;
+  const head = !beside && columns.some(partly) ? 39 : 24;
   const { pen, height } = sheet(canvas, head + most * (side + gap) + 4);
   const left = (c) => pitch * (c + 0.5) - side / 2;
   const top = (c, u) => head + ((most - columns[c].pictures.length) / 2 + u) * (side + gap) + gap / 2;
   frame.weights.forEach((matrix, c) => matrix && weights(pen, matrix, (u) => [left(c) + side, top(c, u) + side / 2], (u) => [left(c + 1), top(c + 1, u) + side / 2]));
-  const shade = diverging(), ink = style("--soft"), bad = style("--bad"), line = style("--line"), n = columns.length - 1;
+  const shade = diverging(), ink = style("--soft"), bad = style("--bad"), line = style("--line"), paper = style("--paper");
+  const room = beside ? pitch / 2 - side / 2 - 10 : pitch - 4;
+  const drawn = (names, column) => names.slice(0, column.pictures.length);
+  const inputs = labels(pen, frame.inputs.map((i) => scene.features[i]), room, "Inputs");
+  const outputs = labels(pen, scene.classes ? drawn(scene.classes, columns[n]) : [], room, "Outputs");
   pen.imageSmoothingEnabled = true;
   columns.forEach((column, c) => {
     pen.fillStyle = ink;
     pen.textAlign = "center";
     pen.textBaseline = "top";
-    const title = c === 0 ? "input" : c === n ? "output" : `layer ${c}`;
-    const more = column.count > column.pictures.length ? ` (${column.pictures.length} of ${column.count})` : "";
-    pen.fillText(fitted(pen, pitch > 70 ? title + more : c === 0 ? "in" : c === n ? "out" : String(c), pitch - 4), pitch * (c + 0.5), 3);
+    const title = pitch > 70 ? frame.titles[c] : c === 0 ? "in" : c === n ? "out" : String(c);
+    const share = `${column.pictures.length}${pitch > 70 ? " of " : "/"}${column.count}`;
+    pen.fillText(partly(column) && beside ? `${title} (${share})` : title, pitch * (c + 0.5), 3);
+    if (partly(column) && !beside) pen.fillText(share, pitch * (c + 0.5), 18);
     column.pictures.forEach((text, u) => {
       const values = bytes(text, Int8Array), w = scene.single ? values.length : Math.sqrt(values.length);
       pen.drawImage(picture(`${c} ${u}`, w, values.length / w, (i) => shade.table[127 + values[i]]), left(c), top(c, u), side, side);
@@ -172,15 +188,18 @@ export function drawNet(canvas, scene, frame) {
       pen.strokeStyle = dead ? bad : line;
       pen.lineWidth = dead ? 2 : 1;
       pen.strokeRect(left(c), top(c, u), side, side);
-      const name = c === 0 ? scene.features[u] : c === n && scene.classes ? scene.classes[u] : "";
-      if (name && pitch > 150) {
-        pen.textAlign = c === 0 ? "right" : "left";
-        pen.textBaseline = "middle";
-        const room = pitch / 2 - side / 2 - 10;
-        pen.fillText(fitted(pen, name, room), c === 0 ? left(c) - 6 : left(c) + side + 6, top(c, u) + side / 2);
-      }
+      const name = c === 0 ? inputs.short[u] : c === n ? outputs.short[u] : "";
+      if (!name) return;
+      pen.textAlign = !beside ? "center" : c === 0 ? "right" : "left";
+      pen.textBaseline = beside ? "middle" : "top";
+      const [x, y] = beside ? [c === 0 ? left(c) - 6 : left(c) + side + 6, top(c, u) + side / 2] : [pitch * (c + 0.5), top(c, u) + side + 2];
+      pen.strokeStyle = paper; // so that lines do not cross it out
+      pen.lineWidth = 3;
+      pen.strokeText(name, x, y);
+      pen.fillText(name, x, y);
     });
   });
+  return [inputs.key, outputs.key].filter(Boolean).join(" ");
 }
 
 function weights(pen, matrix, from, to) {

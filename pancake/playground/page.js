@@ -33,9 +33,15 @@ function tell(text) {
   at("message").hidden = !text;
 }
 
+// Nothing of a page without a training can be used.
+function disable() {
+  for (const control of document.querySelectorAll("#bar button, #settings fieldset, #make-step")) control.disabled = true;
+  for (const link of document.querySelectorAll("#taken a")) link.removeAttribute("href");
+}
+
 async function begin() {
   const answer = await ask("open");
-  if (answer.error) return;
+  if (answer.error) return disable();
   session = answer.session;
   const query = `?session=${encodeURIComponent(session)}`;
   at("net-file").href = `/net.npz${query}`;
@@ -50,8 +56,10 @@ async function begin() {
     draw();
   });
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) tell("The training of this tab has ended; load the page anew.");
-    else tell("The playground does not answer. Has it been ended?");
+    if (events.readyState === EventSource.CLOSED) {
+      tell("The training of this tab has ended; load the page anew.");
+      disable();
+    } else tell("The playground does not answer. Has it been ended?");
   };
   events.onopen = () => tell("");
 }
@@ -138,6 +146,8 @@ function draw() {
     waiting = false;
     const { values } = frame, percent = (score) => (frame.score === "accuracy" && score !== null ? `${(100 * score).toFixed(1)} %` : short(score));
     at("run").setAttribute("aria-pressed", String(frame.running));
+    const seen = frame.running ? "Pause" : "Run"; // it is called Run always, pressed or not
+    if (at("run").textContent !== seen) at("run").textContent = seen;
     at("loss").textContent = `loss ${values.loss === null ? "not finite" : values.loss.toPrecision(3)}`;
     at("test-loss").textContent = "test_loss" in values ? `test loss ${values.test_loss === null ? "not finite" : values.test_loss.toPrecision(3)}` : "";
     at("test-key").hidden = !("test_loss" in values);
@@ -145,7 +155,7 @@ function draw() {
     at("epochs").textContent = `epoch ${frame.epochs.toFixed(frame.epochs < 100 ? 1 : 0)}, step ${frame.steps}`;
     if (frame.message) tell(`${frame.message}. Training is paused.`);
     drawPlane(at("plane"), scene, frame);
-    drawNet(at("net"), scene, frame);
+    at("net-key").textContent = drawNet(at("net"), scene, frame);
     drawCurve(at("curve"), frame);
     gradients();
     speak();
@@ -171,8 +181,11 @@ function gradients() {
   at("dead").textContent = dead.length
     ? dead.map(([count, layer, all]) => `Layer ${layer}: ${count} of ${all} units are dead`).join(". ") + ": they say the same to every point."
     : frame.dead.length ? "No unit is dead: each says different things to different points." : "";
-  const more = frame.units.some((column) => column.count > column.pictures.length);
-  at("hidden-units").textContent = more ? "Of wide layers the first units are drawn." : "";
+  const [inputs, ...layers] = frame.units, text = [];
+  if (inputs.count > 2) text.push("Blank inputs are those that stand at their mean.");
+  if (inputs.count > inputs.pictures.length) text.push("Of the inputs the first are drawn, and the two of the plane.");
+  if (layers.some((column) => column.count > column.pictures.length)) text.push("Of wide layers the first units are drawn.");
+  at("hidden-units").textContent = text.join(" ");
 }
 
 // For those who listen: now and then, and whenever the training is paused.
@@ -210,7 +223,10 @@ function setLayers(layers) {
   change(at("layers"));
 }
 
-at("run").addEventListener("click", () => ask("run", { on: !(frame && frame.running) }).then((answer) => answer.error || tell("")));
+at("run").addEventListener("click", () => {
+  tell(""); // before asking: a message of the very first step may arrive sooner than the answer
+  ask("run", { on: !(frame && frame.running) });
+});
 at("step").addEventListener("click", () => ask("step"));
 at("reset").addEventListener("click", () => ask("reset"));
 

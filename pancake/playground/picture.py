@@ -23,6 +23,7 @@ EVERY = 3  # of these, in the pictures of units
 LINE = 180  # pixels, where there is a single feature
 MOST_UNITS = 16  # of a layer that are drawn
 MOST_POINTS = 600  # that are drawn, of each kind
+HIGHEST = 1e300  # that is drawn, in size: the largest finite number becomes infinite when it is rounded to four digits
 
 
 # --- what stays until a setting is changed ---
@@ -94,7 +95,8 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
     grid = _grid(trainer)
     ends = np.cumsum([len(grid), len(points.X), len(points.X_test)])
     h = np.concatenate([grid, points.X, points.X_test])
-    seen = [_units(_centred(h[: ends[0]]), grid, trainer)]
+    inputs = _inputs(trainer)
+    seen = [{**_units(_centred(h[: ends[0], inputs]), grid, trainer), "count": len(points.features)}]
     dead = []
     with np.errstate(all="ignore"):
         for place, segment in enumerate(columns, start=1):
@@ -108,6 +110,7 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
         plane = _plane(trainer, h[: ends[0]], grid)
     if note:
         trainer.note({name: value for name, value in values.items() if name in ("loss", "test_loss")})
+    titles = ["input", *(f"layer {place}" for place in range(1, len(columns))), "output"]
     return {
         "steps": trainer.steps,
         "epochs": round(trainer.epochs, 2),
@@ -115,11 +118,23 @@ def frame(trainer: Trainer, *, note: bool = True) -> dict[str, Any]:
         "score": "accuracy" if points.classes else "R²",
         "curve": {name: [_finite(value) for value in column] for name, column in trainer.history.items()},
         "plane": plane,
+        "titles": titles,
+        "inputs": inputs,
         "units": seen,
         "dead": dead,
-        "weights": _weights(columns, [len(points.features), *(unit["count"] for unit in seen[1:])]),
-        "gradients": [[name, _finite(norm)] for name, norm in pk.gradient_norms(trainer.model).items()],
+        "weights": _weights(columns, [unit["count"] for unit in seen], inputs),
+        "gradients": _gradients(trainer.model, columns, titles[1:]),
     }
+
+
+def _inputs(trainer: Trainer) -> list[int]:
+    """The features whose squares are drawn: the first ones, and always those that span the plane."""
+    count, settings = len(trainer.points.features), trainer.settings
+    if count <= MOST_UNITS:
+        return list(range(count))
+    spanning = {settings.across, settings.up}
+    others = [feature for feature in range(count) if feature not in spanning]
+    return sorted([*spanning, *others[: MOST_UNITS - len(spanning)]])
 
 
 def _columns(model: Function) -> list[list[Function]]:
@@ -167,7 +182,7 @@ def _units(values: Array, grid: Array, trainer: Trainer) -> dict[str, Any]:
         drawn = drawn[::EVERY]
     else:
         drawn = drawn.reshape(PIXELS, PIXELS, -1)[1::EVERY, 1::EVERY].reshape(-1, drawn.shape[1])
-    drawn = np.nan_to_num(drawn, posinf=1e300, neginf=-1e300)
+    drawn = np.nan_to_num(drawn).clip(-HIGHEST, HIGHEST)
     largest = np.abs(drawn).max(axis=0)
     pictures = np.round(127 * (drawn / np.where(largest > 0, largest, 1))).astype(np.int8)
     return {"count": values.shape[1], "pictures": [_base64(column) for column in pictures.T], "largest": [*map(_short, largest)]}
@@ -176,14 +191,14 @@ def _units(values: Array, grid: Array, trainer: Trainer) -> dict[str, Any]:
 def _plane(trainer: Trainer, outputs: Array, grid: Array) -> dict[str, Any]:
     """For classes the class of each pixel and how sure the net is; else the number, between the least and largest label."""
     points = trainer.points
-    outputs = np.nan_to_num(outputs)
     if points.classes is None:
-        told = outputs[:, 0] * points.scale + points.mean
+        told = np.nan_to_num(outputs[:, 0] * points.scale + points.mean).clip(-HIGHEST, HIGHEST)
         if grid.shape[1] == 1:
             return {"line": [_short(value) for value in told]}
         y = np.concatenate([points.y, points.y_test])
         share = (told - y.min()) / (y.max() - y.min())
         return {"share": _base64((255 * share.clip(0, 1)).astype(np.uint8)), "low": _short(y.min()), "high": _short(y.max())}
+    outputs = np.nan_to_num(outputs)
     second, first = np.partition(_scores(outputs, trainer.settings.loss), -2, axis=1)[:, -2:].T
     sure = (255 * (first - second).clip(0, 1)).astype(np.uint8)
     return {"winner": _base64(outputs.argmax(axis=1).astype(np.uint8)), "sure": _base64(sure)}
@@ -214,16 +229,30 @@ def _measured(trainer: Trainer, train: Array, test: Array) -> dict[str, float]:
     return values
 
 
-def _weights(columns: list[list[Function]], counts: list[int]) -> list[list[list[float | None]] | None]:
+def _weights(columns: list[list[Function]], counts: list[int], inputs: list[int]) -> list[list[list[float | None]] | None]:
     """Between neighbouring columns the weights (to, from) of the units that are drawn, if a single matrix joins them."""
     found: list[list[list[float | None]] | None] = []
     for piece, n_in, n_out in zip(columns, counts, counts[1:], strict=False):
         matrices = [part.weight for part in piece if isinstance(part, (pk.Linear, pk.MatMul))]
         if len(matrices) == 1 and matrices[0].shape == (n_out, n_in):
-            drawn = matrices[0][:MOST_UNITS, :MOST_UNITS]
+            drawn = matrices[0][:MOST_UNITS, :MOST_UNITS] if found else matrices[0][:MOST_UNITS, inputs]
             found.append([[_finite(value) for value in row] for row in drawn])
         else:
             found.append(None)
+    return found
+
+
+def _gradients(model: Function, columns: list[list[Function]], titles: list[str]) -> list[list[Any]]:
+    """The norm of each layer's gradient, under the name of the column that the layer leads to."""
+    of_part = {
+        str(place): title
+        for place, title in enumerate(title for piece, title in zip(columns, titles, strict=True) for _ in piece)
+    }
+    found: list[list[Any]] = []
+    for name, norm in pk.gradient_norms(model).items():
+        path, _, kind = name.rpartition(" ")
+        place, _, inner = path.partition(".") if isinstance(model, pk.Sequential) else ("0", "", path)
+        found.append([f"{of_part[place]}: {inner} {kind}".replace(":  ", ": "), _finite(norm)])
     return found
 
 
@@ -241,7 +270,7 @@ def _short(value: Any) -> float:
 
 def _finite(value: float) -> float | None:
     """Four digits, and None for what JSON does not have."""
-    return _short(value) if math.isfinite(value) else None
+    return _short(value) if abs(value) <= HIGHEST else None
 
 
 def _hex(color: Array) -> str:

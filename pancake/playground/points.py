@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import pancake as pk
 from pancake import datasets
 from pancake.memory import Array
-from pancake.playground.settings import FILE, Settings
+from pancake.playground.settings import FILE, LABELS, Settings
 from pancake.playground.table import Table
 
 TOY_SETS: dict[str, Callable[..., tuple[Array, NDArray[np.int64]]]] = {
@@ -74,7 +74,7 @@ def points_of(settings: Settings, table: Table | None) -> Points:
     """The points for these settings: always the same for the same seed."""
     if settings.data == FILE:
         if table is None:
-            raise ValueError(f"data: there is no {FILE}")
+            raise ValueError(f"{LABELS['data']}: there is no {FILE}")
         rows = np.random.default_rng(settings.seed).permutation(len(table.X))
         X, y = table.X[rows], table.y[rows]
         features, label, classes = table.features, table.label, table.classes

@@ -147,13 +147,15 @@ class _Writer:
 
     def _end(self) -> list[str]:
         lines = ['print(f"loss {loss(pk.predict(model, X), targets):.4f}")']
+        meta = [f"meta = {self.trainer.meta!r}"]
         if self.points.classes is not None:
             score = "accuracy {pk.accuracy(pk.predict(model, X_test), y_test):.1%}"
-            return [*lines, "if len(X_test):", f'    print(f"test {score}")', 'pk.save("net.npz", model)']
+            return [*lines, "if len(X_test):", f'    print(f"test {score}")', *meta, 'pk.save("net.npz", model, meta=meta)']
         return [
             *lines,
             "back = pk.Standardize(1, mean=[-mean / scale], scale=[1 / scale])  # to the label in its own units",
-            'pk.save("net.npz", pk.Sequential([*model, back]))',
+            *meta,
+            'pk.save("net.npz", pk.Sequential([*model, back]), meta=meta)',
         ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -61,6 +62,25 @@ class Settings:
     up: int = 1
 
 
+# What the fields of the page are called, and messages call them.
+LABELS = {
+    "data": "Data set",
+    "points": "Points",
+    "noise": "Noise",
+    "test": "Test data, %",
+    "seed": "Seed",
+    "across": "Across",
+    "up": "Up",
+    "layers": "Layers",
+    "activation": "Activation",
+    "dropout": "Dropout",
+    "loss": "Loss",
+    "optimizer": "Optimizer",
+    "lr": "Learning rate",
+    "batch": "Batch size",
+    "speed": "Speed",
+}
+
 # What begins the training anew, from fresh weights.
 ANEW = frozenset({"data", "layers", "activation", "seed"})
 
@@ -90,7 +110,7 @@ def changed(settings: Settings, changes: Mapping[str, Any], *, data: Iterable[st
     Raises
     ------
     ValueError
-        If there is no such setting, or its value is out of bounds; the message begins with its name.
+        If there is no such setting, or its value is out of bounds; the message begins with the label of its field.
     """
     choices = {
         "data": tuple(data),
@@ -108,7 +128,7 @@ def changed(settings: Settings, changes: Mapping[str, Any], *, data: Iterable[st
             new[name] = _layers(value)
         elif name in choices:
             if value not in choices[name]:
-                raise ValueError(f"{name}: expected one of {', '.join(choices[name])}, got {value!r:.40}")
+                raise ValueError(f"{LABELS[name]}: expected one of {', '.join(choices[name])}, got {value!r:.40}")
             new[name] = value
         else:
             new[name] = _number(name, value, *BOUNDS[name])
@@ -118,15 +138,15 @@ def changed(settings: Settings, changes: Mapping[str, Any], *, data: Iterable[st
 def _layers(value: Any) -> tuple[int, ...]:
     """The widths of the hidden layers, from text such as "8, 8"."""
     if not isinstance(value, str) or len(value) > 200:
-        raise ValueError('layers: expected the widths of the hidden layers as text, such as "8, 8"')
+        raise ValueError('Layers: expected the widths of the hidden layers as text, such as "8, 8"')
     words = value.replace(",", " ").split()
     if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
-        raise ValueError(f'layers: expected whole numbers such as "8, 8", or nothing for no hidden layer, got {value!r:.40}')
+        raise ValueError(f'Layers: expected whole numbers such as "8, 8", or nothing for no hidden layer, got {value!r:.40}')
     widths = tuple(map(int, words))
     if len(widths) > MOST_LAYERS:
-        raise ValueError(f"layers: expected at most {MOST_LAYERS} hidden layers, got {len(widths)}")
+        raise ValueError(f"Layers: expected at most {MOST_LAYERS} hidden layers, got {len(widths)}")
     if widths and not 1 <= min(widths) <= max(widths) <= WIDEST:
-        raise ValueError(f"layers: expected from 1 to {WIDEST} units in each, got {', '.join(words)}")
+        raise ValueError(f"Layers: expected from 1 to {WIDEST} units in each, got {', '.join(words)}")
     return widths
 
 
@@ -139,8 +159,19 @@ def _number(name: str, value: Any, low: float, high: float, whole: bool) -> floa
         if not low <= number <= high or (whole and not number.is_integer()) or not math.isfinite(number):
             raise ValueError
     except (ValueError, OverflowError):
-        raise ValueError(f"{name}: expected {kind} from {low:g} to {_plain(high)}, got {value!r:.40}") from None
+        message = f"{LABELS[name]}: expected {kind} from {low:g} to {_plain(high)}, got {value!r:.40}"
+        raise ValueError(message + _about_the_comma(value, whole)) from None
     return int(number) if whole else number
+
+
+def _about_the_comma(value: Any, whole: bool) -> str:
+    """What to do about a comma in the place of a point, or between thousands."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not whole and re.fullmatch(r"-?[0-9]*,[0-9]+", text):
+        return f"; write a point in the place of the comma, as in {text.replace(',', '.'):.40}"
+    if whole and re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
+        return f"; leave the comma out, as in {text.replace(',', ''):.40}"
+    return ""
 
 
 def _plain(number: float) -> str:

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from pancake.memory import Array
 
 MOST_CLASSES = 30  # more colours than that nobody tells apart
+LARGEST = 1e150  # in size: larger ones have no finite square, and so no standard deviation
 MOST_NUMBERS = 20  # so many different whole numbers are classes; more are a quantity
+
+MISSING = "leave rows with missing values out, or fill them beforehand"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
             raise ValueError(f"{name}, line {line}: expected {len(columns)} cells, as in the header, got {len(row)}")
         rows.append([_feature(f"{name}, line {line}", *cell) for cell in zip(columns, row[:-1], strict=False)])
         if not row[-1]:
-            raise ValueError(f"{name}, line {line}: the label, {columns[-1]!r}, is empty")
+            raise ValueError(f"{name}, line {line}: the label, {columns[-1]!r}, is empty; {MISSING}")
         labels.append(row[-1])
         numbers.append(line)
     if len(rows) < 2:
@@ -94,7 +97,13 @@ def _lines(name: str) -> Iterator[tuple[int, list[str]]]:
         except UnicodeDecodeError:
             raise ValueError(f"{name}, line {line + 1} or below: expected text in UTF-8") from None
         except csv.Error as error:
-            raise ValueError(f"{name}, line {reader.line_num}: {error}") from None
+            if "expected after" in str(error):  # the opening quote of a later cell has closed this one
+                raise ValueError(
+                    f"{name}, line {reader.line_num}: expected a comma after the closing quote of a cell; is a quote not closed?"
+                ) from None
+            raise ValueError(
+                f"{name}, line {line + 1}: a quote that is opened in this row is not closed; expected '\"' at the end of its cell"
+            ) from None
 
 
 def _columns(where: str, header: Sequence[str]) -> list[str]:
@@ -105,16 +114,30 @@ def _columns(where: str, header: Sequence[str]) -> list[str]:
         raise ValueError(
             f"{where}: expected a header of at least two names parted by commas, got {', '.join(header)!r:.60}{hint}"
         )
-    if all(_number(cell) is not None for cell in header):
-        raise ValueError(f"{where}: expected a header with the names of the columns, got only numbers")
-    return [cell or f"column {place}" for place, cell in enumerate(header, start=1)]
+    if all(_number(cell) is not None for cell in header[:-1]):
+        names = ", ".join(header[:-1])
+        raise ValueError(
+            f"{where}: expected the names of the columns, got only numbers as names of the features, {names!r:.60}; "
+            "the file needs a header line above its first row"
+        )
+    columns = [cell or f"column {place}" for place, cell in enumerate(header, start=1)]
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{where}: expected a name of its own for each column, got {twice!r:.40} more than once")
+    return columns
 
 
 def _feature(where: str, column: str, cell: str) -> float:
+    if not cell:
+        raise ValueError(f"{where}: expected a finite number in the column {column!r}, got an empty cell; {MISSING}")
     value = _number(cell)
     if value is None or not math.isfinite(value):
-        hint = "" if value is not None or not cell else "; only the label, in the last column, may be a word"
+        hint = "" if value is not None else "; only the label, in the last column, may be a word"
         raise ValueError(f"{where}: expected a finite number in the column {column!r}, got {cell!r:.40}{hint}")
+    if abs(value) > LARGEST:
+        raise ValueError(
+            f"{where}: expected a number between -{LARGEST:g} and {LARGEST:g} in the column {column!r}, got {cell!r:.40}"
+        )
     return value
 
 
@@ -134,6 +157,12 @@ def _targets(name: str, lines: list[int], labels: list[str], column: str) -> tup
         if not np.isfinite(numbers).all():
             at = int(np.argmin(np.isfinite(numbers)))
             raise ValueError(f"{name}, line {lines[at]}: expected a finite number as label, got {labels[at]!r}")
+        if (np.abs(numbers) > LARGEST).any():
+            at = int(np.argmax(np.abs(numbers)))
+            raise ValueError(
+                f"{name}, line {lines[at]}: expected a number between -{LARGEST:g} and {LARGEST:g} as label, {column!r}, "
+                f"got {labels[at]!r:.40}"
+            )
         different = len(np.unique(numbers))
         is_quantity = bool((numbers % 1).any()) or different > min(MOST_NUMBERS, len(numbers) / 2)
         if is_quantity and different > 1:

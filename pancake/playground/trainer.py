@@ -16,7 +16,19 @@ import pancake as pk
 from pancake.files.serialization import save
 from pancake.function import Function
 from pancake.playground.points import Points, points_of
-from pancake.playground.settings import ANEW, DATA, FILE, LOSSES, OPTIMIZERS, POINTS, REGRESSION_LOSSES, VIEW, Settings, changed
+from pancake.playground.settings import (
+    ANEW,
+    DATA,
+    FILE,
+    LABELS,
+    LOSSES,
+    OPTIMIZERS,
+    POINTS,
+    REGRESSION_LOSSES,
+    VIEW,
+    Settings,
+    changed,
+)
 from pancake.playground.table import Table
 from pancake.training.not_finite import is_finite, reason
 
@@ -75,7 +87,7 @@ class Trainer:
             If there is no such setting, or no such value; nothing is changed then.
         """
         if self.make and (fixed := changes.keys() & {"layers", "activation", "dropout"}):
-            raise ValueError(f"{min(fixed)}: the layers are those of {self.name}")
+            raise ValueError(f"{LABELS[min(fixed)]}: the layers are those of {self.name}")
         old, changes = self.settings, dict(changes)
         data = changes.get("data", old.data)
         losses = self.losses(data)
@@ -86,7 +98,7 @@ class Trainer:
         new = changed(old, changes, data=self.data, losses=losses)
         features = len(self.table.features) if data == FILE and self.table else 2
         if max(new.across, new.up) >= max(features, 2) or new.across == new.up:
-            raise ValueError(f"across and up: expected two different ones of {features} features")
+            raise ValueError(f"Across and Up: expected two different ones of {features} features")
         differing = {name for name in vars(old) if getattr(old, name) != getattr(new, name)}
         self.settings = new
         try:
@@ -234,6 +246,11 @@ class Trainer:
         with np.errstate(all="ignore"):
             return pk.explain(self.model, self.loss, x, y)._repr_html_()
 
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is saved beside the net: the names of features, label and classes."""
+        return {"features": self.points.features, "label": self.points.label, "classes": self.points.classes}
+
     def exported(self) -> bytes:
         """The net as `pancake.save` writes it; that of a regression puts out the label in its own units."""
         model, points = self.model, self.points
@@ -242,7 +259,7 @@ class Trainer:
             model = pk.Sequential([*(model if isinstance(model, pk.Sequential) else [model]), back])
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "net.npz")
-            save(path, model, meta={"features": points.features, "label": points.label, "classes": points.classes})
+            save(path, model, meta=self.meta)
             with open(path, "rb") as file:
                 return file.read()
 

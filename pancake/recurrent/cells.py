@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, size
+from pancake.arguments import Rng, generator, size
 from pancake.function import Function, total
 from pancake.functions.activations import sigmoid
 from pancake.memory import Array
@@ -53,7 +53,7 @@ class Cell(Function):
 
     def reset_parameters(self, rng: Rng = None) -> None:
         """Draw all parameters anew from U(-1 / sqrt(H), 1 / sqrt(H))."""
-        rng = np.random.default_rng(rng)
+        rng = generator(self, rng)
         bound = 1 / math.sqrt(self.n_hidden)
         for array in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
             array[...] = rng.uniform(-bound, bound, array.shape)

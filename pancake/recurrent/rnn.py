@@ -8,7 +8,7 @@ from typing import Never
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, share
+from pancake.arguments import Rng, generator, share
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.functions.containers import Sequential
@@ -73,7 +73,7 @@ def rnn(
         if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
             raise TypeError(f"rnn: expected {name} to be a class, or a function that makes a Function, got {make!r}")
     dropout = share(rnn, "dropout", dropout)
-    rng = np.random.default_rng(rng)
+    rng = generator(rnn, rng)
     n_in, *hidden, n_out = sizes
     stack: list[Function] = []
     for layer, n_hidden in enumerate(hidden, start=1):

@@ -162,6 +162,8 @@ class BaseMLP(BaseEstimator, ABC):
                 f"the net has layers of {self._sizes} units, and cannot go on as {[X.shape[1], *hidden, n_outputs]}: "
                 "warm_start and partial_fit need the same hidden_layer_sizes, features and outputs as before"
             )
+        if not first:
+            self._check_same_net()
         self.out_activation_, self.n_outputs_ = out_activation, n_outputs
         data = self._examples(X, y, weight, objective.loss)
         held = None if validation is None else self._held(validation, objective.loss)
@@ -185,13 +187,26 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("dropout goes between the layers of the usual net; with model= put pancake.Dropout into the stack")
         else:
             self.model_ = own_stack(self.model, sizes[0], sizes[-1], self._random_state, own)
-        self._sizes = sizes
+        self._sizes, self._net_settings = (
+            sizes,
+            {name: getattr(self, name) for name in ("activation", "dropout", "model", "dtype")},
+        )
         self.n_layers_ = len(sizes) if self.model is None else len(self._linear_layers()) + 1
         self.n_iter_ = self.t_ = 0
         self.history_ = History()
         for name in ("_step", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             if name in vars(self):
                 delattr(self, name)
+
+    def _check_same_net(self) -> None:
+        """Refuse to go on with other settings than those that the net was made with."""
+        for name, before in self._net_settings.items():
+            now = getattr(self, name)
+            if now is not before and now != before:
+                raise ValueError(
+                    f"the net was made with {name}={before!r}, and cannot go on with {name}={now!r}: set it back, or make a new "
+                    "net with warm_start=False"
+                )
 
     def _begin_to_count(self) -> None:
         """Get ready for what a training by batches notes."""

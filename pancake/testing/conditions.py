@@ -25,6 +25,8 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
     parameters in float32 before it was brought to float64.
     """
     function, params = trials.subject.function, trials.subject.params_and_grads()[0]
+    if isinstance(function, Function):  # what is frozen, and buffers, are of its dtype too
+        params = [*params, *(a for a in function.state_dict().values() if a.dtype.kind == "f")]
     narrow_params = was_narrow or any(p.dtype.itemsize < 8 for p in params)
     if not narrow_params and any(x.dtype.kind == "f" for x in trials.subject.inputs):
         trial = trials.run()
@@ -66,9 +68,11 @@ def _moves_smoothly(trials: Trials) -> Iterator[str]:
             results = {t: moved(what, held, t) for t in (WIDE, COARSE, FINE)}
         except GradientError:  # outside of the domain
             continue
+        # A gradient may be nothing but what is left of numbers that cancel, as that of a bias before a BatchNorm.
+        sizes = [np.abs(a[np.isfinite(a)]).max(initial=0.0) for a in (*first.results.values(), *first.upstream)]
+        rounding = float(np.finfo(float).eps * max(sizes, default=0.0))
         for name, was in first.results.items():
             changes = {t: np.abs(of_t[name] - was) for t, of_t in results.items()}
-            rounding = float(np.finfo(float).eps * np.abs(was[np.isfinite(was)]).max(initial=0.0))
             if not name.startswith("the output") and stands_still(changes.__getitem__, rounding):
                 yield (
                     f"{trials.name}: {name} moves in steps as coarse as float32 when {what} moves a little; is something that "

@@ -59,7 +59,10 @@ class EarlyStopping:
         if mode is None:
             mode = "min" if monitor.endswith(LESS_IS_BETTER) else "max" if monitor.endswith(MORE_IS_BETTER) else None
         if mode not in ("min", "max"):
-            raise ValueError(f"EarlyStopping: pass mode='min' or mode='max': is less or more {monitor} better? Got {mode!r}")
+            raise ValueError(
+                f"EarlyStopping: expected mode to be 'min' or 'max', got {mode!r}; it says whether {monitor!r} is the better the "
+                "smaller or the larger it is"
+            )
         self.mode = mode
         self.best, self.best_epoch = math.nan, 0
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from pancake.arguments import Rng, number, size
+from pancake.arguments import Rng, generator, number, size
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
@@ -177,7 +177,7 @@ def fit(
         save = None if checkpoint is None or (ranks is not None and ranks.rank) else _saving(checkpoint, model, optimizer)
         noted = getattr(optimizer, "history", None)
         history: History = History() if noted is None else noted
-        generator = np.random.default_rng(rng) if history.rng is None else history.rng
+        order = generator(fit, rng) if history.rng is None else history.rng
         names = ["loss", *measures]
         if data.held is not None:
             names += ["val_" + name for name in names]
@@ -187,10 +187,10 @@ def fit(
 
     # from here on something changes
     if ranks is not None:
-        generator, progress = ranks.first(generator), progress if ranks.rank == 0 else False
+        order, progress = ranks.first(order), progress if ranks.rank == 0 else False
     if shuffle and isinstance(batches, Cut):
         batches.rank = None if ranks is None else ranks.rank
-        batches.rng = history.rng = generator
+        batches.rng = history.rng = order
     optimizer.history = history
     history.interrupted = False
     numbers = range(history.epochs + 1, history.epochs + epochs + 1)
@@ -293,11 +293,13 @@ def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Ca
     """What saves the training; that it can be saved there is tried out beside the file."""
     import tempfile  # it brings a dozen modules, which a tenth of the import of pancake would go into
 
+    from pancake.files.replacing import check_folder
     from pancake.files.serialization import save
 
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: checkpoint needs one of pancake's optimizers or one derived from Optimizer, got {optimizer!r}")
     file = Path(path)
+    check_folder(file, "fit")
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         save(Path(folder, file.name), model, optimizer)
     return lambda: save(path, model, optimizer)

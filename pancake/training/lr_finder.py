@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pancake.arguments import Rng, number, size
+from pancake.arguments import Rng, generator, number, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
@@ -116,7 +116,7 @@ def find_learning_rate(
     data = without_absent(examples("find_learning_rate", x, y, sample_weight, lengths))
     check_numbers("find_learning_rate", model, data)
     batches = Cut(data, size(find_learning_rate, batch_size=batch_size))
-    batches.rng = np.random.default_rng(rng)
+    batches.rng = generator(find_learning_rate, rng)
     batches.joined = True  # a last batch of one example, of which a BatchNorm can make nothing
 
     model, loss, optimizer = copy.deepcopy((model, loss, optimizer))

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import io
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -37,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--lesson", type=int, choices=LESSONS, metavar="N", help="only this lesson, 1 to 10")
     check.add_argument("--json", action="store_true", help="write JSON")
     hint = commands.add_parser("hint", help="a hint for an exercise")
-    hint.add_argument("name", choices=EXERCISES, metavar="NAME")
-    hint.add_argument("stage", type=int, nargs="?", default=1, choices=(1, 2, 3), metavar="1|2|3")
+    hint.add_argument("name", metavar="NAME")
+    hint.add_argument("stage", nargs="?", default="1", choices=("1", "2", "3"), metavar="1|2|3")
     solution = commands.add_parser("solution", help="the script of a lesson with its blanks filled, to stdout")
     solution.add_argument("lesson", type=int, choices=LESSONS, metavar="LESSON")
     blank = commands.add_parser("blank", help="a layer, loss, cell or optimizer with its backward left out, to stdout")
@@ -59,7 +61,9 @@ def new(folder: Path) -> list[Path]:
     texts |= {f"{lesson(n).name}.ipynb": lesson(n).notebook() for n in LESSONS}
     for name in texts:
         if (folder / name).exists():
-            raise FileExistsError(f"{folder / name} is there already, and nothing is overwritten; give another folder")
+            raise FileExistsError(f"new: {folder / name} is there already, and nothing is overwritten; give another folder")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"new: {folder} is a file; give a folder")
     made = [f for f in (folder, *folder.parents) if not f.exists()]
     written: list[Path] = []
     try:
@@ -68,14 +72,34 @@ def new(folder: Path) -> list[Path]:
             with open(folder / name, "x", encoding="utf-8") as file:
                 written.append(folder / name)
                 file.write(text)
-    except BaseException:
+    except BaseException as error:
         for path in written:
             path.unlink(missing_ok=True)
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        if isinstance(error, OSError):
+            raise OSError(f"new: cannot write into {folder} ({error.strerror}); give another folder") from error
         raise
     return written
+
+
+def hint(name: str, stage: int) -> str:
+    """A hint for an exercise.
+
+    Raises
+    ------
+    LookupError
+        If no lesson has an exercise of that name.
+    """
+    if name in EXERCISES:
+        return lesson(EXERCISES[name].lesson).hints(name)[stage - 1]
+    if name.isdecimal() and int(name) in LESSONS:
+        raise LookupError(f"hint: give the name of an exercise; lesson {name} has {', '.join(lesson(int(name)).exercises)}")
+    lower = {known.lower(): known for known in EXERCISES}
+    near = [lower[known] for known in difflib.get_close_matches(name.lower(), lower, n=2)]
+    said = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(EXERCISES)}"
+    raise LookupError(f"hint: there is no exercise {name!r}; {said}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,23 +108,32 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a participant's message may hold what cannot be encoded
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if given.command == "new":
-            written = new(given.folder)
-            print(f"{len(written)} files in {given.folder}; begin with {written[0].name} or {written[0].stem}.ipynb")
-        elif given.command == "hint":
-            print(lesson(EXERCISES[given.name].lesson).hints(given.name)[given.stage - 1])
-        elif given.command == "solution":
-            print(lesson(given.lesson).script(with_solutions=True), end="")
-        elif given.command == "blank":
-            return _blank(given.name, given.forward)
-        else:
-            from pancake.workshop.check import all_right, as_json, as_text, check
-
-            found = check(given.path, given.lesson)
-            print(as_json(found) if given.json else as_text(found))
-            return 0 if all_right(found) else 1
+        status = _run(given)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has seen enough; the interpreter shall not complain of it at its end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError, LookupError) as error:
         return _refused(str(error))
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.command == "new":
+        written = new(given.folder)
+        print(f"{len(written)} files in {given.folder}; begin with {written[0].name} or {written[0].stem}.ipynb")
+    elif given.command == "hint":
+        print(hint(given.name, int(given.stage)))
+    elif given.command == "solution":
+        print(lesson(given.lesson).script(with_solutions=True), end="")
+    elif given.command == "blank":
+        return _blank(given.name, given.forward)
+    else:
+        from pancake.workshop.check import all_right, as_json, as_text, check
+
+        found = check(given.path, given.lesson)
+        print(as_json(found) if given.json else as_text(found))
+        return 0 if all_right(found) else 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pancake.workshop.program import read
 from pancake.workshop.verdicts import OPEN, RIGHT, WRONG, Verdict
 
 NAMED = re.compile(r"lesson[ _-]?0*(\d+)", flags=re.IGNORECASE)
+COPY = re.compile(r"\(\d+\)|[ _-]+copy\d*$", flags=re.IGNORECASE)  # what browsers and Jupyter add to a name that is taken
 BEST = (RIGHT, WRONG, OPEN)
 
 
@@ -31,7 +33,7 @@ class Submission:
         "" if there is only one.
     files : list of Path
     verdicts : list of Verdict
-        One for each exercise, in the order of the lessons.
+        One for each exercise, in the order of the lessons; none if there is nothing to judge.
     """
 
     participant: str
@@ -53,20 +55,22 @@ def submissions(path: Path) -> list[Submission]:
         if path.suffix not in (".py", ".ipynb"):
             raise ValueError(f"check: expected a script (.py), a notebook (.ipynb) or a folder, got {path}")
         return [Submission("", [path])]
-    own = _files(path)
-    folders = {child.name: _files(child, deep=True) for child in sorted(path.iterdir()) if child.is_dir() and _counts(child)}
-    folders = {name: files for name, files in folders.items() if files}
-    if folders:
-        found = [Submission(name, files) for name, files in folders.items()]
-        return ([Submission("(in the folder itself)", own)] if own else []) + found
     people: dict[str, list[Path]] = {}
-    for file in own:
+    for file in _files(path):
         people.setdefault(_participant(file), []).append(file)
-    if not own:
-        raise ValueError(f"check: there is no script and no notebook in {path}")
-    if len(people) > 1 or (people and "" not in people):
-        return [Submission(name or "(no name)", files) for name, files in sorted(people.items())]
-    return [Submission("", own)]
+    unnamed = people.pop("", [])
+    folders = {child.name: _files(child, deep=True) for child in sorted(path.iterdir()) if child.is_dir() and _counts(child)}
+    if unnamed:  # beside the lessons of one participant a folder with nothing to judge holds pictures or data
+        folders = {name: files for name, files in folders.items() if files}
+    for name, files in folders.items():
+        people[name] = people.get(name, []) + files
+    if unnamed and not people:
+        return [Submission("", unnamed)]
+    if not any((unnamed, *people.values())):
+        raise ValueError(f"check: there is no script and no notebook with an exercise in {path}")
+    if unnamed:
+        people["(in the folder itself)" if folders else "(no name)"] = unnamed
+    return [Submission(name, files) for name, files in sorted(people.items())]
 
 
 def _counts(path: Path) -> bool:
@@ -86,7 +90,7 @@ def _files(folder: Path, *, deep: bool = False) -> list[Path]:
 
 def _participant(file: Path) -> str:
     """The name in a file name like anna_lesson_04.py."""
-    rest = NAMED.sub("", file.stem) if NAMED.search(file.stem) else ""
+    rest = COPY.sub("", NAMED.sub("", file.stem)) if NAMED.search(file.stem) else ""
     return rest.strip(" _-.")
 
 
@@ -114,7 +118,7 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
     Raises
     ------
     ValueError
-        If there is nothing that could be judged.
+        If there is nothing that could be judged, or hypothesis is missing where it is needed.
     """
     found = submissions(path)
     jobs: list[tuple[Submission, Path, str, int | None]] = []
@@ -127,13 +131,23 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
             jobs += [(submission, file, name, number) for name, number in exercises]
     if not jobs:
         raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
+    _needs_hypothesis([file for _, file, _, number in jobs if number is None])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(lambda job: _judged(job[1], job[2]), jobs))
     for (submission, file, name, number), (status, sentence) in zip(jobs, results, strict=True):
         submission.verdicts.append(Verdict(name, number, status, sentence, file.name))
     for submission in found:
         submission.verdicts = _best(submission.verdicts)
-    return [submission for submission in found if submission.verdicts]
+    return found
+
+
+def _needs_hypothesis(blanks: list[Path]) -> None:
+    """Classes of the library are judged on inputs that hypothesis draws; the lessons are not."""
+    if blanks:
+        try:
+            importlib.import_module("hypothesis")
+        except ImportError:
+            raise ValueError(f"check: to judge {blanks[0]} hypothesis is needed: pip install hypothesis") from None
 
 
 def _judged(file: Path, exercise: str) -> tuple[str, str]:
@@ -169,7 +183,8 @@ def as_text(found: list[Submission]) -> str:
     lines = ["  ".join([" " * people, *(f"{name:5}" for name in exercises)]).rstrip()]
     for submission in found:
         status = {v.exercise: v.status for v in submission.verdicts}
-        cells = [f"{status.get(name, '-'):{max(len(name), 5)}}" for name in exercises]
+        cells = ["nothing to judge"] if not status else []
+        cells += [f"{status.get(name, '-'):{max(len(name), 5)}}" for name in exercises if status]
         lines.append("  ".join([f"{submission.participant:{people}}", *cells]).rstrip())
     lines.append("")
     for submission in found:
@@ -201,5 +216,5 @@ def as_json(found: list[Submission]) -> str:
 
 
 def all_right(found: list[Submission]) -> bool:
-    """Whether every exercise is right."""
-    return all(v.status == RIGHT for s in found for v in s.verdicts)
+    """Whether everybody has something to judge, and every exercise is right."""
+    return all(s.verdicts and all(v.status == RIGHT for v in s.verdicts) for s in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import inspect
 import io
@@ -76,6 +77,8 @@ EXERCISES = {
 def judge(solution: Any) -> None:
     """Judge a class or function of a lesson where it stands, and print one line: open, right, or what is wrong.
 
+    A script ends there unless it is right, with that line as its last and exit status 1. A notebook goes on.
+
     Parameters
     ----------
     solution : type or function
@@ -88,7 +91,8 @@ def judge(solution: Any) -> None:
     """
     name = getattr(solution, "__name__", type(solution).__name__)
     if name not in EXERCISES:
-        raise LookupError(f"judge: expected one of {', '.join(EXERCISES)}, got {name}")
+        got = name if hasattr(solution, "__name__") else repr(solution)
+        raise LookupError(f"judge: expected one of {', '.join(EXERCISES)}, got {got}")
     exercise = EXERCISES[name]
 
     def run() -> None:
@@ -103,7 +107,16 @@ def judge(solution: Any) -> None:
     file = ""
     with contextlib.suppress(OSError, TypeError):
         file = inspect.getfile(solution)
-    print(line(Verdict(name, exercise.lesson, *outcome(run, {file}))))
+    verdict = Verdict(name, exercise.lesson, *outcome(run, {file}))
+    print(line(verdict))
+    if verdict.status != RIGHT and _stands_in_a_script(solution):
+        sys.exit(1)  # what comes below needs it, and would bury the line
+
+
+def _stands_in_a_script(solution: Any) -> bool:
+    main = sys.modules["__main__"]
+    in_a_prompt = hasattr(builtins, "__IPYTHON__") or sys.flags.interactive  # also what editors send to one
+    return getattr(solution, "__module__", "") == "__main__" and hasattr(main, "__file__") and not in_a_prompt
 
 
 def line(verdict: Verdict, width: int = 12) -> str:

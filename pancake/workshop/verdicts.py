@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import linecache
+import re
 import traceback
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +84,8 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
         if "ellipsis" in message.lower():
             return OPEN, f"{_place(error, files)}a blank `...` is left"
         notes = "".join(f" (in {note})" for note in getattr(error, "__notes__", []))
-        return WRONG, with_advice(f"{_place(error, files)}{type(error).__name__}{message and ': '}{message}{notes}")
+        said = _product(error, files) or f"{type(error).__name__}{message and ': '}{message}"
+        return WRONG, with_advice(f"{_place(error, files)}{said}{notes}")
     return RIGHT, ""
 
 
@@ -94,18 +98,53 @@ def _message(error: BaseException) -> str:
 
 ADVICE = {
     "object has no attribute": "does forward keep it in self?",
-    "mismatch in its core dimension": "the inner lengths of a product must agree: is a .T missing, or one too many?",
+    " does not fit": "the inner lengths of a product must agree: is a .T missing, or one too many?",
+    "not aligned": "the inner lengths of a product must agree: is a .T missing, or one too many?",
     "broadcast": "the shapes do not fit: is a sum, an axis= or keepdims=True missing?",
     "is ambiguous": "np.maximum, np.where and masks work entry by entry",
     "0-dimensional arrays can be converted": "math works on single numbers, np.exp and the like on arrays",
     "positional argument but": "is an argument missing in the def?",
     "must be arrays": "NumPy arrays can be changed in place, numbers cannot",
 }
+MISMATCH = re.compile(r"matmul: Input operand 1 has a mismatch in its core dimension 0,.*\(size (\d+) is different from (\d+)\)")
+BROADCAST = re.compile(r"could not be broadcast together with shapes \(([\d,]+)\) \(([\d,]+)\)")
 
 
 def with_advice(line: str) -> str:
-    """What Python or NumPy says, and what it most often means in an exercise."""
+    """What Python or NumPy says, in words of matrices, and what it most often means in an exercise."""
+    line = MISMATCH.sub(r"a product of an array with \2 columns and one with \1 rows does not fit", line)
+    if shapes := BROADCAST.search(line):
+        first, second = (shape.strip(",").split(",") for shape in shapes.groups())
+        if first != second and first == second[::-1]:
+            return f"{line}; one of the two is transposed: is a .T missing or one too many, or are two factors swapped?"
     return next((f"{line}; {advice}" for said, advice in ADVICE.items() if said in line), line)
+
+
+def _product(error: BaseException, files: Collection[str]) -> str:
+    """Of a matrix product that NumPy has refused, the two arrays as they are called, and their shapes; "" if not known."""
+    steps = [step for step in traceback.walk_tb(error.__traceback__) if step[0].f_code.co_filename in files]
+    if not steps or not MISMATCH.search(_message(error)):
+        return ""
+    frame, number = steps[-1]
+    with contextlib.suppress(Exception):  # the file may not be Python, and a property may raise anything
+        for node in ast.walk(ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult) and number in _lines(node):
+                pair = node.left, node.right
+                left, right = (np.shape(_value(operand, frame.f_locals)) for operand in pair)
+                if left and len(right) > 1 and left[-1] != right[-2]:
+                    return f"{ast.unparse(pair[0])} {left} @ {ast.unparse(pair[1])} {right} does not fit"
+    return ""
+
+
+def _lines(node: ast.expr) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """What x, self.weight or self.weight.T is; None of what would have to be computed."""
+    if isinstance(node, ast.Attribute):
+        return getattr(_value(node.value, names), node.attr, None)
+    return names.get(node.id) if isinstance(node, ast.Name) else None
 
 
 def _place(error: BaseException, files: Collection[str]) -> str:

@@ -68,6 +68,24 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(difference(seed) for seed in range(10))
 
 
+@pytest.mark.parametrize("as_one", [False, True])
+def test_layers_that_share_a_gradient_alone_add_to_it(as_one: bool) -> None:
+    def run() -> list[Any]:
+        a, b = pk.Linear(2, 2, rng=0), pk.Linear(2, 2, rng=1)
+        vars(b)["grad_weight"] = a.grad_weight
+        model, loss = pk.Sequential([a, pk.Tanh(), b]), pk.MeanSquaredError()
+        optimizer, x, y = pk.SGD(model), np.ones((3, 2)), np.zeros((3, 2))
+        if as_one:
+            pk.TrainStep(model, loss, optimizer)(x, y)
+        else:
+            optimizer.zero_grad()
+            loss(model(x), y)
+            model.accumulate_grads(loss.compute_backward())
+        return [a.grad_weight]
+
+    both(run)
+
+
 def both(run: Any, dtype: Any = np.float64) -> None:
     """Compare what a function returns, a list of arrays, with the fast path and without."""
     fast = [np.array(a) for a in run()]

@@ -337,10 +337,10 @@ def test_messages_can_be_printed(tmp_path, suffix, text):
 def test_files_of_other_libraries(tmp_path):
     """The message says how to get at the weights."""
     weights = {"fc.weight": np.ones((2, 3)), "fc.bias": np.zeros(2)}
-    advice = "and pass them to load_state_dict of a model that you have made"
+    advice = "and pass the arrays to load_state_dict of a model that you have made"
     for name, write in (("plain", np.savez), ("small", np.savez_compressed)):
         write(tmp_path / f"{name}.npz", **weights)
-        refused(tmp_path / f"{name}.npz", f"read its arrays with np.load {advice}")
+        refused(tmp_path / f"{name}.npz", f"read it with np.load {advice}")
     np.savez(tmp_path / "objects.npz", a=np.array([None]))
     refused(tmp_path / "objects.npz", "np.load")
     codes = {"BF16": 2, "F32": 4, "F8_E4M3": 1}
@@ -349,9 +349,9 @@ def test_files_of_other_libraries(tmp_path):
         for metadata in ({}, {"__metadata__": {"format": "pt"}}):
             header = json.dumps({**metadata, **tensors}).encode()
             (tmp_path / "torch.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(6 * size))
-            refused(tmp_path / "torch.safetensors", re.escape(f"read its arrays with safetensors.numpy.load_file {advice}"))
+            refused(tmp_path / "torch.safetensors", re.escape(f"read it with safetensors.numpy.load_file {advice}"))
     for name in ("model.pt", "model.h5", "model"):
-        with pytest.raises(ValueError, match=f"read a file of another library with that library, {advice}"):
+        with pytest.raises(ValueError, match=f"read a file of another library with that library {advice}"):
             pk.load(tmp_path / name)
 
 

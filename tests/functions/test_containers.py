@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -454,3 +456,25 @@ def test_what_cannot_be_assigned_changes_nothing():
     alone = pk.Sequential([pk.Tanh()])
     with pytest.raises(ValueError, match="cannot be a part of itself"):
         alone[0] = alone
+
+
+@pytest.mark.parametrize("path", [contextlib.nullcontext, pk.fast.off])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sequential([pk.Standardize(3), Linear(3, 3, rng=0)]),
+        lambda: Sequential([Linear(3, 3, rng=0).freeze(), Tanh(), Linear(3, 3, rng=0)]),
+        lambda: Sequential([Residual(Tanh()), Linear(3, 3, rng=0)]),
+        lambda: Sequential([Linear(3, 3, rng=0), pk.Add([Tanh(), Linear(3, 3, rng=0)])]),
+        lambda: Sequential([Tanh(), Residual(Tanh())]),
+    ],
+)
+def test_a_backward_that_ends_early_has_been_for_the_layers_before_it_too(make, path):
+    x = np.ones((2, 3))
+    with path():
+        stack = make()
+        stack(x)
+        stack.accumulate_grads(x)
+        stack(x)
+        first = stack.compute_backward(x)
+        np.testing.assert_array_equal(stack.compute_backward(x), first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import pancake as pk
-from pancake.playground.server import Server
+from pancake.playground.server import MOST_SESSIONS, Server
 from pancake.playground.table import read_table
 from pancake.playground.trainer import Trainer
 
@@ -90,7 +91,10 @@ def until(page, condition):
 
 def train(page, steps):
     run = page.get_by_role("button", name="Run")
+    assert run.inner_text() == "Run"
     run.click()
+    until(page, RUNNING)
+    assert run.inner_text() == "Pause"
     until(page, f"Number(document.getElementById('epochs').textContent.match(/step (\\d+)/)[1]) > {steps}")
     run.click()
     until(page, PAUSED)
@@ -128,7 +132,11 @@ def test_it_runs_and_is_seen(opened, viewport, scheme, tmp_path):
     for canvas, least in (("#plane", 200), ("#net", 200), ("#curve", 20)):
         assert colours(page, canvas) > least, canvas
     rows = page.locator("#gradients tbody tr")
-    assert [rows.nth(i).inner_text().split("\t")[0] for i in range(rows.count())] == ["0 Linear", "2 Linear", "4 Linear"]
+    assert [rows.nth(i).inner_text().split("\t")[0] for i in range(rows.count())] == [
+        "layer 1: Linear",
+        "layer 2: Linear",
+        "output: Linear",
+    ]
     assert "loss" in page.inner_text("#spoken")
 
 
@@ -158,6 +166,19 @@ def test_settings_step_and_reset(opened):
     page.get_by_role("button", name="Reset").click()
     until(page, "document.getElementById('epochs').textContent === 'epoch 0.0, step 0'")
     until(page, PAUSED)
+
+
+def test_a_tab_too_many_can_be_read_but_not_used(opened):
+    page = opened()
+    for _ in range(MOST_SESSIONS - 1):
+        page.context.new_page().goto(page.url)
+    until(page.context.pages[-1], "document.getElementById('epochs').textContent")
+    more = page.context.new_page()
+    more.goto(page.url)
+    more.get_by_role("alert").wait_for()
+    assert "close one of them" in more.get_by_role("alert").inner_text()
+    assert not more.locator("button:enabled:visible, input:enabled:visible, select:enabled:visible, a[href]:visible").count()
+    assert page.get_by_role("button", name="Run").is_enabled()
 
 
 def test_what_cannot_be_chosen_is_told_beside_the_field(opened):
@@ -256,6 +277,22 @@ def test_data_and_a_net_of_ones_own(opened, tmp_path):
     assert choose(page, "Up", "2") == 200
     until(page, "document.getElementById('drawn').textContent.includes('length and mass')")
     train(page, 30)
+
+
+def test_many_features_and_long_names_on_a_phone(opened, tmp_path):
+    path = tmp_path / "many.csv"
+    X = np.random.default_rng(0).normal(size=(40, 20))
+    names = [f"a measurement of great length, number {i}" for i in range(20)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([[*names, "animal"], *([*x, "cat" if x[0] > 0 else "dog"] for x in X)])
+    page = opened(lambda: Trainer(read_table(path)), viewport=PHONE)
+    until(page, f"document.getElementById('net-key').textContent.startsWith('Inputs: 1 {names[0]}, 2 {names[1]}')")
+    assert choose(page, "Across", "18") == 200
+    until(page, f"document.getElementById('net-key').textContent.endsWith('16 {names[18]}.')")
+    assert "Blank inputs are those that stand at their mean" in page.inner_text("#net-help")
+    page.get_by_role("button", name="Explain").click()
+    page.get_by_role("dialog").wait_for()
+    assert page.evaluate("(table => table.scrollWidth <= table.clientWidth)(document.getElementById('table'))")
 
 
 def test_a_loss_that_is_not_finite_is_told(opened):

@@ -112,6 +112,7 @@ def test_a_file_and_a_stack_of_ones_own(folder):
         (["."], ".: Is a directory"),
         (["--model", "nets"], "argument --model: expected module:function, got 'nets'"),
         (["--model", "nets:net()"], "argument --model: expected module:function"),
+        (["--model", "nets.py:net"], "argument --model: expected module:function, got 'nets.py:net'; leave .py out"),
         (["--model", "nothing:net"], "nothing cannot be imported: ModuleNotFoundError"),
         (["--model", "faulty:net"], "faulty cannot be imported: ZeroDivisionError: division by zero"),
         (["--model", "nets:other"], "argument --model: nets has no other"),

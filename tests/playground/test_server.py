@@ -14,6 +14,7 @@ import pytest
 from pancake.playground import server as server_module
 from pancake.playground.server import MOST_SESSIONS, Server
 from pancake.playground.session import Session
+from pancake.playground.settings import LABELS
 from pancake.playground.trainer import Trainer
 
 
@@ -114,6 +115,12 @@ def test_the_page_and_what_it_is_made_of(server):
         assert not re.search(r"https?:|//\w+\.", text), f"{path} refers to another place"
 
 
+def test_messages_call_the_fields_as_the_page_does(server):
+    page = Client(server).get("/")[1].decode()
+    labels = {name.removesuffix("-name"): label for name, label in re.findall(r'<label for="([^"]+)">([^<]+)</label>', page)}
+    assert labels == LABELS
+
+
 def test_run_pause_step_and_reset(client):
     kind, scene = client.event()
     assert kind == "scene"
@@ -145,7 +152,9 @@ def test_settings_are_changed_while_it_runs(client):
 
 
 def test_what_cannot_be_chosen_is_told(client):
-    assert client.post("/settings", {"lr": "nan"})[1] == {"error": "lr: expected a number from 1e-06 to 1000, got 'nan'"}
+    assert client.post("/settings", {"lr": "nan"})[1] == {
+        "error": "Learning rate: expected a number from 1e-06 to 1000, got 'nan'"
+    }
     for body in ({"layers": "99999"}, {"points": 1e9}, {"os": 1}):
         assert client.post("/settings", body)[1]["error"]
 

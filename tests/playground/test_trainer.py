@@ -147,27 +147,30 @@ def test_dropout_comes_and_goes():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"lr": "nan"}, "lr: expected a number from"),
-        ({"lr": float("inf")}, "lr: "),
-        ({"lr": -1}, "lr: "),
-        ({"lr": [1]}, "lr: "),
-        ({"lr": True}, "lr: "),
-        ({"lr": "9" * 400}, "lr: "),
-        ({"batch": 2.5}, "batch: expected a whole number"),
-        ({"points": 10**9}, "points: .* from 10 to 5000"),
-        ({"seed": -1}, "seed: "),
-        ({"layers": "100000"}, "layers: expected from 1 to 128"),
-        ({"layers": "8, 0"}, "layers: "),
-        ({"layers": "8 " * 20}, "layers: expected at most 6"),
-        ({"layers": "8; import os"}, "layers: expected whole numbers"),
-        ({"layers": [8]}, "layers: expected the widths"),
-        ({"activation": "Function"}, "activation: expected one of"),
-        ({"activation": ["Tanh"]}, "activation: expected one of"),
-        ({"loss": "Huber"}, "loss: expected one of"),
-        ({"optimizer": "__class__"}, "optimizer: expected one of"),
-        ({"data": "your file"}, "data: expected one of"),
-        ({"across": 1}, "across and up"),
-        ({"up": 5}, "across and up"),
+        ({"lr": "nan"}, "Learning rate: expected a number from"),
+        ({"lr": float("inf")}, "Learning rate: "),
+        ({"lr": -1}, "Learning rate: "),
+        ({"lr": [1]}, "Learning rate: "),
+        ({"lr": True}, "Learning rate: "),
+        ({"lr": "9" * 400}, "Learning rate: "),
+        ({"lr": "0,01"}, "Learning rate: .* got '0,01'; write a point in the place of the comma, as in 0.01$"),
+        ({"points": "1,000"}, "Points: .* got '1,000'; leave the comma out, as in 1000$"),
+        ({"points": "1,5"}, "got '1,5'$"),
+        ({"batch": 2.5}, "Batch size: expected a whole number"),
+        ({"points": 10**9}, "Points: .* from 10 to 5000"),
+        ({"seed": -1}, "Seed: "),
+        ({"layers": "100000"}, "Layers: expected from 1 to 128"),
+        ({"layers": "8, 0"}, "Layers: "),
+        ({"layers": "8 " * 20}, "Layers: expected at most 6"),
+        ({"layers": "8; import os"}, "Layers: expected whole numbers"),
+        ({"layers": [8]}, "Layers: expected the widths"),
+        ({"activation": "Function"}, "Activation: expected one of"),
+        ({"activation": ["Tanh"]}, "Activation: expected one of"),
+        ({"loss": "Huber"}, "Loss: expected one of"),
+        ({"optimizer": "__class__"}, "Optimizer: expected one of"),
+        ({"data": "your file"}, "Data set: expected one of"),
+        ({"across": 1}, "Across and Up"),
+        ({"up": 5}, "Across and Up"),
         ({"path": "/etc/passwd"}, "there is no setting 'path'"),
     ],
     ids=lambda value: str(value)[:40],
@@ -222,7 +225,7 @@ def test_a_stack_of_ones_own(heights):
     trainer = trained(Trainer(heights, wavy, "nets:wavy"), 5)
     assert repr(trainer.model[2]) == "Sine()"
     assert picture.scene(trainer)["model"] == "Sequential([Linear(4, 5), Sine(), Linear(5, 1)])"
-    with pytest.raises(ValueError, match="layers: the layers are those of nets:wavy"):
+    with pytest.raises(ValueError, match="Layers: the layers are those of nets:wavy"):
         trainer.change({"layers": "8"})
     trainer.change({"data": "blobs"})
     assert repr(trainer.model) == "Sequential([Linear(2, 5), Sine(), Linear(5, 3)])"
@@ -275,6 +278,21 @@ def test_what_is_drawn_of_one_feature(animals):
     assert picture.scene(trainer)["classes"] == ["cat", "dog"]
 
 
+def test_the_largest_numbers_that_are_read_can_be_drawn(tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_text("a,b,y\n" + "".join(f"{sign}1e150,{i},{sign}{i}.5e149\n" for i in range(9) for sign in ("", "-")))
+    trainer = trained(Trainer(read_table(path)), 5)
+    json.dumps([picture.scene(trainer), picture.frame(trainer)], allow_nan=False)
+
+
+def test_a_line_that_has_left_all_bounds_can_be_drawn(tmp_path):
+    path = tmp_path / "line.csv"
+    path.write_text("a,y\n" + "".join(f"{i},{100 * i + 0.5}\n" for i in range(9)))
+    trainer = Trainer(read_table(path))
+    trainer.model.get_params_and_grads()[0][-1][...] = 1e308
+    json.dumps(picture.frame(trainer), allow_nan=False)
+
+
 # --- pictures ---
 
 
@@ -298,10 +316,40 @@ def test_units_weights_dead_units_and_gradients():
     assert 1 in frame["dead"][0]
     np.testing.assert_allclose(frame["weights"][0], trainer.model[0].weight, rtol=1e-3)
     assert np.shape(frame["weights"][1]) == (16, 3)
-    assert [name for name, _ in frame["gradients"]] == ["0 Linear", "2 Linear", "4 Linear"]
+    assert [name for name, _ in frame["gradients"]] == ["layer 1: Linear", "layer 2: Linear", "output: Linear"]
+    assert frame["titles"] == ["input", "layer 1", "layer 2", "output"]
     unit = np.frombuffer(base64.b64decode(frame["units"][1]["pictures"][0]), np.int8)
     h = pk.predict(trainer.model[:2], picture._grid(trainer))[:, 0].reshape(60, 60)[1::3, 1::3].ravel()
     np.testing.assert_allclose(unit / 127, h / h.max(), atol=0.5 / 127 + 1e-9)
+
+
+def test_gradients_are_called_by_the_columns_also_in_a_stack_of_ones_own():
+    def nested(n_in, n_out, rng):
+        inner = pk.Sequential([pk.Linear(n_in, 3, rng=rng), pk.PReLU()])
+        return pk.Sequential([inner, pk.LayerNorm(3), pk.Linear(3, n_out, rng=rng)])
+
+    for make, names in (
+        (nested, ["layer 1: 0 Linear", "layer 1: 1 PReLU", "layer 1: LayerNorm", "output: Linear"]),
+        (lambda n_in, n_out, rng: pk.Linear(n_in, n_out, rng=rng), ["output: Linear"]),
+    ):
+        trainer = trained(Trainer(make=make, name="nets:net"), 1)
+        assert [name for name, _ in picture.frame(trainer)["gradients"]] == names
+
+
+def test_the_two_features_of_the_plane_are_among_the_inputs_that_are_drawn(tmp_path):
+    path = tmp_path / "many.csv"
+    X = np.random.default_rng(0).normal(size=(20, 30))
+    rows = [",".join([*map(str, x), "cat" if x[0] > 0 else "dog"]) for x in X]
+    path.write_text("\n".join([",".join([*(f"f{i}" for i in range(30)), "animal"]), *rows]))
+    trainer = Trainer(read_table(path))
+    for across, inputs in ((25, [*range(15), 25]), (3, [*range(16)])):
+        trainer.change({"across": across})
+        frame = picture.frame(trainer)
+        assert frame["inputs"] == inputs
+        assert (frame["units"][0]["count"], len(frame["units"][0]["pictures"])) == (30, 16)
+        pictures = [np.frombuffer(base64.b64decode(text), np.int8) for text in frame["units"][0]["pictures"]]
+        assert [feature for feature, drawn in zip(inputs, pictures, strict=True) if drawn.any()] == sorted([across, 1])
+        np.testing.assert_allclose(frame["weights"][0], trainer.model[1].weight[:, inputs], rtol=1e-3)
 
 
 def test_looking_changes_nothing():
@@ -353,6 +401,8 @@ def test_the_script_reaches_the_same_weights(tmp_path):
     assert same(reached(trainer, tmp_path), weights(trainer.model))
     (tmp_path / "exported.npz").write_bytes(trainer.exported())
     assert same(weights(pk.load(tmp_path / "exported.npz")), weights(trainer.model))
+    for name in ("net.npz", "exported.npz"):
+        assert pk.load_meta(tmp_path / name) == {"features": ["x", "y"], "label": "class", "classes": ["0", "1"]}
 
 
 def test_the_script_repeats_all_changes(tmp_path):
@@ -376,3 +426,4 @@ def test_the_script_reads_the_file(heights, animals, tmp_path):
         trainer.change({"test": 10})
         trained(trainer, 10)
         assert same(reached(trainer, tmp_path), weights(trainer.model))
+        assert pk.load_meta(tmp_path / "net.npz") == trainer.meta

@@ -404,6 +404,24 @@ def test_losses_of_probabilities_get_the_end_that_they_need(classes: int) -> Non
     np.testing.assert_allclose(ended.predict_proba(ROWS), logits.predict_proba(ROWS), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"activation": "tanh"}, {"dropout": 0.5}, {"dtype": np.float32}, {"model": lambda n_in, n_out, rng: pk.Linear(n_in, n_out)}],
+)
+@pytest.mark.parametrize("go_on", ["fit", "partial_fit"])
+def test_a_net_does_not_go_on_as_another_one(change: Any, go_on: str) -> None:
+    reg = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=10, n_iter_no_change=1, random_state=0, warm_start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        reg.fit(ROWS, ROWS[:, 0])
+        before, (name,) = reg.predict(ROWS), change
+        getattr(reg, go_on)(ROWS, ROWS[:, 0])
+        before = reg.predict(ROWS)
+        with pytest.raises(ValueError, match=f"the net was made with {name}="):
+            getattr(reg.set_params(**change), go_on)(ROWS, ROWS[:, 0])
+    assert_array_equal(reg.predict(ROWS), before)
+
+
 @pytest.mark.parametrize("loss", [pk.CrossEntropy(), pk.BinaryCrossEntropy(), pk.Hinge(), pk.KLDivergence()], ids=repr)
 def test_a_regressor_refuses_losses_of_classes(loss: Any) -> None:
     with pytest.raises(ValueError, match="which is of classes: MLPClassifier"):

@@ -103,6 +103,22 @@ def test_a_function_in_a_test_cannot_be_pickled_and_that_is_no_fault():
     assert check_function(Local(), X).ok
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gradient_that_cancels_is_nothing_but_rounding(seed):
+    """A bias before a BatchNorm moves nothing."""
+    stack = pk.Sequential([pk.Linear(3, 4, rng=seed), pk.BatchNorm(4), pk.ReLU()])
+    assert check_function(stack, np.random.default_rng(seed).normal(size=(4, 3))).ok
+
+
+@pytest.mark.parametrize(
+    "function",
+    [pk.Linear(3, 2, rng=0).freeze(), pk.Standardize(3), pk.mlp([3, 4, 2], rng=0).freeze()],
+    ids=lambda function: type(function).__name__,
+)
+def test_what_is_frozen_or_a_buffer_has_a_dtype_too(function):
+    assert check_function(copy.deepcopy(function).astype(np.float32), X).ok
+
+
 @pytest.mark.parametrize("forwards", [1, 2])
 @pytest.mark.parametrize("path", [contextlib.nullcontext, pk.fast.off])
 def test_what_has_been_called_before_is_no_worse(forwards, path):

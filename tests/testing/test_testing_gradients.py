@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pancake as pk
-from pancake.testing import GradientError, check_gradients, numerical_gradients
+from pancake.testing import GradientError, check_gradients, check_vjp, numerical_gradients
 from pancake.testing.numerical import Line, extrapolated, five_point
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -297,6 +297,24 @@ def test_kinks_that_cancel_by_chance_are_no_tie():
             return d[:, None] * self.inside
 
     assert check_gradients(Sum(), np.array([[1.0, -1.0, 0.3], [-1.0, 1.0, 1.0]])).ok
+
+
+@pytest.mark.parametrize("row", [[0.0, 1, 1, 1, 2], [1.0, 1, 1], [1.0, 1, 1, 1, 1], [0.0, 1, 1, 1, 1, 1, 3], [1.0, 2, 3]])
+def test_the_middle_of_entries_that_are_tied_is_one_of_them(row):
+    """Moved alone, none of three tied entries moves their median; moved together, they do: any one may have the gradient."""
+
+    def median(weigh):
+        def backward(d, x):
+            g, middle = np.zeros_like(x), np.argsort(x, axis=1, kind="stable")[:, x.shape[1] // 2]
+            g[0, middle] = weigh * d
+            return g
+
+        return check_vjp(lambda x: np.median(x, axis=1), backward, np.array([row]))
+
+    assert median(1).ok
+    for weigh in (0.5, 1.02, 2):
+        with pytest.raises(GradientError):
+            median(weigh)
 
 
 @pytest.mark.parametrize("distance", 10.0 ** -np.arange(1, 9))

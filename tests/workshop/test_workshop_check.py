@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,6 +119,41 @@ def test_many_participants_in_one_folder(tmp_path: Path, run: Run) -> None:
     assert out.splitlines()[:3] == ["      Linear", "anna  open", "ben   open"]
 
 
+def test_files_of_many_beside_folders_of_many(tmp_path: Path, run: Run) -> None:
+    for name in ("anna", "carl", "pictures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "anna_lesson_02.py").write_text(lesson(2).script())
+    (tmp_path / "anna" / "lesson_04.py").write_text(lesson(4).script())
+    (tmp_path / "bert_lesson_04 (1).ipynb").write_text("{")
+    (tmp_path / "carl" / "lesson_04.py").write_text(lesson(4).script())
+    (tmp_path / "lesson_04.py").write_text(lesson(4).script())
+    _, out, _ = run("check", tmp_path)
+    assert [row.split() for row in out.splitlines()[1:5]] == [
+        ["(in", "the", "folder", "itself)", "-", "-", "open"],
+        ["anna", "open", "open", "open"],
+        ["bert", "-", "-", "wrong"],
+        ["carl", "-", "-", "open"],
+    ]
+    assert "bert: Linear: bert_lesson_04 (1).ipynb cannot be read as a notebook" in out
+
+
+def test_a_participant_with_nothing_to_judge_has_a_row_and_is_not_right(tmp_path: Path, run: Run) -> None:
+    for name in ("carl", "dora"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "carl" / "lesson_02.py").write_text(lesson(2).script(with_solutions=True))
+    (tmp_path / "dora" / "solutions.py").write_text("class Lineal: pass\n")
+    status, out, _ = run("check", tmp_path)
+    assert out.splitlines()[:3] == ["      Square  Mul", "carl  right   right", "dora  nothing to judge"]
+    assert status == 1
+
+
+def test_a_second_download_is_no_participant(tmp_path: Path, run: Run) -> None:
+    for name in ("lesson_04.py", "lesson_04 (1).py", "lesson_04-Copy1.ipynb"):
+        (tmp_path / name).write_text(lesson(4).script() if name.endswith(".py") else lesson(4).notebook())
+    _, out, _ = run("check", tmp_path)
+    assert out.startswith("lesson  4  Linear  open")
+
+
 def test_files_in_the_folder_stand_in_for_nothing_but_what_is_imported(tmp_path: Path) -> None:
     for name in ("json", "random", "numpy", "pancake"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit")
@@ -154,18 +190,23 @@ def test_limits(line: str, said: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["check", "nowhere"], "there is no nowhere"),
-        (["check", "empty"], "no script and no notebook in empty"),
+        (["check", "empty"], "no script and no notebook with an exercise in empty"),
         (["check", "a.txt"], "expected a script (.py), a notebook (.ipynb) or a folder, got a.txt"),
         (["check", "other.py"], "no exercise in other.py"),
         (["check", "other.py", "--lesson", "11"], "invalid choice"),
         (["check"], "required"),
-        (["hint", "Linea"], "invalid choice: 'Linea'"),
-        (["hint", "Linear", "4"], "invalid choice: 4"),
+        (["hint", "Linea"], "there is no exercise 'Linea'; did you mean Linear?"),
+        (["hint", "linear"], "did you mean Linear?"),
+        (["hint", "xyz"], "expected one of derivatives, slope"),
+        (["hint", "4"], "give the name of an exercise; lesson 4 has Linear"),
+        (["hint", "Linear", "4"], "invalid choice: '4' (choose from"),
+        (["hint", "Linear", "x"], "invalid choice: 'x' (choose from"),
         (["solution", "0"], "invalid choice: 0"),
         (["blank", "pancake.Layernorm"], "did you mean pancake.LayerNorm"),
         (["blank", "fit"], "expected a layer, cell, loss or optimizer of pancake, got 'fit'"),
         (["blank", "pancake.SGD", "--forward"], "SGD is an optimizer and has no forward"),
-        (["new", "a.txt"], "a.txt"),
+        (["new", "a.txt"], "new: a.txt is a file; give a folder"),
+        (["new", "a.txt/b"], "new: cannot write into a.txt/b (Not a directory); give another folder"),
         ([], "required"),
     ],
 )
@@ -179,6 +220,15 @@ def test_bad_arguments_end_with_one_line_and_status_2(
     status, out, err = run(*arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert said in err
+
+
+def test_a_blank_of_the_library_needs_hypothesis(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)  # as if it were not installed
+    path = tmp_path / "layer_norm.py"
+    path.write_text("# pancake.workshop blank pancake.LayerNorm\nclass LayerNorm:\n    pass\n")
+    status, out, err = run("check", path)
+    assert (status, out) == (2, "")
+    assert err.endswith("layer_norm.py hypothesis is needed: pip install hypothesis\n")
 
 
 def test_new_never_overwrites_and_writes_all_or_nothing(tmp_path: Path, run: Run) -> None:
@@ -211,6 +261,16 @@ def test_new_leaves_nothing_when_it_fails(tmp_path: Path, run: Run, monkeypatch:
     calls.extend([""] * 10)
     assert run("new", tmp_path / "c" / "d")[0] == 2
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such pipe on Windows")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pancake.workshop", "solution", "4"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_hints_come_in_stages(run: Run) -> None:

@@ -163,6 +163,9 @@ def test_judge_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "lesson  2  Square        wrong  compute_backward: dObj_dIn" in capsys.readouterr().out
     with pytest.raises(LookupError, match="judge: expected one of derivatives, slope"):
         judge(Function)
+    for given, said in ((3, "got 3"), (Function, "got Function")):
+        with pytest.raises(LookupError, match=f"{said}$"):
+            judge(given)
 
 
 def test_yours_takes_what_is_right_and_else_the_library_s(

@@ -1,7 +1,7 @@
 """What `fit` does with two threads beside one.
 
-    python benchmarks/threads.py
-    python benchmarks/threads.py --threads 4 --rounds 15 --page docs/how_it_is_fast.md
+    python benchmarks/two_threads.py
+    python benchmarks/two_threads.py --threads 4 --rounds 15 --page docs/how_it_is_fast.md
 
 Each number of threads has a process of its own. The processes take turns, and ratios are those of runs right after one
 another. Quartiles that lie far apart say that the same product takes now this long and now that.
@@ -23,7 +23,7 @@ from workloads import WORKLOADS, data
 import pancake as pk
 
 NAMES = ("W2", "W3", "W4", "W5", "W6", "W7", "W8")
-START = "<!-- benchmarks/threads.py writes from here -->"
+START = "<!-- benchmarks/two_threads.py writes from here -->"
 SECONDS = 0.15  # of a run, at least
 
 
@@ -94,7 +94,7 @@ def main(threads=2, rounds=9, page=None, name=None, command=()):
         f"Time of `fit` with {threads} threads divided by that with one: median and quartiles of {rounds} pairs, "
         f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores."
     )
-    text = "\n".join(lines) + "\n\n" + caption_of(what, ["pancake"], "python benchmarks/threads.py", command)
+    text = "\n".join(lines) + "\n\n" + caption_of(what, ["pancake"], "python benchmarks/two_threads.py", command)
     print(text)
     if page is not None:
         write_into(page, text, START)
@@ -114,4 +114,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped\n")
     except (OSError, ValueError) as error:
-        parser.exit(1, f"threads.py: {error}\n")
+        parser.exit(1, f"two_threads.py: {error}\n")
