@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import io
 import os
 import sys
 from pathlib import Path
@@ -104,6 +105,8 @@ def hint(name: str, stage: int) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit status."""
     given = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a participant's message may hold what cannot be encoded
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(given)
         sys.stdout.flush()

@@ -79,10 +79,11 @@ def _counts(path: Path) -> bool:
 
 def _files(folder: Path, *, deep: bool = False) -> list[Path]:
     """The scripts and notebooks in a folder that belong to a lesson or have an exercise in them."""
-    found = folder.rglob("*") if deep else folder.iterdir()
+    found = list(folder.rglob("*") if deep else folder.iterdir())
     # The latest first, and scripts before notebooks: where two files are equally far, the sentence is about the first.
+    found = [f for f in found if f.is_file()]  # a symbolic link may lead nowhere
     by_age = sorted(found, key=lambda f: (-int(f.stat().st_mtime), f.suffix != ".py", f.name))
-    files = [f for f in by_age if f.suffix in (".py", ".ipynb") and f.is_file() and _counts(f)]
+    files = [f for f in by_age if f.suffix in (".py", ".ipynb") and _counts(f)]
     files = [f for f in files if not any(part.startswith((".", "__")) for part in f.relative_to(folder).parts)]
     return [f for f in files if _exercises(f)]
 

@@ -1,10 +1,15 @@
-"""Judging in a process of its own, so that nothing that a participant writes can stop or change the judge."""
+"""Judging in a process of its own, which keeps accidents away from the judge: loops, exits, a shortage of memory.
+
+It is no wall against an attacker. The participant's code runs in the process that judges it, and with enough work can say what
+it likes; what is cheap to try, to patch the judge or to write the verdict itself, is refused.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -39,30 +44,34 @@ def judged(path: Path, exercise: str, *, seconds: float = SECONDS, megabytes: in
     megabytes : int
         So much more memory than pancake itself takes it may have, where the system can be told.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
+    token = secrets.token_hex()
+    # The verdict goes to a file without a name, and counts only with the token, which is handed over where it is read but once.
+    with tempfile.TemporaryFile() as result:
         root = str(Path(__file__).parent.parent.parent)
         # -P: what lies in the participant's folder, a random.py for example, stands in for nothing that the judge imports
-        command = [sys.executable, "-P", "-c", PROGRAM, root, str(path.resolve()), exercise, str(result), str(megabytes)]
+        command = [sys.executable, "-P", "-c", PROGRAM, root, str(path.resolve()), exercise, str(megabytes)]
         environment = {**os.environ, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "PANCAKE_FAST": "0"}
         process = subprocess.Popen(
             command,
             cwd=path.resolve().parent,
             env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=result,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            process.wait(timeout=seconds)
+            process.communicate(token.encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
             return WRONG, f"it was still running after {seconds:g} seconds; is there a loop that never ends?"
         finally:
             _end(process)
+        result.seek(0)
         try:
-            status, sentence = json.loads(result.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            said, status, sentence = json.loads(result.read())
+        except (ValueError, TypeError, RecursionError):
+            said = ""
+        if said != token:
             return WRONG, _how_it_ended(process.returncode)
     return status, sentence
 

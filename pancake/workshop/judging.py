@@ -179,6 +179,69 @@ def contract(function: Any, x: Any, *, target: Any = None, ignore: Sequence[str]
             raise Wrong(plain(problem))
 
 
+def apart(make_one: Callable[[], Any], inputs: Sequence[Any], backward: Sequence[Any] = ()) -> None:
+    """Use two instances in turn, as two layers of a stack are: each must go on with what its own forward has seen.
+
+    Parameters
+    ----------
+    make_one : callable
+    inputs : sequence of two arrays, or of two tuples of them
+        What forward is called with.
+    backward : sequence of two tuples, optional
+        What backward is called with; else one gradient for each output.
+    """
+    both = [make_one(), make_one()]
+    rng = np.random.default_rng(2)
+    given = [x if isinstance(x, tuple) else (x,) for x in inputs]
+
+    def knobs(i: int) -> tuple[list[Numbers], list[Numbers]]:  # as they are now: a backward may put in new gradients
+        return parameters(both[i]) if hasattr(both[i], "get_params_and_grads") else ([], [])
+
+    for i in range(2):
+        for p in knobs(i)[0]:
+            p[...] = uniform(rng, *p.shape) * 0.6
+    if any(np.shares_memory(a, b) for ours, theirs in zip(knobs(0), knobs(1), strict=True) for a in ours for b in theirs):
+        raise Wrong("two instances share a parameter or a gradient: make the arrays in __init__, one for each")
+    name = type(both[0]).__name__
+
+    def forwards(i: int) -> list[Numbers]:
+        for g in knobs(i)[1]:
+            g[...] = 0
+        return _copies(both[i].compute_forward(*(np.copy(x) for x in given[i])))
+
+    def backwards(i: int) -> list[Numbers]:
+        d = backward[i] if backward else tuple(uniform(np.random.default_rng(i), *y.shape) for y in outputs[i])
+        result = _copies(both[i].compute_backward(*d))
+        return result + _copies(knobs(i)[1])
+
+    outputs: list[list[Numbers]] = [[], []]
+    alone: list[list[Numbers]] = []
+    for i in range(2):
+        outputs[i] = forwards(i)
+        alone.append(backwards(i))
+    if not all(_all_close(forwards(i), outputs[i]) for i in range(2)):
+        return  # it draws numbers, and nothing can be compared
+    for i in range(2):
+        try:
+            in_turn = backwards(i)
+        except Exception:
+            in_turn = []
+        if not _all_close(in_turn, alone[i]):
+            raise Wrong(
+                f"of two {name}s used in turn one goes on with what the other has seen: "
+                "what the forward remembers is shared by all instances; keep it in self"
+            )
+
+
+def _copies(result: Any) -> list[Numbers]:
+    parts = result if isinstance(result, (tuple, list)) else [result]
+    return [np.array(part, np.float64) for part in parts]
+
+
+def _all_close(a: list[Numbers], b: list[Numbers]) -> bool:
+    return len(a) == len(b) and all(x.shape == y.shape and np.allclose(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
 def plain(problem: str) -> str:
     """A complaint in one line, with what participants most often need to know."""
     line = " ".join(problem.split())
@@ -207,6 +270,7 @@ def contracts(make_one: Callable[[], Any], inputs: Sequence[Any], *, ignore: Seq
     for x in inputs[1:]:
         gradients(make_one(), x)
     contract(make_one(), inputs[0], ignore=ignore)
+    apart(make_one, [inputs[0], inputs[0][::-1] * 0.7])
 
 
 def uniform(rng: np.random.Generator, *shape: int) -> Numbers:

@@ -27,6 +27,7 @@ HEADER = re.compile(r"^# pancake\.workshop blank (pancake\.\w+(?: --forward)?)\s
 # What has names of its own.
 INSIDE: tuple[type[ast.AST], ...] = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 INSIDE += (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+DEEPEST = 200  # levels of a syntax tree; what walks through trees calls itself for each
 FILLING = ("append", "extend", "insert", "update", "setdefault", "add", "register")  # methods that give a name more meaning
 
 
@@ -140,14 +141,14 @@ class Program:
 
 def read(path: Path) -> Program:
     """Read a script or a notebook."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     if path.suffix != ".ipynb":
         program = Program(path, text, [_piece(str(path), text, notebook=False)])
     else:
         try:
             cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
             sources = ["".join(cell["source"]) for cell in cells]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return Program(path, "", [Piece(str(path), [], f"{path.name} cannot be read as a notebook")])
         pieces = [_piece(f"{path}, cell {number}", source, notebook=True) for number, source in enumerate(sources, start=1)]
         program = Program(path, "\n".join(sources), pieces)
@@ -158,8 +159,12 @@ def _piece(name: str, source: str, *, notebook: bool) -> Piece:
     if notebook and source.lstrip().startswith("%%"):
         first, _, rest = source.lstrip().partition("\n")
         source = "\n" + rest if first.split()[0] in ("%%time", "%%timeit", "%%capture", "%%prun") else ""
+    if "\0" in source:
+        return Piece(name, [], f"{Path(name).name} is no Python: it has null bytes; save it as UTF-8, not as UTF-16")
     try:
         tree = ast.parse(source, name)
+        if _is_deeper(tree, DEEPEST):
+            raise RecursionError
     except SyntaxError as error:
         if notebook and any(MAGIC.match(line) for line in source.splitlines()):
             plain = [MAGIC.sub(r"\1pass", line) for line in source.splitlines()]
@@ -167,10 +172,19 @@ def _piece(name: str, source: str, *, notebook: bool) -> Piece:
                 return _piece(name, "\n".join(plain), notebook=True)
         where = f"cell {name.rpartition(', cell ')[2]}, line" if notebook else "line"
         return Piece(name, [], f"{where} {error.lineno} is no Python: {error.msg}")
-    except ValueError as error:  # null bytes
+    except (RecursionError, MemoryError):
+        return Piece(name, [], f"{Path(name).name} is no Python that can be read: something in it is nested too deeply")
+    except ValueError as error:  # characters that no file can hold
         return Piece(name, [], f"{Path(name).name} is no Python: {error}")
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return Piece(name, tree.body)
+
+
+def _is_deeper(tree: ast.AST, levels: int) -> bool:
+    nodes = [tree]
+    for _ in range(levels):
+        nodes = [child for node in nodes for child in ast.iter_child_nodes(node)]
+    return bool(nodes)
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -68,7 +68,7 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
     except Wrong as error:
         return WRONG, str(error)
     except NotImplementedError as error:
-        return OPEN, f"{_place(error, files)}{error}".rstrip(": ") or "a blank is left"
+        return OPEN, f"{_place(error, files)}{_message(error)}".rstrip(": ") or "a blank is left"
     except SystemExit:
         return WRONG, "it ends the program (exit or quit); take that out, and return a result"
     except EOFError:
@@ -80,12 +80,20 @@ def outcome(judge: Callable[[], None], files: Collection[str] = ()) -> tuple[str
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # of the participant's code, which may raise anything
-        if "ellipsis" in str(error).lower():
+        message = " ".join(_message(error).split())
+        if "ellipsis" in message.lower():
             return OPEN, f"{_place(error, files)}a blank `...` is left"
         notes = "".join(f" (in {note})" for note in getattr(error, "__notes__", []))
-        said = _product(error, files) or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = _product(error, files) or f"{type(error).__name__}{message and ': '}{message}"
         return WRONG, with_advice(f"{_place(error, files)}{said}{notes}")
     return RIGHT, ""
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its __str__ is the participant's, too
+        return ""
 
 
 ADVICE = {
@@ -115,7 +123,7 @@ def with_advice(line: str) -> str:
 def _product(error: BaseException, files: Collection[str]) -> str:
     """Of a matrix product that NumPy has refused, the two arrays as they are called, and their shapes; "" if not known."""
     steps = [step for step in traceback.walk_tb(error.__traceback__) if step[0].f_code.co_filename in files]
-    if not steps or not MISMATCH.search(str(error)):
+    if not steps or not MISMATCH.search(_message(error)):
         return ""
     frame, number = steps[-1]
     with contextlib.suppress(Exception):  # the file may not be Python, and a property may raise anything

@@ -287,3 +287,65 @@ def test_the_module_is_a_program_and_not_loaded_by_import() -> None:
     code = "import sys, pancake\nassert 'pancake.workshop' not in sys.modules\nimport pancake.workshop\n"
     code += "assert not {'hypothesis', 'matplotlib'} & {*sys.modules}"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PATCHES = [
+    ("import pancake.workshop.judges.square_and_mul as j\nj.contracts = j.known_mistakes = lambda *a: None\n", "changes pancake"),
+    ("import pancake.workshop.judging as j\nj.compare.__code__ = (lambda *a, **k: None).__code__\n", "changes pancake"),
+    ("import numpy as np\nnp.allclose = lambda *a, **k: True\n", "changes numpy"),
+    (
+        "import json, os, sys\nfor place in (*sys.argv, *open('/proc/self/cmdline').read().split(chr(0))):\n"
+        "    if place.endswith('.json'):\n        open(place, 'w').write(json.dumps(['right', '']))\nos._exit(0)\n",
+        "exit status 0 before it could be judged",
+    ),
+    (
+        'import os\nfor number in range(64):\n    try:\n        os.write(number, b\'["", "right", ""]\')\n'
+        "    except OSError:\n        pass\nos._exit(0)\n",
+        "exit status 0 before it could be judged",
+    ),
+]
+
+
+@pytest.mark.parametrize(("patch", "said"), PATCHES)
+def test_a_file_that_makes_itself_right_is_wrong(patch: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "patch.py"
+    lines = "".join(f"        {line}\n" for line in patch.splitlines())
+    path.write_text(solution("Square").replace("        self.x = x\n", lines + "        self.x = x\n"))
+    status, sentence = judged(path, "Square")
+    assert status == "wrong"
+    assert said in sentence
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    script, notebook = tmp_path / "lesson_02.py", tmp_path / "lesson_05.ipynb"
+    script.write_text(lesson(2).script(with_solutions=True), encoding="utf-8-sig")
+    notebook.write_text(lesson(5).notebook(with_solutions=True), encoding="utf-8-sig")
+    assert all_right(check(tmp_path))
+
+
+UNREADABLE = [
+    ("lesson_02.py", b"x = 1\0\n", "null bytes"),
+    ("lesson_02.py", "x = 1\n".encode("utf-16"), "null bytes"),
+    ("lesson_02.py", b"a = 1" + b" + 1" * 5000, "nested too deeply"),
+    ("lesson_02.py", b"a = 1" + b" + 1" * 300, "nested too deeply"),
+    ("lesson_02.py", b"a = " + b"-" * 100_000 + b"1", "nested too deeply"),
+    ("lesson_02.ipynb", b"[" * 100_000, "cannot be read as a notebook"),
+    ("lesson_02.py", b"class Square:\n    def __init__(self):\n        raise ValueError('\\ud800')\n", r"\ud800"),
+]
+
+
+@pytest.mark.parametrize(("name", "contents", "said"), UNREADABLE)
+def test_what_one_participant_hands_in_leaves_the_others_alone(
+    name: str, contents: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for person in ("anna", "bert"):
+        (tmp_path / person).mkdir()
+    (tmp_path / "anna" / name).write_bytes(contents)
+    (tmp_path / "anna" / "nowhere.py").symlink_to(tmp_path / "nothing.py")
+    (tmp_path / "bert" / "own.py").write_text(solution("Square"))
+    assert main(["check", str(tmp_path)]) == 1
+    out = capfd.readouterr().out
+    assert "anna  wrong" in out
+    assert "bert  right" in out
+    assert said in out
+    assert "None" not in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def test_what_an_exercise_needs_and_has_not_is_named(tmp_path: Path) -> None:
         ("self.compute_forward(x)", "calls itself without end"),
         ("1 / 0", "in compute_forward: ZeroDivisionError"),
         ("raise KeyError('k')", "in compute_forward: KeyError"),
+        ("raise type('Silent', (Exception,), {'__str__': lambda self: 1 / 0})", "in compute_forward: Silent"),
     ],
 )
 def test_whatever_a_solution_does_is_told_in_a_sentence(
@@ -202,3 +204,32 @@ def test_single_precision_is_right(tmp_path: Path) -> None:
     linear = linear.replace("np.float32(1) * np.zeros((n_out, n_in))", "np.zeros((n_out, n_in), np.float32)")
     assert "np.float32(1)" not in linear
     assert judged("Linear", linear, tmp_path) == ("right", "")
+
+
+@pytest.mark.parametrize("wrong", ["np.zeros((len(dObj_dOut), self.weight.shape[1]))", "2 * dObj_dOut @ self.weight"])
+def test_weights_that_begin_as_zeros_hide_no_wrong_gradient(wrong: str, tmp_path: Path) -> None:
+    zeros = solution("Linear").replace("rng.normal(size=(n_out, n_in)) / np.sqrt(n_in)", "np.zeros((n_out, n_in))")
+    assert zeros != solution("Linear")
+    assert judged("Linear", zeros, tmp_path) == ("right", "")
+    status, sentence = judged("Linear", zeros.replace("dObj_dOut @ self.weight", wrong), tmp_path)
+    assert status == "wrong"
+    assert "of x wrong" in sentence
+
+
+@pytest.mark.parametrize("exercise", ["Square", "Mul", "Stack", "Linear", "Sigmoid", "ReLU", "CrossEntropy", "Own", "Cell"])
+@pytest.mark.parametrize("place", ["the class", "a dict"])
+def test_what_forward_remembers_belongs_to_the_instance(exercise: str, place: str, tmp_path: Path) -> None:
+    lines, name = [], ""
+    for text in solution(exercise).splitlines():
+        if (found := re.match(r"    def (\w+)", text)) is not None:
+            name = found[1]
+        shared = f"{exercise}." if place == "the class" else "memory."
+        remembers = r"self\.(?!(?:grad_)?(?:weight|bias|k|a|W|U|b)\b)(?=\w)"
+        lines.append(re.sub(remembers, shared, text) if name.startswith("compute_") else text)
+    program = "import types\nmemory = types.SimpleNamespace()\n" + "\n".join(lines)
+    if exercise == "Stack":
+        program = solution("Stack").replace("self.pieces = ", "Stack.pieces = ").replace("in self.pieces", "in Stack.pieces")
+    assert program != solution(exercise)
+    status, sentence = judged(exercise, program, tmp_path)
+    assert status == "wrong", program
+    assert ("two instances share" if exercise == "Stack" else "shared by all instances; keep it in self") in sentence

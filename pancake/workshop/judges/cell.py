@@ -11,6 +11,7 @@ from pancake.function import Function
 from pancake.recurrent.unrolled import Unrolled
 from pancake.workshop.judging import (
     Numbers,
+    apart,
     array,
     call,
     compare,
@@ -51,7 +52,12 @@ def cell(cls: Any) -> None:
         start = call("init_state", made.init_state, batch)
         if np.shape(start) != (batch, n_hidden):
             raise Wrong(f"init_state({batch}) must be of shape ({batch}, {n_hidden}), got {np.shape(start)}")
-    gradients(Unrolled(make(cls, 2, 2)), uniform(rng, 2, 3, 2) / 2)
+    steps = [(uniform(rng, 4, 3), uniform(rng, 4, 2) * 0.5) for _ in range(2)]
+    apart(lambda: make(cls, 3, 2), steps)
+    made = make(cls, 2, 2)
+    for p in parameters(made)[0]:
+        p[...] = uniform(rng, *p.shape) * 0.6
+    gradients(Unrolled(made), uniform(rng, 2, 3, 2) / 2)
 
 
 def _mistakes_of_cell(made: Any, x: Numbers, h: Numbers, rng: np.random.Generator) -> None:

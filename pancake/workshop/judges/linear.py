@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.workshop.judging import (
+    apart,
     backward_of,
     compare,
     contract,
@@ -35,7 +36,8 @@ def linear(cls: Any) -> None:
             )
         weight = next((p for p in params if p.size == n_in * n_out and p.ndim == 2), params[0])
         bias = next(p for p in params if p is not weight)
-        bias[...] = uniform(rng, *bias.shape)
+        for p in params:  # zeros would hide what is wrong
+            p[...] = uniform(rng, *p.shape)
         W, b = (weight if weight.shape == (n_out, n_in) else weight.T), bias.reshape(-1)
         causes = {
             "b is not added": [x @ W.T],
@@ -74,3 +76,4 @@ def linear(cls: Any) -> None:
         for p, held in zip(params, before, strict=True):
             if not np.array_equal(p, held):
                 raise Wrong("forward or backward changes a parameter; only optimizers do")
+    apart(lambda: make(cls, 3, 2), [uniform(rng, 4, 3), uniform(rng, 4, 3)])

@@ -8,6 +8,7 @@ import numpy as np
 
 from pancake.function import Function
 from pancake.workshop.judging import (
+    apart,
     backward_of,
     contract,
     forward,
@@ -44,6 +45,7 @@ def own(cls: Any) -> None:
         backward_of(made, x, uniform(rng, *y.shape))
         (contract if n == 3 else gradients)(made, x)
         gradients(made, x[:2])
+    apart(lambda: make(cls, 3), [uniform(rng, 4, 3), uniform(rng, 4, 3)])
     if _is_affine(make(cls, 2), rng):
         raise Wrong("it is a straight line in x, so it does not bend: two of them in a row are one")
 

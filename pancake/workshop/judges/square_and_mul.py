@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.workshop.judging import (
+    apart,
     backward_of,
     compare,
     contract,
@@ -68,6 +69,7 @@ def mul(cls: Any) -> None:
         result, grads = backward_of(made, x, d)
         _mistakes_of_mul(k, x, d, result, grads)
         (contract if k == 2.5 else gradients)(made, x)
+    apart(lambda: make(cls, 2.5), [uniform(rng, 2, 3), uniform(rng, 2, 3)])
 
 
 def _mistakes_of_mul(k: float, x: Any, d: Any, result: Any, grads: list[Any]) -> None:

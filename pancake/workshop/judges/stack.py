@@ -9,6 +9,7 @@ import numpy as np
 from pancake.functions.elementwise import Exp, Mul, Square
 from pancake.functions.linear import Linear
 from pancake.workshop.judging import (
+    apart,
     call,
     compare,
     contract,
@@ -42,6 +43,7 @@ def stack(cls: Any) -> None:
     contract(made, x)
     for few in ([Square()], [Mul(2.0), Mul(-1.5)]):
         gradients(make(cls, few), x)
+    apart(lambda: make(cls, pieces()), [x, x[::-1] * 0.7])
     nested = make(cls, [make(cls, [Mul(2.0), Square()]), Mul(0.5)])
     gradients(nested, x)
     generator = make(cls, [Mul(2.0), Square()])
