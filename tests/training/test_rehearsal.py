@@ -55,7 +55,7 @@ REFUSED = {
     "a metric for other things": ({"metrics": {"r2": pk.r2_score}}, "r2_score: expected predictions and targets of one shape"),
     "batches of one": ({"batch_size": 1}, "batches of one example: BatchNorm"),
     "a single example": ({"x": X[:1], "y": Y[:1]}, "batches of one example: BatchNorm"),
-    "a folder that is not there": ({"checkpoint": "not/there.npz"}, "No such file"),
+    "a folder that is not there": ({"checkpoint": "not/there.npz"}, "there is no folder .not. to write .there.npz. into"),
     "a checkpoint of no kind": ({"checkpoint": "model.txt"}, "model.txt"),
     "a nan in a list of batches": ({"x": [(X, Y), (spoilt(X, 3, 1), Y)], "y": None}, "batch 2: .* nan in row 3, column 1"),
     "a list of batches for another model": ({"x": [(X[:, :2], Y)], "y": None}, "expected"),
