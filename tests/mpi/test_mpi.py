@@ -142,7 +142,7 @@ FAULTS = {
     "other weights": "Disagreement: fit: the ranks have different weights, of which these are hashes: ",
     "other parts frozen": "Disagreement: fit: the ranks have different numbers of parameters to train: 26, 10; freeze",
     "other state": "Disagreement: fit: the ranks have different steps of the optimizer: 0, 7",
-    "by hand, a part is frozen": "step: the ranks cannot join their gradients; do all train the same parts?",
+    "by hand, a part is frozen": "truncated",  # as MPI itself says, which may end all before anybody can say more
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
 }
