@@ -25,8 +25,8 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
     parameters in float32 before it was brought to float64.
     """
     function, params = trials.subject.function, trials.subject.params_and_grads()[0]
-    if isinstance(function, Function):  # what is frozen, and buffers, are of its dtype too
-        params = [*params, *(a for a in function.state_dict().values() if a.dtype.kind == "f")]
+    if not params and isinstance(function, Function):  # all is frozen, or a buffer, and has a dtype all the same
+        params = [a for a in function.state_dict().values() if a.dtype.kind == "f"]
     narrow_params = was_narrow or any(p.dtype.itemsize < 8 for p in params)
     if not narrow_params and any(x.dtype.kind == "f" for x in trials.subject.inputs):
         trial = trials.run()
