@@ -25,23 +25,36 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
     parameters in float32 before it was brought to float64.
     """
     function, params = trials.subject.function, trials.subject.params_and_grads()[0]
-    if not params and isinstance(function, Function):  # all is frozen, or a buffer, and has a dtype all the same
-        params = [a for a in function.state_dict().values() if a.dtype.kind == "f"]
     narrow_params = was_narrow or any(p.dtype.itemsize < 8 for p in params)
     if not narrow_params and any(x.dtype.kind == "f" for x in trials.subject.inputs):
         trial = trials.run()
-        for what, arrays in (("the output", trial.outputs), ("dObj_dIn", trial.gradients)):
-            narrow = [a.dtype for a in arrays if a is not None and a.dtype.itemsize < 8]
-            if narrow:
-                yield f"{trials.name}: {what} is {narrow[0]} for a float64 input; something in it is narrower"
-                in_single = False
-        if in_single:
-            yield f"{trials.name}: the output moves in steps as coarse as float32 for a float64 input"
-        elif not any(a.dtype.itemsize < 8 for a in [*trial.outputs, *(g for g in trial.gradients if g is not None)]):
-            yield from _moves_smoothly(trials)
+        if not (_has_narrow(trial) and _keeps_narrow(function)):
+            yield from _stays_wide(trials, trial, in_single)
     of_library = isinstance(function, Function) and type(function).__module__.startswith("pancake.")
     if of_library and all(type(part).__module__.startswith("pancake.") for part in function.walk()):
         yield from _stays_single(trials)
+
+
+def _stays_wide(trials: Trials, trial: Trial, in_single: bool) -> Iterator[str]:
+    for what, arrays in (("the output", trial.outputs), ("dObj_dIn", trial.gradients)):
+        narrow = [a.dtype for a in arrays if a is not None and a.dtype.itemsize < 8]
+        if narrow:
+            yield f"{trials.name}: {what} is {narrow[0]} for a float64 input; something in it is narrower"
+            in_single = False
+    if in_single:
+        yield f"{trials.name}: the output moves in steps as coarse as float32 for a float64 input"
+    elif not _has_narrow(trial):
+        yield from _moves_smoothly(trials)
+
+
+def _has_narrow(trial: Trial) -> bool:
+    return any(a.dtype.itemsize < 8 for a in [*trial.outputs, *trial.gradients] if a is not None)
+
+
+def _keeps_narrow(function: Any) -> bool:
+    """Whether there are narrow arrays among what is frozen or a buffer, looked for only where it matters: it is a long search."""
+    arrays = function.state_dict().values() if isinstance(function, Function) else ()
+    return any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in arrays)
 
 
 def _moves_smoothly(trials: Trials) -> Iterator[str]:
