@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ import pancake
 
 pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
 
+import sklearn.neural_network as theirs
+
 # SciPy reads the variable when it is imported, so the checks have a process of their own.
 PROGRAM = """
 import json, sys, warnings
@@ -27,7 +30,8 @@ instances.PER_ESTIMATOR_CHECK_PARAMS.clear()
 module, kind, arguments = json.loads(sys.argv[1])
 estimator = getattr(__import__(module, fromlist=[kind]), kind)(**arguments)
 results = check_estimator(estimator, on_skip=None, on_fail=None)
-print(json.dumps([[r["check_name"], r["status"], str(r["exception"])] for r in results]))
+said = lambda error: f"{error} {said(error.__context__)}" if error else ""  # a check may say it in words of its own
+print(json.dumps([[r["check_name"], r["status"], said(r["exception"])] for r in results]))
 """
 KINDS = ["MLPClassifier", "MLPRegressor"]
 OTHERS: list[dict[str, Any]] = [
@@ -38,6 +42,9 @@ OTHERS: list[dict[str, Any]] = [
     {"activation": "tanh", "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
 ]
 NEEDED = ("pandas", "does not have a decision_function")  # why a check may be left out
+# scikit-learn's own refuse it since 1.7: an older one trains and validates by a single row, and passes the check
+OLD = "loss" not in inspect.signature(theirs.MLPRegressor).parameters
+NEWER = ["The validation set is too small"] if OLD else []
 
 
 def run(module: str, kind: str, arguments: dict[str, Any]) -> list[list[str]]:
@@ -64,8 +71,9 @@ def test_every_check_of_scikit_learn_passes_with_the_defaults(kind: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("arguments", OTHERS, ids=str)
 def test_with_other_arguments_nothing_fails_that_does_not_fail_there(kind: str, arguments: dict[str, Any]) -> None:
-    ours, theirs = (run(module, kind, arguments) for module in ("pancake.sklearn", "sklearn.neural_network"))
-    there = {name for name, _, _ in theirs}  # theirs are not asked about class weights, which they have not
-    failed = {name for name, status, _ in ours if status == "failed"} & there
-    failed -= {name for name, status, _ in theirs if status == "failed"}
+    ours, others = (run(module, kind, arguments) for module in ("pancake.sklearn", "sklearn.neural_network"))
+    asked = {name for name, _, _ in others}  # theirs are not asked about class weights, which they have not
+    newer = {name for name, _, said in ours if any(words in said for words in NEWER)}
+    failed = {name for name, status, _ in ours if status == "failed"} & asked - newer
+    failed -= {name for name, status, _ in others if status == "failed"}
     assert not failed
