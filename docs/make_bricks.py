@@ -45,7 +45,7 @@ def page() -> str:
     for kind, base in KINDS.items():
         lines += ["", f"## {kind}", "", "| name | formula | derivative, shapes, remarks | source |", "|---|---|---|---|"]
         for name in sorted(pk.__all__, key=str.lower):
-            cls = vars(pk).get(name)
+            cls = getattr(pk, name)
             if inspect.isclass(cls) and issubclass(cls, base) and cls not in (pk.Function, pk.Loss):
                 lines.append(f"| `{name}` | " + " | ".join(parts(cls)) + " |")
     return "\n".join(lines) + "\n"

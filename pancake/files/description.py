@@ -21,8 +21,10 @@ its constructor makes, and "training" and "frozen" are there if they are not wha
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
+import pkgutil
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -47,9 +49,15 @@ MODES = {"training": True, "frozen": False}
 SCALARS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))} - {"float8"}
 
 
+FOLDERS = "functions", "recurrent", "optimizers"
+
+
 def registry(base: type[Any]) -> dict[str, type[Any]]:
     """The classes of this library that are subclasses of `base`, by name."""
     package = __name__.partition(".")[0]
+    for folder in FOLDERS:  # of which a program loads only what it uses
+        for module in pkgutil.iter_modules(importlib.import_module(f"{package}.{folder}").__path__):
+            importlib.import_module(f"{package}.{folder}.{module.name}")
 
     def below(cls: type[Any]) -> Iterator[type[Any]]:
         for subclass in cls.__subclasses__():

@@ -29,11 +29,14 @@ from pancake import (
     Adam,
     AdamW,
     Bidirectional,
+    Conv2d,
     Embedding,
+    Flatten,
     Function,
     GRUCell,
     Linear,
     LSTMCell,
+    MaxPool2d,
     MeanSquaredError,
     Optimizer,
     Residual,
@@ -1214,3 +1217,13 @@ def test_zip_checksums_are_looked_at(tmp_path):
     assert contents.count(crc) == 2  # in front of the member and in the directory
     path.write_bytes(contents.replace(crc, b"\0\0\0\0"))
     refused(path, "Bad CRC-32")
+
+
+@every_suffix
+def test_a_program_that_has_loaded_nothing_else_reads_every_class(tmp_path, suffix):
+    """`import pancake` loads a class when it is first used, and a file may name one that was not."""
+    path = tmp_path / f"model.{suffix}"
+    save(path, Sequential([Conv2d(1, 2, 3, rng=0), MaxPool2d(2), Flatten()]))
+    code = f"import pancake; print(pancake.load({str(path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Sequential([Conv2d(1, 2, 3), MaxPool2d(2), Flatten()])")
