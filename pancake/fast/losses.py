@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast import switch
-from pancake.fast.program import NUMBERS, Left, Notes, Run, Text, guard, scalar
+from pancake.fast.program import Notes, Ran, Text, guard, scalar
 from pancake.functions.activations import largest_exponent
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
@@ -35,38 +35,39 @@ class LossProgram:
 
     Attributes
     ----------
+    forward : callable
+        The value, a function of (pred, target); None, and nothing has happened, if they do not look like those that the program
+        was made for, or something that it depends on has changed. ValueError if a target is not one that the loss takes.
     intact : callable
         Whether all that the program was made from is still the same.
-    fits : callable
-        Whether, besides, a prediction and a target look like those that it was made for.
-    forward : callable
-        The value, a function of (pred, target). ValueError if a target is not one that the loss takes.
     backward : callable
         dObj_dPred as a fresh array.
     divisor : float
         What the sum is divided by, which the gradient is already.
+    latest : Ran
+        What the latest run has left in the loss.
     """
+
+    latest: Any = None
 
     def __init__(self, loss: Any, pred: Array, target: Array) -> None:
         self.divisor = divisor_of(loss, target)
         notes = Notes()
         notes.names[id(pred)] = "pred"
-        notes.arguments.add(id(pred))
         self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
-        self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor))
+        array, shape, strides, dtype = map(notes.held, (np.ndarray, pred.shape, pred.strides, pred.dtype))
+        target_shape, target_dtype = map(notes.held, (target.shape, target.dtype))
+        owners = [(loss, [name for name in vars(loss) if name != "divisor"])]  # an exchanged method would not have come here
+        looks = [
+            f"pred.__class__ is {array} is target.__class__ and pred.shape == {shape} and target.shape == {target_shape}",
+            f"pred.strides == {strides} and pred.dtype == {dtype} and target.dtype == {target_dtype}",
+            *notes.unchanged(owners),
+        ]
+        self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor), looks)
+        self.intact = guard(owners)
         last = self.kernel.last
         self.backward = functools.partial(last[0], *last[1:]) if last else functools.partial(self.kernel.gradient().copy, "K")
-        self.run = Run()
-        self.kept = Left(self.run, self.kernel.kept)
-        owners = [(loss, [name for name in vars(loss) if name != "divisor"])]
-        self.intact = guard(owners, [])  # an exchanged method would not have come here
-        looks = [
-            "pred.__class__ is array is target.__class__ and pred.shape == shape and target.shape == target_shape",
-            "pred.strides == strides and pred.dtype == dtype and target.dtype == target_dtype",
-        ]
-        known: dict[str, Any] = {"shape": pred.shape, "strides": pred.strides, "dtype": pred.dtype}
-        known |= {"array": np.ndarray, "target_shape": target.shape, "target_dtype": target.dtype}
-        self.fits = guard(owners, [], "pred, target", looks, known)
+        self.kept = self.kernel.kept
 
 
 def divisor_of(loss: Any, target: Array) -> float:
@@ -158,7 +159,7 @@ class BinaryKernel(LossKernel):
         dtype = pred.dtype
         self.z, self.t, rises, work, self.g = (np.empty_like(pred) for _ in range(5))
         t = self.t
-        if id(pred) in notes.arguments:  # which is the caller's, who may change it
+        if notes.name(pred) == "pred":  # which is the caller's, who may change it
             notes.put(self.z, pred)
         else:
             self.z = pred
@@ -301,7 +302,7 @@ KERNELS: dict[type[Loss], Callable[..., LossKernel]] = {
 }
 
 
-def _fits(loss: Any, pred: Any, target: Any) -> bool:
+def can_compute(loss: Any, pred: Any, target: Any) -> bool:
     """Whether there is a kernel for this loss and what it is given."""
     cls = type(loss)
     if pred.__class__ is not np.ndarray or target.__class__ is not np.ndarray or pred.dtype not in DTYPES or not pred.size:
@@ -328,11 +329,10 @@ class State:
 
     def __init__(self) -> None:
         self.programs: dict[tuple[Any, ...], LossProgram] = {}
-        self.latest: LossProgram | None = None
 
     def program(self, loss: Any, pred: Any, target: Any) -> LossProgram | None:
         """The one for such a prediction and target, if there can be one."""
-        if not _fits(loss, pred, target):
+        if not can_compute(loss, pred, target):
             return None
         key = key_of(pred, target)
         program = self.programs.get(key)
@@ -342,7 +342,6 @@ class State:
             if len(self.programs) == KEPT:
                 del self.programs[next(iter(self.programs))]
             self.programs[key] = program
-        self.latest = program
         return program
 
 
@@ -374,41 +373,33 @@ def _install(cls: Any) -> None:
 
     @functools.wraps(plain_forward)
     def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
+        kept = self._cache
         if switch.reasons or weight is not None or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
-        known = STATES.get(id(self))
-        program = None if known is None else known[1].latest
-        if program is None or not program.fits(pred, target):
-            program = state_of(self).program(self, pred, target)
-            if program is None:
-                return plain_forward(self, pred, target)
-        before, self._cache = self._cache, None  # until the run is through
-        kept, run = program.kept, program.run
-        if before is not kept or run.answered != run.number:
-            kept.older = before is not None and not before.used
-        elif kept.older:
-            kept.older = False
+        program: Any = kept.program if kept.__class__ is Ran else None
+        self._cache = None  # until the run is through
         try:
-            value = program.forward(pred, target)
+            value = None if program is None else program.forward(pred, target)
+            if value is None:
+                program = state_of(self).program(self, pred, target)
+                value = math.nan if program is None else program.forward(pred, target)
         except ValueError:  # which the page explains
             value = math.nan
         if not math.isfinite(value):  # also limits, which the page takes one by one
-            self._cache = before
+            self._cache = kept
             return plain_forward(self, pred, target)
-        run.number = next(NUMBERS)
-        self._cache, self.divisor = kept, program.divisor
+        self._cache = program.latest = Ran(program, kept is not None and not kept.used)
+        self.divisor = program.divisor
         return value
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Any) -> Array:
         kept = self._cache
-        if kept.__class__ is Left and not switch.reasons:
-            program = STATES[id(self)][1].latest
-            if program is not None and program.kept is kept and program.intact():
-                run = program.run
-                if run.answered != run.number or not kept.older:
-                    run.answered = run.number
-                    return program.backward()
+        if kept.__class__ is Ran and not switch.reasons:
+            program = kept.program
+            if program.latest is kept and program.intact() and not (kept.used and kept.older):
+                kept.used = True
+                return program.backward()
         return plain_backward(self)
 
     for method in (compute_forward, compute_backward):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from pancake.fast import switch
-from pancake.fast.stacks import METHODS, Program, State
+from pancake.fast.stacks import METHODS, Program, State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 
@@ -19,31 +20,62 @@ from pancake.functions.containers import Sequential
 ROWS = 192
 
 
+class Known:
+    """What is known of a model: how it is cut into segments, and its latest program.
+
+    Attributes
+    ----------
+    answer : callable
+        The output, a function of x; None if x does not look like the last one, or something has changed.
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self.attributes, self.state = vars(model), State(model.functions)
+        self.answer: Callable[[Any], Any] = lambda x: None
+
+    def program(self, x: Any) -> Program | None:
+        """The program for inputs like x, if there can be one."""
+        if not self.state.whole or not as_installed(self.attributes):
+            return None
+        program: Program | None = self.state.items[0].program(x)
+        return program
+
+    def note(self, model: Sequential, program: Program) -> None:
+        """Let `answer` be the program, behind looks whether it still is that of the model."""
+        if program.answer is None:
+            notes = program.notes.copy()
+            functions = f"{notes.held(model.functions)} == {notes.held(self.state.functions)}"
+            same = notes.unchanged([(model, ["functions"])], [(Sequential, name) for name in METHODS])
+            program.answer = notes.write("x", program.result, [*program.looks, *same, functions])
+        self.answer = program.answer
+
+
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.states: dict[int, tuple[weakref.ref[Any], State]] = {}
+        self.known: dict[int, tuple[weakref.ref[Any], Known]] = {}
 
 
 _local = _Local()
 
 
+def answer(model: Any, x: Any) -> Any:
+    """The output for an input like the last one; None if there is none, or if it has to be asked of `program_of`."""
+    known = None if switch.reasons else _local.known.get(id(model))
+    return None if known is None else known[1].answer(x)
+
+
 def program_of(model: Function, x: Any) -> Program | None:
-    """The program whose forward is the output of the model in evaluation mode for inputs like x, if there is one.
+    """The program whose `compute` is the output of the model in evaluation mode for inputs like x, if there is one.
 
     Only stacks of layers that have no modes become one program.
     """
     if switch.reasons or type(model) is not Sequential or not model.functions:
         return None
-    states = _local.states
-    known = states.get(id(model))
-    if known is None or known[1].functions != model.functions:
-        key = id(model)
-        known = states[key] = weakref.ref(model, functools.partial(states.pop, key)), State(model.functions)
-    if not known[1].whole or not vars(model).keys().isdisjoint(METHODS):
-        return None
-    if any(getattr(Sequential, name) is not method for name, method in INSTALLED.items()):
-        return None
-    return known[1].items[0].program(x)
-
-
-INSTALLED = {name: getattr(Sequential, name) for name in METHODS}
+    everything, key = _local.known, id(model)
+    known = everything.get(key)
+    if known is None or known[1].state.functions != model.functions:
+        known = everything[key] = weakref.ref(model, functools.partial(everything.pop, key)), Known(model)
+    program = known[1].program(x)
+    if program is not None:
+        known[1].note(model, program)
+    return program

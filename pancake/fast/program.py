@@ -8,15 +8,18 @@ the plain layer would remember; so a layer's own backward can take over at any t
 from __future__ import annotations
 
 import functools
-import itertools
+import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from pancake.function import Kept
 from pancake.memory import Array
+
+Owner = tuple[Any, Iterable[str]]
+Place = tuple[Any, str, Any]
 
 
 class Text(str):
@@ -31,8 +34,13 @@ class Notes:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
-        self.arguments: set[int] = set()
         self.values: list[Any] = []  # by number; kept, since an id is only good while its object lives
+
+    def copy(self) -> Notes:
+        """The same notes, to be gone on with."""
+        new = Notes()
+        new.lines, new.names, new.values = self.lines.copy(), self.names.copy(), self.values.copy()
+        return new
 
     def name(self, value: Any) -> str:
         """The name of a value in the program, or its literal."""
@@ -40,6 +48,10 @@ class Notes:
             return value
         if value is None or isinstance(value, (bool, int, str)):
             return repr(value)
+        return self.held(value)
+
+    def held(self, value: Any) -> str:
+        """The name of a value, whatever it is: to ask whether something is that very object."""
         if id(value) not in self.names:
             self.names[id(value)] = f"v{len(self.values)}"
             self.values.append(value)
@@ -58,126 +70,58 @@ class Notes:
         """Note that an array is filled."""
         self.lines.append(f"{self.name(array)}[...] = {self.name(value)}")
 
-    def write(self, arguments: str, result: str = "None") -> Callable[..., Any]:
-        """The function of these arguments that makes all calls and returns the result."""
-        values = {f"v{i}": value for i, value in enumerate(self.values)}
+    def unchanged(
+        self, owners: Iterable[Owner], methods: Iterable[tuple[type, str]] = (), places: Iterable[Place] = ()
+    ) -> list[str]:
+        """The conditions under which all that a program was made from is still the very same.
+
+        Parameters
+        ----------
+        owners : iterable of (object, names)
+            No attribute of the object may come or go, and those of these names must be the same objects. A method that
+            somebody puts on an object is such an attribute.
+        methods : iterable of (class, name)
+            The methods of classes that must not have been exchanged.
+        places : iterable of (object, name, value)
+            Attributes, not in a `__dict__`, that must be the very same values.
+        """
+        conditions = [f"{self.held(owner)}.{name} is {self.held(value)}" for owner, name, value in places]
+        for owner, names in owners:
+            attributes = vars(owner)
+            conditions.append(f"len({self.held(attributes)}) == {len(attributes)}")
+            conditions += [f"{self.held(attributes)}[{name!r}] is {self.held(attributes[name])}" for name in names]
+        for cls, name in dict.fromkeys(methods):
+            conditions.append(f"{self.held(cls)}.{name} is {self.held(getattr(cls, name))}")
+        return conditions
+
+    def write(
+        self,
+        arguments: str,
+        result: str = "None",
+        looks: Iterable[str] = (),
+        otherwise: str = "None",
+        lines: Iterable[str] | None = None,
+    ) -> Callable[..., Any]:
+        """The function of these arguments that makes all calls, or runs other lines, and returns the result.
+
+        It returns `otherwise`, and does nothing, unless the conditions `looks` hold.
+        """
+        test = " and ".join(looks)
+        refuse = f"return {otherwise}"
+        first = ["try:", f"    if not ({test}): {refuse}", f"except KeyError: {refuse}"] if test else []
+        body = "\n    ".join([*first, *(self.lines if lines is None else lines), f"return {result}"])
+        values = {f"v{i}": self.values[i] for i in sorted(set(map(int, re.findall(r"\bv(\d+)\b", body))))}
         # arguments with defaults are local names, which are found faster than global ones
         head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])
-        source = f"def run({head}):\n    " + "\n    ".join([*self.lines, f"return {result}"])
-        return _function("run", source, values)
+        exec(_compiled(f"def run({head}):\n    {body}"), values)
+        function: Callable[..., Any] = values["run"]
+        return function
 
 
-# No two runs have one number, not even where somebody puts back what a program was like before a run, as a check does.
-NUMBERS = itertools.count(1)
-
-
-class Run:
-    """The state of a program: which of its runs is the latest, and whether its backward has been.
-
-    Attributes
-    ----------
-    number : int
-        Of the latest forward.
-    answered : int
-        The number of the forward for which the program's own backward ran.
-    """
-
-    __slots__ = ("answered", "number")
-
-    def __init__(self) -> None:
-        self.number = self.answered = 0
-
-
-class Left(Kept):
-    """What a program's forward has left in one layer: the same object after every run, since the arrays are the same.
-
-    It says of `used` what a layer's own memory would, without being told of every run.
-    """
-
-    __slots__ = ("_make", "_run", "_used_in")
-
-    def __init__(self, run: Run, make: Callable[[], tuple[Any, ...]]) -> None:
-        self._run, self._make, self._used_in, self.older = run, make, 0, False
-
-    @property
-    def what(self) -> tuple[Any, ...]:  # type: ignore[override]
-        return self._make()
-
-    @property
-    def used(self) -> bool:
-        return self._run.number in (self._used_in, self._run.answered)
-
-    @used.setter
-    def used(self, value: bool) -> None:
-        self._used_in = self._run.number
-
-
-def scalar(value: float, dtype: Any) -> Array:
-    """A number as a 0-d array: the cheapest operand there is, and one that never widens a result."""
-    return np.array(value, dtype)
-
-
-def guard(
-    owners: Iterable[tuple[Any, Iterable[str]]],
-    methods: Iterable[tuple[type, str]],
-    arguments: str = "",
-    more: Iterable[str] = (),
-    values: Mapping[str, Any] = types.MappingProxyType({}),
-    places: Iterable[tuple[Any, str, Any]] = (),
-) -> Callable[..., bool]:
-    """A function that tells whether all that a program was made from is still the very same.
-
-    Parameters
-    ----------
-    owners : iterable of (object, names)
-        No attribute of the object may come or go, and those of these names must be the same objects. A method that somebody
-        puts on an object is such an attribute.
-    methods : iterable of (class, name)
-        The methods of classes that must not have been exchanged.
-    arguments : str
-        Of the function, for the conditions in `more`, which it looks at first.
-    more : iterable of str
-        Further conditions.
-    values : mapping
-        What the names in them stand for.
-    places : iterable of (object, name, value)
-        Attributes, not in a `__dict__`, that must be the very same values.
-    """
-    names: dict[str, Any] = dict(values)
-    conditions = [*more, *_same(places, names)]
-    for i, (owner, attributes) in enumerate(owners):
-        names |= {f"d{i}": vars(owner), f"n{i}": len(vars(owner))}
-        conditions.append(f"len(d{i}) == n{i}")
-        for attribute in attributes:
-            names[f"{attribute}_{i}"] = vars(owner)[attribute]
-            conditions.append(f"d{i}[{attribute!r}] is {attribute}_{i}")
-    for i, (cls, method) in enumerate(dict.fromkeys(methods)):
-        names |= {f"c{i}": cls, f"m{i}": getattr(cls, method)}
-        conditions.append(f"c{i}.{method} is m{i}")
-    return _test(conditions, names, arguments)
-
-
-def same(places: Iterable[tuple[Any, str, Any]]) -> Callable[[], bool]:
-    """A function that tells whether attributes, given as (object, name, value), are still the very same values."""
-    names: dict[str, Any] = {}
-    return _test(_same(places, names), names)
-
-
-def _same(places: Iterable[tuple[Any, str, Any]], names: dict[str, Any]) -> list[str]:
-    """Conditions that attributes are the very same values, whose names are added."""
-    conditions = []
-    for i, (owner, attribute, value) in enumerate(places):
-        names |= {f"o{i}": owner, f"a{i}": value}
-        conditions.append(f"o{i}.{attribute} is a{i}")
-    return conditions
-
-
-def _test(conditions: list[str], names: dict[str, Any], arguments: str = "") -> Callable[..., bool]:
-    head = ", ".join([arguments] * bool(arguments) + [f"{name}={name}" for name in names])
-    test = " and ".join(conditions)
-    return _function(
-        "test", f"def test({head}):\n    try:\n        return {test}\n    except KeyError:\n        return False", names
-    )
+def guard(owners: Iterable[Owner], methods: Iterable[tuple[type, str]] = (), places: Iterable[Place] = ()) -> Callable[[], bool]:
+    """A function that tells whether all is unchanged, see `Notes.unchanged`."""
+    notes = Notes()
+    return notes.write("", "True", notes.unchanged(owners, methods, places), "False")
 
 
 @functools.lru_cache(maxsize=256)
@@ -186,8 +130,46 @@ def _compiled(source: str) -> types.CodeType:
     return compile(source, "<a program of pancake.fast>", "exec")
 
 
-def _function(name: str, source: str, values: dict[str, Any]) -> Callable[..., Any]:
-    """The function of that name that the source defines, with these values for its names."""
-    exec(_compiled(source), values)
-    function: Callable[..., Any] = values[name]
-    return function
+class Ran(Kept):
+    """What the latest run of a program has left in the stack or the loss that it computes: another object after every run."""
+
+    __slots__ = ("program",)
+
+    def __init__(self, program: Any, older: bool) -> None:
+        self.program, self.used, self.older = program, False, older
+
+    @property
+    def what(self) -> tuple[Any, ...]:  # type: ignore[override]
+        what: tuple[Any, ...] = self.program.kept()
+        return what
+
+
+class Left(Kept):
+    """What a program's forward has left in one layer: the same object after every run, since the arrays are the same.
+
+    It says of `used` what a layer's own memory would, without being told of every run: the program's `latest` knows.
+    """
+
+    __slots__ = ("_make", "_program", "_used_in")
+
+    def __init__(self, program: Any, make: Callable[[], tuple[Any, ...]]) -> None:
+        self._program, self._make, self._used_in, self.older = program, make, None, False
+
+    @property
+    def what(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return self._make()
+
+    @property
+    def used(self) -> bool:
+        latest = self._program.latest
+        used: bool = latest.used or self._used_in is latest
+        return used
+
+    @used.setter
+    def used(self, value: bool) -> None:
+        self._used_in = self._program.latest
+
+
+def scalar(value: float, dtype: Any) -> Array:
+    """A number as a 0-d array: the cheapest operand there is, and one that never widens a result."""
+    return np.array(value, dtype)

@@ -20,7 +20,7 @@ from numpy.lib.array_utils import byte_bounds
 from pancake import memory
 from pancake.fast import switch, words
 from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
-from pancake.fast.program import NUMBERS, Left, Notes, Run, Text, guard, same
+from pancake.fast.program import Left, Notes, Place, Ran, Text
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
@@ -34,6 +34,7 @@ LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
 
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 LAYERS = {Linear, *ACTIVATIONS}
+INSTALLED: dict[str, Any] = {}  # the methods of `Sequential` that `install` makes
 PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
 
 
@@ -47,7 +48,11 @@ class Chain:
     result : str
         The expression of what comes out, fresh or a view of `output`.
     guarded, methods : list
-        What must stay the same for the kernels to be those of the layers, as `guard` takes it.
+        What must stay the same for the kernels to be those of the layers, as `Notes.unchanged` takes it.
+    places : list
+        Where the layers find what the runs leave.
+    latest : Ran
+        What the latest run has left in the stack.
     """
 
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
@@ -71,15 +76,14 @@ class Chain:
         seen = notes.name(self.output)
         self.result = (last.result if isinstance(last, LinearKernel) else None) or (f"{seen}.copy('K')" if fresh else seen)
         self.features = len(last.y)
-        self.run = Run()
-        self.left = [Left(self.run, kernel.kept) for kernel in self.kernels]
-        self.older = False
+        self.left = [Left(self, kernel.kept) for kernel in self.kernels]
+        self.older, self.latest = False, Ran(self, False)
         self.guarded = [
             (layer, [*kernel.guarded, *vars(layer).keys() & {"frozen"}])
             for layer, kernel in zip(layers, self.kernels, strict=True)
         ]
         self.methods = [(type(layer), name) for layer in layers for name in METHODS]
-        self.remembered = same([(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)])
+        self.places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
         """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
@@ -91,16 +95,26 @@ class Chain:
         dObj_dIn = self.kernels[0].backward(notes, d, write)
         return f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')"
 
-    def take_over(self) -> None:
-        """Leave in every layer what it is to remember of the coming run.
+    def taking_over(self, notes: Notes, more: list[Place]) -> list[str]:
+        """Lines that leave in every layer what it is to remember of the coming run.
 
         It is there already if every layer has what the run before has left, and that has been answered by a backward.
         """
+        chain = notes.held(self)
+        there = [f"{chain}.latest.used and not {chain}.older", *notes.unchanged([], [], [*self.places, *more])]
+        return [f"if not ({' and '.join(there)}): {notes.held(self.take_over)}()"]
+
+    def take_over(self) -> None:
+        """Leave in every layer what it is to remember of the coming run."""
         for layer, left in zip(self.layers, self.left, strict=True):
             before = layer._cache
             left.older = before is not None and not before.used
             layer._cache = left
         self.older = any(left.older for left in self.left)
+
+    def kept(self) -> tuple[Any, ...]:
+        """What the plain stack would remember."""
+        return ([*zip(self.layers, self.left, strict=True)],)
 
 
 class Program(Chain):
@@ -108,69 +122,84 @@ class Program(Chain):
 
     Attributes
     ----------
-    fits : callable
-        Whether an input looks like the one that the program was made for, and all that forward depends on is still the same.
-    answers : callable
-        Whether all that backward depends on is still the same, and every layer remembers what this program has left.
     forward : callable
-        The noted calls, a function of x.
+        A function of x; None, and nothing has happened, if x does not look like the input that the program was made for, or
+        something that forward depends on has changed.
+    fits : callable
+        Whether it would be done: for predictions, of which the layers do not hear.
+    compute : callable
+        The output alone.
     """
+
+    answer: Callable[[Any], Any] | None = None  # for predictions, see there
 
     def __init__(self, layers: list[Any], x: Array) -> None:
         notes = Notes()
         super().__init__(layers, x, notes, True)
-        self.forward = notes.write("x", self.result)
         self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
         self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
         self.grads = gradient_bits(layers)
-        looks = ["x.__class__ is array and x.shape == shape and x.dtype == dtype"]
+        array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
+        looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}"]
         if x.ndim == 3:
-            looks.append("key_of(x) == key")
-        forward = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
-        methods = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
-        known = {"array": np.ndarray, "shape": x.shape, "dtype": x.dtype, "key_of": key_of, "key": self.key}
-        self.fits = guard(forward, methods, "x", looks, known)
-        places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
-        self.answers = guard(self.guarded, [method for method in self.methods if method not in methods], places=places)
+            looks.append(f"{notes.held(key_of)}(x) == {notes.held(self.key)}")
+        owners = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
+        forwards = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
+        looks += notes.unchanged(owners, forwards)
+        self.notes, self.looks = notes, looks
+        self.forward = notes.write("x", self.result, looks, lines=[*self.taking_over(notes, []), *notes.lines])
+        self.fits = notes.write("x", "True", looks, "False", lines=[])
+        self.compute = notes.write("x", self.result)
+        self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
+        backwards = [method for method in self.methods if method not in forwards]
+        self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
         self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
 
-    def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
-        notes, d = Notes(), self.lies.new(self.features)
-        notes.put(self.lies.seen(d), Text("d"))
-        return notes.write("d", self.note_backward(notes, d, input_too, write))
-
-    def __call__(self, x: Array) -> Array:
-        """Run forward."""
-        run = self.run
-        if self.older or run.answered != run.number or not self.remembered():
-            self.take_over()
-        run.number = next(NUMBERS)
+    def run(self, x: Any, older: bool) -> Any:
+        """Run forward, after which `latest` is new; None if that is up to the layers."""
         try:
-            return self.forward(x)
+            y = self.forward(x)
+            if y is not None:
+                self.latest = Ran(self, older)
         except BaseException:
             for layer in self.layers:
                 layer._cache = None
             raise
+        return y
 
     def back(self, d: Any, input_too: bool) -> Any:
         """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
-        run = self.run
-        if not self.answers():
-            return NotImplemented
         if self.older and any(left.older and left.used for left in self.left):
             return NotImplemented  # they refuse
-        if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype != self.out_dtype:
-            d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
         write = self.grads is not None
-        for bits in self.grads or ():
-            if bits.item(bits.argmax()):
-                write = False
-                break
-        backward = self.backwards.get((input_too, write))
-        if backward is None:
-            backward = self.backwards[input_too, write] = self._write_backward(input_too, write)
-        run.answered = run.number
-        return backward(d)
+        backward = self.backwards.get((input_too, write)) or self._write_backward(input_too, write)
+        dObj_dIn = backward(d)
+        if dObj_dIn is NotImplemented:  # something has changed, or gradients are not zero, or d is not as the program takes it
+            if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype != self.out_dtype:
+                if not self.backs.write("", "True", self.unchanged, "False")():
+                    return NotImplemented
+                d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
+            backward = self.backwards.get((input_too, False)) or self._write_backward(input_too, False)
+            dObj_dIn = backward(d)
+            if dObj_dIn is NotImplemented:
+                return NotImplemented
+        self.latest.used = True
+        return dObj_dIn
+
+    def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
+        """The function of dObj_dOut, which returns NotImplemented, and nothing has happened, if it must not run.
+
+        With `write` that is also where a gradient is not zero: products are written into them instead of added.
+        """
+        notes, d = self.backs.copy(), self.lies.new(self.features)
+        array, shape, dtype = map(notes.held, (np.ndarray, self.out_shape, self.out_dtype))
+        looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
+        looks.append(f"d.__class__ is {array} and d.shape == {shape} and d.dtype == {dtype}")
+        looks += self.unchanged
+        notes.put(self.lies.seen(d), Text("d"))
+        result = self.note_backward(notes, d, input_too, write)
+        self.backwards[input_too, write] = notes.write("d", result, looks, "NotImplemented")
+        return self.backwards[input_too, write]
 
 
 def key_of(x: Array) -> tuple[Any, ...]:
@@ -202,27 +231,39 @@ class Segment:
         self.layers = layers
         self.programs: dict[tuple[Any, ...], Program] = {}
 
-    def program(self, x: Any) -> Program | None:
+    def run(self, x: Any, older: bool) -> tuple[Any, Any]:
+        """The program for x, if there can be one, and what its forward puts out."""
+        known = self._known(x)
+        y = None if known is None else known.run(x, older)
+        if y is None:
+            known = self.program(x)
+            y = None if known is None else known.run(x, older)
+        return known, y
+
+    def program(self, x: Any) -> Any:
         """The program for x, if there can be one."""
-        if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
-            return None
-        key = key_of(x)
-        program = self.programs.get(key)
+        program = self._known(x)
         if program is not None and not program.fits(x):
             self.programs.clear()
             program = None
-        if program is None and _fits(self.layers, x):
+        if program is None and can_run(self.layers, x):
             program = Program(self.layers, x)
             while len(self.programs) >= PROGRAMS or (
                 self.programs and program.numbers + sum(p.numbers for p in self.programs.values()) > LARGE
             ):
                 del self.programs[next(iter(self.programs))]
-            self.programs[key] = program
+            self.programs[program.key] = program
         return program
 
+    def _known(self, x: Any) -> Any:
+        """The program that was made for such an x."""
+        return self.programs.get(key_of(x)) if x.__class__ is np.ndarray else None
 
-def _fits(layers: list[Any], x: Array) -> bool:
+
+def can_run(layers: list[Any], x: Any) -> bool:
     """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
+    if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
+        return False
     features, dtype = x.shape[-1], layers[0].weight.dtype
     for layer in layers:
         if layer.frozen or not methods_are_ours(layer):
@@ -241,8 +282,17 @@ def methods_are_ours(layer: Function) -> bool:
     return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is PLAIN[cls, name] for name in METHODS)
 
 
+def as_installed(stack: dict[str, Any]) -> bool:
+    """Whether a `Sequential` with these attributes has the methods of the fast path, and nobody else's."""
+    return stack.keys().isdisjoint(METHODS) and all(getattr(Sequential, name) is INSTALLED[name] for name in METHODS)
+
+
 class WordsSegment(Segment):
     """An `Embedding` and the `Unrolled` after it."""
+
+    def run(self, x: Any, older: bool) -> tuple[Any, Any]:
+        program = self.program(x)
+        return program, None if program is None else program(x)
 
     def program(self, x: Any) -> Any:
         """The program for x, if there can be one: that of the latest shape is kept."""
@@ -275,7 +325,6 @@ class State:
                 self.items.append(function)
                 stretch = []
         self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
-        self.latest: Program | None = None  # if the whole stack is one segment
 
 
 STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
@@ -283,23 +332,11 @@ STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
 
 def state_of(stack: Sequential) -> State:
     """How a stack is cut, noted anew when its list has changed."""
-    state = State(stack.functions)
     key = id(stack)
-    STATES[key] = weakref.ref(stack, functools.partial(STATES.pop, key)), state
-    return state
-
-
-class StackLeft(Kept):
-    """What is left in a stack by the one program that it is; another object after every run, which a stack around it sees."""
-
-    __slots__ = ("program",)
-
-    def __init__(self, program: Program, older: bool) -> None:
-        self.program, self.used, self.older = program, False, older
-
-    @property
-    def what(self) -> tuple[Any, ...]:  # type: ignore[override]
-        return ([*zip(self.program.layers, self.program.left, strict=True)],)
+    known = STATES.get(key)
+    if known is None or known[1].functions != stack.functions:
+        known = STATES[key] = weakref.ref(stack, functools.partial(STATES.pop, key)), State(stack.functions)
+    return known[1]
 
 
 class StackKept(Kept):
@@ -329,24 +366,22 @@ def _answer(stack: Sequential, kept: StackKept) -> None:
 
 def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
     """Run the segments of a stack, and its other Functions by their own methods."""
+    before, stack._cache = stack._cache, None  # until all are through
+    older = before is not None and not before.used
     ran = []
-    try:
-        for item in state.items:
-            program = item.program(x) if isinstance(item, Segment) else None
-            if program is not None:
-                x = program(x)
-            else:
-                for function in item.layers if isinstance(item, Segment) else [item]:
-                    x = function.compute_forward(x)
-            ran.append((item, program))
-    except BaseException:
-        stack._cache = None  # some have remembered this call and some the one before it
-        raise
-    before = stack._cache
-    stack._cache = kept = StackKept((_left(stack.functions),), before is not None and not before.used)
-    kept.ran, kept.functions = ran, state.functions
-    if state.whole:
-        state.latest = ran[0][1]
+    for item in state.items:
+        program, y = item.run(x, older) if isinstance(item, Segment) else (None, None)
+        if program is not None:
+            x = y
+        else:
+            for function in item.layers if isinstance(item, Segment) else [item]:
+                x = function.compute_forward(x)
+        ran.append((item, program))
+    if state.whole and program is not None:
+        stack._cache = program.latest
+    else:
+        stack._cache = kept = StackKept((_left(stack.functions),), older)
+        kept.ran, kept.functions = ran, state.functions
     return x
 
 
@@ -362,11 +397,6 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
     return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
 
 
-def _may_answer(stack: Sequential, kept: StackLeft) -> bool:
-    """Whether the backward of a stack is that of the program that has left this in it."""
-    return STATES[id(stack)][1].functions == stack.functions and not (kept.older and kept.used)
-
-
 def install() -> None:
     """Put the fast path before the methods of `Sequential`."""
     plain_forward, plain_backward = Sequential.compute_forward, Sequential.compute_backward
@@ -374,28 +404,25 @@ def install() -> None:
 
     @functools.wraps(plain_forward)
     def compute_forward(self: Sequential, x: Any, lengths: Any = None) -> Any:
+        kept = self._cache
+        if kept.__class__ is Ran and kept.program.layers == self.functions and lengths is None and not switch.reasons:
+            self._cache = None  # until the run is through
+            y = kept.program.run(x, not kept.used)
+            if y is not None:
+                self._cache = kept.program.latest
+                return y
+            self._cache = kept
         if switch.reasons or lengths is not None or self.__class__ is not Sequential or not self.functions:
             return plain_forward(self, x, lengths)
-        known = STATES.get(id(self))
-        if known is None or known[1].functions != self.functions:
-            return forward_in_parts(self, state_of(self), x)
-        state = known[1]
-        program = state.latest
-        if program is None or not program.fits(x):
-            return forward_in_parts(self, state, x)
-        before, self._cache = self._cache, None  # until the run is through
-        y = program(x)
-        self._cache = StackLeft(program, before is not None and not before.used)
-        return y
+        return forward_in_parts(self, state_of(self), x)
 
     @functools.wraps(plain_backward)
     def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
         kept = self._cache
-        if kept.__class__ is StackLeft and not switch.reasons:
-            if _may_answer(self, kept):
+        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
+            if not (kept.used and kept.older):
                 dObj_dIn = kept.program.back(dObj_dOut, True)
                 if dObj_dIn is not NotImplemented:
-                    kept.used = True
                     return dObj_dIn
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
@@ -408,9 +435,8 @@ def install() -> None:
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
         kept = None if "compute_backward" in vars(self) else self._cache
-        if kept.__class__ is StackLeft and not switch.reasons:
-            if _may_answer(self, kept) and kept.program.back(dObj_dOut, False) is None:
-                kept.used = True
+        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
+            if not (kept.used and kept.older) and kept.program.back(dObj_dOut, False) is None:
                 return
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
@@ -427,3 +453,4 @@ def install() -> None:
 
     for method in (compute_forward, compute_backward, accumulate_grads):
         setattr(Sequential, method.__name__, method)
+        INSTALLED[method.__name__] = method

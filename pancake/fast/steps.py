@@ -14,7 +14,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.program import NUMBERS, Left, Notes, guard, same
+from pancake.fast.program import Left, Notes
 from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, Chain
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
@@ -23,13 +23,6 @@ from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 
 STEPPING = "step", "zero_grad"
-INSTALLED = {name: getattr(Sequential, name) for name in METHODS}
-
-
-class LossLeft(Left):
-    """What a step leaves in a loss."""
-
-    __slots__ = ()
 
 
 class StepProgram:
@@ -37,13 +30,12 @@ class StepProgram:
 
     Attributes
     ----------
-    fits : callable
-        Whether this is the step for a batch (x, y), and all that it was made from is still the same.
-    remembered : callable
-        Whether layers, stack and loss remember what this program has left, and nothing else.
     forward : callable
-        The value of the loss, a function of (x, target).
-    backward : callable
+        The value of the loss, a function of (x, target); None, and nothing has happened, if this is not the step for such a
+        batch, or something that it was made from has changed. ValueError if a target is not one that the loss takes.
+    fits : callable
+        Whether it would run.
+    accumulate : callable
         Writes the gradients of all parameters.
     update : callable
         Changes the parameters by them.
@@ -56,24 +48,20 @@ class StepProgram:
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
         kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
-        self.forward = notes.write("x, target", kernel.value(notes, self.chain.output, self.divisor))
+        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(self.chain, kernel.kept)
+        # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
+        self.model_left.used = self.chain.latest.used = True
+        self.forward = self._write_forward(notes, kernel.value(notes, self.chain.output, self.divisor), x, y)
         notes, g = Notes(), kernel.gradient()
         if kernel.last:
             notes.call(*kernel.last, kernel.g)
         d = g.T if g.ndim == 2 else self.chain.lies.new(self.chain.features)
         if g.ndim != 2:
             notes.put(self.chain.lies.seen(d), g)
-        self.backward = notes.write("", self.chain.note_backward(notes, d, False, True))
-        self.kept = Kept(([*zip(self.functions, self.chain.left, strict=True)],), False)
-        self.kept.used = True
-        self.loss_left = LossLeft(self.chain.run, kernel.kept)
-        self.older = False
-        places = [(layer, "_cache", left) for layer, left in zip(self.functions, self.chain.left, strict=True)]
+        self.accumulate = notes.write("", self.chain.note_backward(notes, d, False, True))
         self.update = optimizer._advance
-        self.remembered = same([*places, (model, "_cache", self.kept), (loss, "_cache", self.loss_left)])
-        self.fits = self._guard(x, y)
 
-    def _guard(self, x: Array, y: Array) -> Callable[[Any, Any], bool]:
+    def _write_forward(self, notes: Notes, value: str, x: Array, y: Array) -> Callable[[Any, Any], Any]:
         owners = [
             (self.model, ["functions"]),
             (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
@@ -81,36 +69,32 @@ class StepProgram:
             *self.chain.guarded,
         ]
         methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]
-        more = [
-            "x.__class__ is array is y.__class__ and x.shape == x_shape and y.shape == y_shape",
-            "x.dtype == x_dtype and y.dtype == y_dtype",
-            "memory.generation == generation and functions == copied",
+        array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))
+        looks = [
+            f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
+            f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
+            f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
+            f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
+            *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods]),
         ]
-        values: dict[str, Any] = {"array": np.ndarray, "memory": memory, "generation": memory.generation}
-        values |= {"x_shape": x.shape, "x_dtype": x.dtype, "y_shape": y.shape, "y_dtype": y.dtype}
-        values |= {"functions": self.model.functions, "copied": self.functions}
-        return guard(
-            owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods], "x, y", more, values
-        )
+        places = [(self.model, "_cache", self.model_left), (self.loss, "_cache", self.loss_left)]
+        there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
+        take_over = f"if not ({there}): {notes.held(self._take_over)}()"
+        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
+        return notes.write("x, target", value, looks, lines=[take_over, *notes.lines])
 
     def objective(self, x: Array, y: Array) -> Any:
-        """Run forward; return the value of the loss, or None if that is up to its page, which explains what is wrong."""
-        run = self.chain.run
-        if self.older or run.answered != run.number or not self.remembered():
-            self._take_over()
-        run.number = next(NUMBERS)
+        """Run forward and return the value of the loss, nan if it refuses a target; None as `forward` does."""
         try:
             value = self.forward(x, y)
         except ValueError:
-            value = math.nan
+            return math.nan
         except BaseException:
             for owner in (*self.functions, self.model, self.loss):
                 owner._cache = None
             raise
-        if not math.isfinite(value):
-            run.answered = run.number
-            return None
-        self.loss.divisor = self.divisor
+        if value is not None:
+            self.loss.divisor = self.divisor
         return value
 
     def output(self) -> Array:
@@ -120,16 +104,11 @@ class StepProgram:
     def _take_over(self) -> None:
         """Leave in the layers, the stack and the loss what they are to remember of the coming run."""
         self.chain.take_over()
-        for owner, left in ((self.model, self.kept), (self.loss, self.loss_left)):
+        for owner, left in ((self.model, self.model_left), (self.loss, self.loss_left)):
             before = owner._cache
             left.older = before is not None and not before.used
             owner._cache = left
-        self.older = self.chain.older or self.kept.older or self.loss_left.older
-
-    def accumulate(self) -> None:
-        """Write the gradients of all parameters."""
-        self.backward()
-        self.chain.run.answered = self.chain.run.number
+            self.chain.older = self.chain.older or left.older
 
 
 class Steps:
@@ -140,28 +119,38 @@ class Steps:
         self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
         self.latest: StepProgram | None = None
 
-    def program(self, x: Any, y: Any) -> StepProgram | None:
-        """The program for such a batch, if there can be one."""
+    def objective(self, x: Any, y: Any) -> Any:
+        """Run the forward of the program for such a batch, which is then `latest`, and return the value of the loss.
+
+        None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong.
+        """
+        if switch.reasons:
+            return None
         latest = self.latest
-        if latest is not None and not switch.reasons and latest.fits(x, y):
-            return latest
-        if switch.reasons or x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
+        value = None if latest is None else latest.objective(x, y)
+        if value is None:
+            self.latest = self._program(x, y, latest)
+            value = math.nan if self.latest is None else self.latest.objective(x, y)
+        return value if math.isfinite(value) else None
+
+    def _program(self, x: Any, y: Any, refuses: StepProgram | None) -> StepProgram | None:
+        """The program for such a batch, if there can be one, but not one that refuses it."""
+        if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
             return None
         key = x.shape, x.dtype, y.shape, y.dtype
         known = self.programs.get(key)
         if isinstance(known, StepProgram):
-            if known.fits(x, y):
-                self.latest = known
+            if known is not refuses and known.fits(x, y):
                 return known
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
             return None
-        can_be = self._can_be(x, y)
-        known = StepProgram(self.model, self.loss, self.optimizer, x, y) if can_be else self._parts()
         if key not in self.programs and len(self.programs) >= PROGRAMS:
             del self.programs[next(iter(self.programs))]
-        self.programs[key] = known
-        self.latest = known if isinstance(known, StepProgram) else None
-        return self.latest
+        if not self._can_be(x, y):
+            self.programs[key] = self._parts()
+            return None
+        self.programs[key] = program = StepProgram(self.model, self.loss, self.optimizer, x, y)
+        return program
 
     def _parts(self) -> tuple[int, list[Any]]:
         """What says whether another look may find what the last one did not: arrays and parts."""
@@ -172,11 +161,11 @@ class Steps:
         model, loss, optimizer = self.model, self.loss, self.optimizer
         if type(model) is not Sequential or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size or not model.functions:
             return False
-        if not vars(model).keys().isdisjoint(METHODS) or any(getattr(Sequential, n) is not m for n, m in INSTALLED.items()):
+        if not stacks.as_installed(vars(model)):
             return False
         if (
             not stacks.State(model.functions).whole
-            or not stacks._fits(model.functions, x)
+            or not stacks.can_run(model.functions, x)
             or stacks.gradient_bits(model.functions) is None
         ):
             return False
@@ -193,4 +182,4 @@ class Steps:
         layers: list[Any] = model.functions
         features = next(layer.n_out for layer in reversed(layers) if isinstance(layer, Linear))
         pred = np.empty((*x.shape[:-1], features), layers[0].weight.dtype)
-        return type(loss) in losses.KERNELS and losses._fits(loss, pred, y)
+        return type(loss) in losses.KERNELS and losses.can_compute(loss, pred, y)

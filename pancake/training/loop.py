@@ -177,10 +177,9 @@ class Training:
                 if ranks is not None:  # to whose step this rank adds nothing
                     optimizer.zero_grad()
             else:
-                program = steps.program(x, y) if weight is lengths is None else None
-                objective = None if program is None else program.objective(x, y)
-                if objective is None:
-                    program = None
+                objective: Any = steps.objective(x, y) if weight is lengths is None else None
+                program = None if objective is None else steps.latest
+                if program is None:
                     optimizer.zero_grad()
                     if leaves_out:
                         trained.keep_others()
@@ -215,7 +214,7 @@ class Training:
                 if clip_norm is not None:
                     scale_down(trained.gradients(), clip_norm)
                 interrupts.busy = True
-                optimizer.step()
+                (optimizer.step if program is None else program.update)()
                 interrupts.busy = False
                 if interrupts.pressed:
                     raise KeyboardInterrupt

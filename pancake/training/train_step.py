@@ -92,13 +92,13 @@ class TrainStep:
         ValueError, TypeError
             What the model or the loss refuses; no parameter has changed then.
         """
-        program = self._steps.program(x, y) if weight is None else None
-        if program is not None:
-            objective = program.objective(x, y)
-            if objective is not None:
-                program.accumulate()
-                program.update()
-                return objective
+        steps = self._steps
+        objective = steps.objective(x, y) if weight is None else None
+        program = steps.latest
+        if objective is not None and program is not None:
+            program.accumulate()
+            program.update()
+            return objective
         self.optimizer.zero_grad()
         pred = self.model(x)
         objective = self.loss(pred, y) if weight is None else self.loss(pred, y, weight)
