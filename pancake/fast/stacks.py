@@ -191,6 +191,8 @@ class Program(Chain):
 
         With `write` that is also where a gradient is not zero: products are written into them instead of added.
         """
+        if not self.backs.write("", "True", self.unchanged, "False")():
+            return _refuse  # not written with what is there now, which may be put back
         notes, d = self.backs.copy(), self.lies.new(self.features)
         array, shape, dtype = map(notes.held, (np.ndarray, self.out_shape, self.out_dtype))
         looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
@@ -200,6 +202,11 @@ class Program(Chain):
         result = self.note_backward(notes, d, input_too, write)
         self.backwards[input_too, write] = notes.write("d", result, looks, "NotImplemented")
         return self.backwards[input_too, write]
+
+
+def _refuse(d: Any) -> Any:
+    """A backward that is up to the layers."""
+    return NotImplemented
 
 
 def key_of(x: Array) -> tuple[Any, ...]:
