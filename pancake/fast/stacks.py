@@ -26,6 +26,7 @@ from pancake.functions.containers import Sequential, has_parameters, note_answer
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
+from pancake.optimizers.optimizer import Optimizer
 from pancake.recurrent.unrolled import Unrolled
 
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
@@ -36,6 +37,7 @@ METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 LAYERS = {Linear, *ACTIVATIONS}
 INSTALLED: dict[str, Any] = {}  # the methods of `Sequential` that `install` makes
 PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
+STEPPING = {name: getattr(Optimizer, name) for name in ("step", "zero_grad")}  # noted here, since whole steps are loaded later
 
 
 class Chain:

@@ -15,14 +15,12 @@ import numpy as np
 from pancake import memory
 from pancake.fast import losses, stacks, switch
 from pancake.fast.program import Left, Notes
-from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, Chain
+from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, STEPPING, Chain
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
-
-STEPPING = "step", "zero_grad"
 
 
 class StepProgram:
@@ -173,7 +171,7 @@ class Steps:
             return False
         if not vars(optimizer).keys().isdisjoint(STEPPING):
             return False
-        if any(getattr(type(optimizer), name) is not getattr(Optimizer, name) for name in STEPPING):
+        if any(getattr(type(optimizer), name) is not method for name, method in STEPPING.items()):
             return False
         optimizer._follow()
         grads = model.get_params_and_grads()[1]

@@ -346,6 +346,18 @@ def test_with_the_fast_path_off() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["step", "zero_grad"])
+def test_a_method_of_all_optimizers_that_somebody_has_exchanged_is_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (x, y), *_ = batches(numbers)
+    method, calls = getattr(pk.Optimizer, name), []
+    monkeypatch.setattr(pk.Optimizer, name, lambda self: (calls.append(self), method(self))[1])
+    model = net()
+    optimizer = pk.SGD(model)
+    TrainStep(model, pk.MeanSquaredError(), optimizer)(x, y)
+    pk.fit(model, pk.MeanSquaredError(), optimizer, x, y, epochs=1, progress=False)
+    assert calls == [optimizer] * 2
+
+
 def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
     (x, y), *_ = batches(numbers)
     model, loss = net(), pk.MeanSquaredError()
