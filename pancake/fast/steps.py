@@ -46,9 +46,10 @@ class StepProgram:
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
         kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
-        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(self.chain, kernel.kept)
+        kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
+        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
-        self.model_left.used = self.chain.latest.used = True
+        self.model_left.used = self.chain.latest.used = kernel.latest.used = True
         self.forward = self._write_forward(notes, kernel.value(notes, self.chain.output, self.divisor), x, y)
         notes, g = Notes(), kernel.gradient()
         if kernel.last:

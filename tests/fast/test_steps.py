@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -356,6 +358,18 @@ def test_a_method_of_all_optimizers_that_somebody_has_exchanged_is_called(name: 
     TrainStep(model, pk.MeanSquaredError(), optimizer)(x, y)
     pk.fit(model, pk.MeanSquaredError(), optimizer, x, y, epochs=1, progress=False)
     assert calls == [optimizer] * 2
+
+
+def test_a_loss_does_not_keep_what_it_has_trained() -> None:
+    (x, y), *_ = batches(numbers)
+    model, loss = net(), pk.MeanSquaredError()
+    step = TrainStep(model, loss, pk.SGD(model))
+    step(x, y)
+    layer, d = weakref.ref(model[0]), loss.compute_backward()
+    del model, step
+    gc.collect()
+    assert layer() is None
+    np.testing.assert_array_equal(loss.compute_backward(), d)
 
 
 def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
