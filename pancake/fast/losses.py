@@ -341,7 +341,7 @@ class State:
         key = key_of(pred, target)
         program = self.programs.get(key)
         if program is None or not program.intact():
-            loss.divisor = math.nan  # an attribute that is there from now on
+            loss.divisor = loss.divisor  # an attribute that is there from now on
             program = LossProgram(loss, pred, target)
             if len(self.programs) == KEPT:
                 del self.programs[next(iter(self.programs))]

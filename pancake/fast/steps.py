@@ -41,7 +41,7 @@ class StepProgram:
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
         self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
-        loss.divisor = math.nan  # an attribute that is there from now on
+        loss.divisor = loss.divisor  # an attribute that is there from now on
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)

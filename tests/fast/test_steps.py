@@ -372,6 +372,17 @@ def test_a_loss_does_not_keep_what_it_has_trained() -> None:
     np.testing.assert_array_equal(loss.compute_backward(), d)
 
 
+def test_a_refused_target_leaves_the_divisor_of_a_loss() -> None:
+    (x, y), *_ = batches(labels)
+    model, loss = net(), pk.CrossEntropy()
+    step = TrainStep(model, loss, pk.SGD(model))
+    step(x, y)
+    for bad in (lambda: step(x[:3], y[:3] + 5), lambda: loss(model(x[:2]), y[:2] + 5)):
+        with pytest.raises(ValueError, match="label"):
+            bad()
+        assert loss.divisor == 4
+
+
 def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
     (x, y), *_ = batches(numbers)
     model, loss = net(), pk.MeanSquaredError()
