@@ -273,6 +273,8 @@ def can_run(layers: list[Any], x: Any) -> bool:
     """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
     if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
         return False
+    if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
+        return False
     features, dtype = x.shape[-1], layers[0].weight.dtype
     for layer in layers:
         if layer.frozen or not methods_are_ours(layer):

@@ -259,6 +259,14 @@ def test_what_is_put_back_is_what_counts(index: int, attribute: str, name: str) 
     both(run)
 
 
+def test_one_function_twice_in_a_list_is_refused_as_the_layers_refuse_it() -> None:
+    model = net()
+    model.functions += [model[1], pk.Linear(model(X).shape[1], 2, rng=5)]
+    step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    with pytest.raises(RuntimeError, match="shared_copy"):
+        step(X, np.zeros((len(X), 2)))
+
+
 def test_a_penalty_between_zero_grad_and_backward_counts() -> None:
     for number in (0.5, -0.0, np.nan, 5e-324):
         model = net()
