@@ -175,7 +175,8 @@ class Steps:
         if any(getattr(type(optimizer), name) is not method for name, method in STEPPING.items()):
             return False
         optimizer._follow()
-        grads = model.get_params_and_grads()[1]
+        # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
+        grads = [grad for layer in model.functions for grad in layer.get_params_and_grads()[1]]
         if set(map(id, grads)) != set(map(id, optimizer._param_grads)):
             return False
         layers: list[Any] = model.functions

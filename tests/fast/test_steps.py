@@ -360,6 +360,22 @@ def test_a_method_of_all_optimizers_that_somebody_has_exchanged_is_called(name: 
     assert calls == [optimizer] * 2
 
 
+def test_a_gradient_that_no_optimizer_clears_is_added_to() -> None:
+    """That of a layer which shares the weight of another alone: a model lists a weight once, with the gradient of the first."""
+    (x, y), *_ = batches(numbers)
+    seen = []
+    for by_program in (True, False):
+        model = pk.Sequential([pk.Linear(3, 3, rng=0), pk.Tanh(), pk.Linear(3, 3, rng=1), pk.Linear(3, 2, rng=2)])
+        vars(model[2])["weight"] = model[0].weight
+        loss, optimizer = pk.MeanSquaredError(), pk.SGD(model, lr=0.1)
+        step = TrainStep(model, loss, optimizer)
+        for _ in range(3):
+            step(x, y) if by_program else four_lines(model, loss, optimizer, x, y)
+        seen.append([model[0].weight, model[0].grad_weight, model[2].grad_weight])
+    for a, b in zip(*seen, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 def test_a_loss_does_not_keep_what_it_has_trained() -> None:
     (x, y), *_ = batches(numbers)
     model, loss = net(), pk.MeanSquaredError()
