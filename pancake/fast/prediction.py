@@ -31,6 +31,7 @@ class Known:
 
     def __init__(self, model: Sequential) -> None:
         self.attributes, self.state = vars(model), State(model.functions)
+        self.size = len(self.attributes)  # which `answer` looks at too
         self.answer: Callable[[Any], Any] = lambda x: None
 
     def program(self, x: Any) -> Program | None:
@@ -73,7 +74,7 @@ def program_of(model: Function, x: Any) -> Program | None:
         return None
     everything, key = _local.known, id(model)
     known = everything.get(key)
-    if known is None or known[1].state.functions != model.functions:
+    if known is None or known[1].state.functions != model.functions or known[1].size != len(vars(model)):
         known = everything[key] = weakref.ref(model, functools.partial(everything.pop, key)), Known(model)
     program = known[1].program(x)
     if program is not None:

@@ -178,7 +178,7 @@ class Program(Chain):
         dObj_dIn = backward(d)
         if dObj_dIn is NotImplemented:  # something has changed, or gradients are not zero, or d is not as the program takes it
             if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype != self.out_dtype:
-                if not self.backs.write("", "True", self.unchanged, "False")():
+                if not self.intact():
                     return NotImplemented
                 d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
             backward = self.backwards.get((input_too, False)) or self._write_backward(input_too, False)
@@ -188,12 +188,17 @@ class Program(Chain):
         self.latest.used = True
         return dObj_dIn
 
+    @functools.cached_property
+    def intact(self) -> Callable[[], bool]:
+        """Whether all that backward depends on is still the same."""
+        return self.backs.write("", "True", self.unchanged, "False")
+
     def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
         """The function of dObj_dOut, which returns NotImplemented, and nothing has happened, if it must not run.
 
         With `write` that is also where a gradient is not zero: products are written into them instead of added.
         """
-        if not self.backs.write("", "True", self.unchanged, "False")():
+        if not self.intact():
             return _refuse  # not written with what is there now, which may be put back
         notes, d = self.backs.copy(), self.lies.new(self.features)
         array, shape, dtype = map(notes.held, (np.ndarray, self.out_shape, self.out_dtype))

@@ -17,8 +17,9 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import losses, sequences, stacks, words
+from pancake.fast import losses, prediction, sequences, stacks, words
 from pancake.fast.kernels import ACTIVATIONS
+from pancake.fast.program import Notes
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 PROGRAMS, CHUNK = (10_000, 100) if THOROUGH else (300, 20)
@@ -335,6 +336,25 @@ def test_few_programs_are_kept() -> None:
     for n in (200_000, 300_000):
         model(RNG.normal(size=(n, 3)))
     assert len(segment.programs) == 1
+
+
+def test_a_gradient_of_another_dtype_writes_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, d = net().astype(np.float32), np.ones_like(U)
+    x = X.astype(np.float32)
+    for _ in range(2):
+        model(x)
+        model.compute_backward(d)
+    monkeypatch.setattr(Notes, "write", lambda *args: pytest.fail("a program was written"))
+    model(x)
+    model.compute_backward(d)
+
+
+def test_an_attribute_put_on_a_stack_does_not_end_quick_predictions() -> None:
+    model = net()
+    pk.predict(model, X)
+    model.name = "a net"
+    y = pk.predict(model, X)
+    np.testing.assert_array_equal(prediction.answer(model, X), y)
 
 
 def test_threads_may_predict_while_another_trains_its_own_model() -> None:
