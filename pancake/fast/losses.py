@@ -16,6 +16,7 @@ import numpy as np
 
 from pancake.fast import switch
 from pancake.fast.program import Notes, Ran, Text, guard, scalar
+from pancake.function import Kept
 from pancake.functions.activations import largest_exponent
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
@@ -84,11 +85,14 @@ class LossKernel:
         The expression of the sum of the values.
     last : tuple of (function, arrays)
         The call that makes the gradient from what the notes leave in `g`; empty if `g` is the gradient already.
+    latest : Kept
+        Whether what a whole step leaves in the loss has been answered.
     """
 
     result: str
     last: tuple[Any, ...] = ()
     g: Array
+    latest: Kept
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         raise NotImplementedError
@@ -337,7 +341,7 @@ class State:
         key = key_of(pred, target)
         program = self.programs.get(key)
         if program is None or not program.intact():
-            loss.divisor = math.nan  # an attribute that is there from now on
+            loss.divisor = loss.divisor  # an attribute that is there from now on
             program = LossProgram(loss, pred, target)
             if len(self.programs) == KEPT:
                 del self.programs[next(iter(self.programs))]

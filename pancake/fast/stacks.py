@@ -26,6 +26,7 @@ from pancake.functions.containers import Sequential, has_parameters, note_answer
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
+from pancake.optimizers.optimizer import Optimizer
 from pancake.recurrent.unrolled import Unrolled
 
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
@@ -36,6 +37,7 @@ METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 LAYERS = {Linear, *ACTIVATIONS}
 INSTALLED: dict[str, Any] = {}  # the methods of `Sequential` that `install` makes
 PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
+STEPPING = {name: getattr(Optimizer, name) for name in ("step", "zero_grad")}  # noted here, since whole steps are loaded later
 
 
 class Chain:
@@ -191,6 +193,8 @@ class Program(Chain):
 
         With `write` that is also where a gradient is not zero: products are written into them instead of added.
         """
+        if not self.backs.write("", "True", self.unchanged, "False")():
+            return _refuse  # not written with what is there now, which may be put back
         notes, d = self.backs.copy(), self.lies.new(self.features)
         array, shape, dtype = map(notes.held, (np.ndarray, self.out_shape, self.out_dtype))
         looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
@@ -200,6 +204,11 @@ class Program(Chain):
         result = self.note_backward(notes, d, input_too, write)
         self.backwards[input_too, write] = notes.write("d", result, looks, "NotImplemented")
         return self.backwards[input_too, write]
+
+
+def _refuse(d: Any) -> Any:
+    """A backward that is up to the layers."""
+    return NotImplemented
 
 
 def key_of(x: Array) -> tuple[Any, ...]:
@@ -263,6 +272,8 @@ class Segment:
 def can_run(layers: list[Any], x: Any) -> bool:
     """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
     if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
+        return False
+    if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
         return False
     features, dtype = x.shape[-1], layers[0].weight.dtype
     for layer in layers:

@@ -15,14 +15,12 @@ import numpy as np
 from pancake import memory
 from pancake.fast import losses, stacks, switch
 from pancake.fast.program import Left, Notes
-from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, Chain
+from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, STEPPING, Chain
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
-
-STEPPING = "step", "zero_grad"
 
 
 class StepProgram:
@@ -43,14 +41,15 @@ class StepProgram:
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
         self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
-        loss.divisor = math.nan  # an attribute that is there from now on
+        loss.divisor = loss.divisor  # an attribute that is there from now on
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
         kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
-        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(self.chain, kernel.kept)
+        kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
+        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
-        self.model_left.used = self.chain.latest.used = True
+        self.model_left.used = self.chain.latest.used = kernel.latest.used = True
         self.forward = self._write_forward(notes, kernel.value(notes, self.chain.output, self.divisor), x, y)
         notes, g = Notes(), kernel.gradient()
         if kernel.last:
@@ -173,10 +172,11 @@ class Steps:
             return False
         if not vars(optimizer).keys().isdisjoint(STEPPING):
             return False
-        if any(getattr(type(optimizer), name) is not getattr(Optimizer, name) for name in STEPPING):
+        if any(getattr(type(optimizer), name) is not method for name, method in STEPPING.items()):
             return False
         optimizer._follow()
-        grads = model.get_params_and_grads()[1]
+        # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
+        grads = [grad for layer in model.functions for grad in layer.get_params_and_grads()[1]]
         if set(map(id, grads)) != set(map(id, optimizer._param_grads)):
             return False
         layers: list[Any] = model.functions

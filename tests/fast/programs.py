@@ -285,6 +285,16 @@ class World:
         order = self.rng.choice(["C", "F"])
         vars(layer)["weight"] = (layer.weight + 1).copy(order)
 
+    def another_for_one_backward(self):
+        layer, d = self.pick((pk.Linear, pk.LeakyReLU, pk.ELU)), self.upstream()
+        name = next(name for name in ("weight", "negative_slope", "alpha") if name in vars(layer))
+        before = vars(layer)[name]
+        vars(layer)[name] = before * 2
+        try:
+            return self.model.compute_backward(d)
+        finally:
+            vars(layer)[name] = before
+
     def setting(self):
         part = self.pick((pk.LeakyReLU, pk.ELU, pk.Softplus))
         for name in ("negative_slope", "alpha", "beta"):

@@ -238,6 +238,35 @@ def test_a_method_put_on_a_loss_is_called() -> None:
     assert called == [1]
 
 
+@pytest.mark.parametrize("name", ["compute_backward", "accumulate_grads"])
+@pytest.mark.parametrize(("index", "attribute"), [(1, "alpha"), (0, "weight"), (2, "weight")])
+def test_what_is_put_back_is_what_counts(index: int, attribute: str, name: str) -> None:
+    """Though a backward was called for the first time while something else was there."""
+
+    def run() -> Any:
+        model = pk.Sequential([pk.Linear(3, 4, rng=0), pk.ELU(0.5), pk.Linear(4, 2, rng=1)])
+        x, d = np.random.default_rng(2).normal(size=(5, 3)), np.ones((5, 2))
+        layer = model[index]
+        before = vars(layer)[attribute]
+        model(x)
+        vars(layer)[attribute] = before * 3
+        getattr(model, name)(d)
+        vars(layer)[attribute] = before
+        model(x)
+        getattr(model, name)(d)
+        return model.get_params_and_grads()[1]
+
+    both(run)
+
+
+def test_one_function_twice_in_a_list_is_refused_as_the_layers_refuse_it() -> None:
+    model = net()
+    model.functions += [model[1], pk.Linear(model(X).shape[1], 2, rng=5)]
+    step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    with pytest.raises(RuntimeError, match="shared_copy"):
+        step(X, np.zeros((len(X), 2)))
+
+
 def test_a_penalty_between_zero_grad_and_backward_counts() -> None:
     for number in (0.5, -0.0, np.nan, 5e-324):
         model = net()

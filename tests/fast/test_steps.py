@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -344,6 +346,57 @@ def test_with_the_fast_path_off() -> None:
         trained.append([*objectives, *model.state_dict().values()])
     for a, b in zip(*trained, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["step", "zero_grad"])
+def test_a_method_of_all_optimizers_that_somebody_has_exchanged_is_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (x, y), *_ = batches(numbers)
+    method, calls = getattr(pk.Optimizer, name), []
+    monkeypatch.setattr(pk.Optimizer, name, lambda self: (calls.append(self), method(self))[1])
+    model = net()
+    optimizer = pk.SGD(model)
+    TrainStep(model, pk.MeanSquaredError(), optimizer)(x, y)
+    pk.fit(model, pk.MeanSquaredError(), optimizer, x, y, epochs=1, progress=False)
+    assert calls == [optimizer] * 2
+
+
+def test_a_gradient_that_no_optimizer_clears_is_added_to() -> None:
+    """That of a layer which shares the weight of another alone: a model lists a weight once, with the gradient of the first."""
+    (x, y), *_ = batches(numbers)
+    seen = []
+    for by_program in (True, False):
+        model = pk.Sequential([pk.Linear(3, 3, rng=0), pk.Tanh(), pk.Linear(3, 3, rng=1), pk.Linear(3, 2, rng=2)])
+        vars(model[2])["weight"] = model[0].weight
+        loss, optimizer = pk.MeanSquaredError(), pk.SGD(model, lr=0.1)
+        step = TrainStep(model, loss, optimizer)
+        for _ in range(3):
+            step(x, y) if by_program else four_lines(model, loss, optimizer, x, y)
+        seen.append([model[0].weight, model[0].grad_weight, model[2].grad_weight])
+    for a, b in zip(*seen, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_loss_does_not_keep_what_it_has_trained() -> None:
+    (x, y), *_ = batches(numbers)
+    model, loss = net(), pk.MeanSquaredError()
+    step = TrainStep(model, loss, pk.SGD(model))
+    step(x, y)
+    layer, d = weakref.ref(model[0]), loss.compute_backward()
+    del model, step
+    gc.collect()
+    assert layer() is None
+    np.testing.assert_array_equal(loss.compute_backward(), d)
+
+
+def test_a_refused_target_leaves_the_divisor_of_a_loss() -> None:
+    (x, y), *_ = batches(labels)
+    model, loss = net(), pk.CrossEntropy()
+    step = TrainStep(model, loss, pk.SGD(model))
+    step(x, y)
+    for bad in (lambda: step(x[:3], y[:3] + 5), lambda: loss(model(x[:2]), y[:2] + 5)):
+        with pytest.raises(ValueError, match="label"):
+            bad()
+        assert loss.divisor == 4
 
 
 def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
