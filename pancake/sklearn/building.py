@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.function import Function
 from pancake.functions.activations import ReLU, Sigmoid, Tanh, sigmoid
 from pancake.functions.containers import Sequential
@@ -88,7 +89,11 @@ def own_stack(make: Callable[..., Any], n_in: int, n_out: int, random_state: Any
 def maker(name: str, make: Any) -> Any:
     """What makes a Function, refused if it is one: each fit makes its own."""
     if isinstance(make, Function):
-        raise TypeError(f"expected {name} to be a class or a function that makes a Function, got the Function {make!r}"[:300])
+        made = "lambda n_in, n_out, rng: ..." if name == "model" else type(make).__name__
+        raise TypeError(
+            f"expected {name} to be a class or a function that makes a Function, got the Function {brief(make)}; each fit makes "
+            f"its own: write {name}={made}"
+        )
     return make
 
 

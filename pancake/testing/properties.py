@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
+from pancake.function import Function
 from pancake.losses.elementwise import ElementwiseLoss
 from pancake.losses.loss import Loss
 from pancake.testing.contract import check_function, check_instances, set_mode
@@ -104,7 +105,7 @@ def gradient_property(
 
 def _refuse(cls: Any, arguments: tuple[Any, ...], named: dict[str, Any], target: Any) -> None:
     """Raise now what would be raised in every example."""
-    if not callable(cls):
+    if not callable(cls) or isinstance(cls, (Function, Loss)):
         hint = f"; pass {type(cls).__name__}, and strategies for its arguments" if hasattr(cls, "compute_forward") else ""
         raise TypeError(f"gradient_property: expected a class, got {cls!r}{hint}")
     try:
