@@ -13,9 +13,9 @@ from pancake import memory
 from pancake.arguments import Rng, generator, tells_how_to_call
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
-from pancake.functions.activations import ReLU
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
+from pancake.functions.piecewise_linear import ReLU
 from pancake.initializers import Initializer
 
 

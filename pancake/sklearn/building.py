@@ -11,10 +11,11 @@ import numpy as np
 
 from pancake.arguments import brief
 from pancake.function import Function
-from pancake.functions.activations import ReLU, Sigmoid, Tanh, sigmoid
+from pancake.functions.activations import Sigmoid, Tanh, sigmoid
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
 from pancake.functions.linear import Linear
+from pancake.functions.piecewise_linear import ReLU
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy
