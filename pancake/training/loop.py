@@ -190,6 +190,8 @@ class Training:
                         if is_finite((pred, y, weight)):
                             raise
                         objective = nan  # what a loss says to nan is not what the user needs to know
+                    if not measures:
+                        pred = None  # its memory serves what comes next
                 if objective.__class__ is not float:
                     objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
                 if not isfinite(objective):

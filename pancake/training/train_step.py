@@ -100,8 +100,8 @@ class TrainStep:
             program.update()
             return objective
         self.optimizer.zero_grad()
-        pred = self.model(x)
-        objective = self.loss(pred, y) if weight is None else self.loss(pred, y, weight)
+        # no name for what the model puts out: its memory serves what comes next
+        objective = self.loss(self.model(x), y) if weight is None else self.loss(self.model(x), y, weight)
         self.model.accumulate_grads(self.loss.compute_backward())
         self.optimizer.step()
         return objective
