@@ -13,29 +13,11 @@ import numpy as np
 
 from pancake.arguments import real
 from pancake.function import Function
-from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
+from pancake.functions.piecewise_linear import HardTanh as HardTanh
+from pancake.functions.piecewise_linear import LeakyReLU as LeakyReLU
+from pancake.functions.piecewise_linear import PReLU as PReLU
+from pancake.functions.piecewise_linear import ReLU as ReLU
 from pancake.memory import Array
-
-__all__ = [
-    "ELU",
-    "GELU",
-    "ROOT_2_PI",
-    "SELU",
-    "HardTanh",
-    "LeakyReLU",
-    "Mish",
-    "PReLU",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-    "largest_exponent",
-    "normal_cdf",
-    "sigmoid",
-    "softplus",
-]
 
 
 def largest_exponent(dtype: np.dtype[Any]) -> int:
