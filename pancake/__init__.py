@@ -20,25 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from pancake._version import __version__
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
 from pancake.losses.loss import Loss

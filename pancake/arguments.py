@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -16,6 +17,40 @@ from pancake.memory import Array
 
 # in quotes, as numpy.random takes longer to load than all of pancake
 Rng: TypeAlias = "int | np.random.Generator | None"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+# --- calls ---
+
+
+def tells_how_to_call(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that shows the whole call where an argument is missing, or one is given by position that goes by name."""
+    code: Any = getattr(function, "__code__")  # noqa: B009  # of which a Callable need not have one
+    defaults: tuple[object, ...] = getattr(function, "__defaults__", None) or ()
+    by_position = code.co_varnames[: code.co_argcount]
+    needed = by_position[: code.co_argcount - len(defaults)]
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    name = name_of(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        missing = [argument for argument in needed[len(args) :] if argument not in kwargs]
+        if missing:
+            given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
+            raise TypeError(
+                f"{name}: expected {name}({', '.join(by_position)}), got {name}({', '.join(given)}), without {', '.join(missing)}"
+            )
+        if len(args) > len(by_position):
+            hint = f"; write the names of the others, as in {by_name[0]}=..." if by_name else ""
+            raise TypeError(
+                f"{name}: expected at most {len(by_position)} arguments by position, {', '.join(by_position)}, got "
+                f"{len(args)}{hint}"
+            )
+        return function(*args, **kwargs)
+
+    return call
 
 
 # --- numbers ---
@@ -35,7 +70,7 @@ def size(owner: object, **named: object) -> int:
     """The one keyword argument given, as an int, refused if it is not a positive whole number."""
     ((name, value),) = named.items()
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}")
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {brief(value)}")
     if value < 1:
         raise ValueError(f"{name_of(owner)}: expected {name} of at least 1, got {value}")
     return int(value)
@@ -46,7 +81,7 @@ def number(owner: object, name: str, value: Any, below: float = math.inf) -> flo
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {brief(value)}")
     result = float(value)
     if not 0 <= result < below:
         interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
@@ -65,7 +100,7 @@ def share(owner: object, name: str, value: Any) -> float:
 def real(owner: object, name: str, value: Any, hint: str = "") -> float:
     """`value` as a float, refused if it is not a finite real number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {value!r}")
+        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {brief(value)}")
     if not math.isfinite(value):
         raise ValueError(f"{name_of(owner)}: expected {name} to be finite, got {value}" + (f"; {hint}" if hint else ""))
     return float(value)
@@ -234,6 +269,15 @@ def parts_of(x: Any) -> list[Any]:
 
 
 # --- in messages and reprs ---
+
+
+def brief(value: object) -> str:
+    """What came, in a message: its repr, or of what is long the kind and the shape."""
+    text = " ".join(repr(value).split())
+    if len(text) <= 100:
+        return text
+    shape = getattr(value, "shape", None)
+    return f"{type(value).__name__} of shape {shape}" if isinstance(shape, tuple) else f"{text[:100]}..."
 
 
 def name_of(owner: object) -> str:

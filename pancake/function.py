@@ -117,7 +117,7 @@ class Function(Remembers, Tree):
             setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
         for name in ("compute_backward", "accumulate_grads"):
             if name in vars(cls):
-                setattr(cls, name, _kept_book_of(vars(cls)[name]))
+                setattr(cls, name, _with_bookkeeping(vars(cls)[name]))
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs."""
@@ -223,8 +223,8 @@ def _parameters_of(cls: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(cls.__init__).parameters
 
 
-def _kept_book_of(backward: Any) -> Any:
-    """A backward after which it is known that it has been, and which adds to no gradient where the Function is frozen."""
+def _with_bookkeeping(backward: Any) -> Any:
+    """A backward that also marks as used what forward has kept, and leaves the gradients of a frozen Function as they were."""
     if not isinstance(backward, types.FunctionType):
         return backward
 

@@ -1,10 +1,12 @@
-"""What all tests share: hypothesis profiles, and a watch over NumPy's global generator and over pyplot's figures."""
+"""What all tests share: hypothesis profiles, a watch over NumPy's global generator and over pyplot's figures, a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,19 @@ def generator_put_back() -> Iterator[None]:
     state = np.random.get_state(legacy=False)  # noqa: NPY002
     yield
     np.random.set_state(state)  # noqa: NPY002
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, driven by playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="opens pages by playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

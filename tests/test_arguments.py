@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import pancake as pk
+from pancake.arguments import brief
 
 X, Y = np.ones((4, 2)), np.zeros(4, int)
 
@@ -38,6 +40,93 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
         call(rng)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda model: pk.explain(model, X),
+            "explain: expected explain(model, loss, x, y), got explain(Sequential, ndarray), without x, y",
+        ),
+        (
+            lambda model: pk.explain(model, x=X, y=Y),
+            "explain: expected explain(model, loss, x, y), got explain(Sequential, x=ndarray, y=ndarray), without loss",
+        ),
+        (
+            lambda model: pk.fit(model, X, Y),
+            "fit: expected fit(model, loss, optimizer, x, y), got fit(Sequential, ndarray, ndarray), without x",
+        ),
+        (
+            lambda model: pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, 5),
+            "fit: expected at most 5 arguments by position, model, loss, optimizer, x, y, got 6; write the names of the others, "
+            "as in epochs=...",
+        ),
+        (
+            lambda model: pk.evaluate(model, X, Y),
+            "evaluate: expected evaluate(model, loss, x, y), got evaluate(Sequential, ndarray, ndarray), without y",
+        ),
+        (lambda model: pk.save("net.npz"), "save: expected save(path, model, optimizer), got save(str), without model"),
+        (lambda model: pk.load(), "load: expected load(path, custom), got load(), without path"),
+        (lambda model: pk.load("net.npz", {}, 1), "load: expected at most 2 arguments by position, path, custom, got 3"),
+        (lambda model: pk.mlp(), "mlp: expected mlp(sizes, activation, output), got mlp(), without sizes"),
+        (
+            lambda model: pk.plot_decision_boundary(model, X),
+            "plot_decision_boundary: expected plot_decision_boundary(model, X, y), got "
+            "plot_decision_boundary(Sequential, ndarray), without y",
+        ),
+        (lambda model: pk.show_pred(), "show_pred: expected show_pred(model, r, show), got show_pred(), without model"),
+        (
+            lambda model: pk.plot_history(),
+            "plot_history: expected plot_history(history, metrics), got plot_history(), without history",
+        ),
+        (
+            lambda model: pk.minimize(model, X, Y),
+            "minimize: expected minimize(model, loss, x, y), got minimize(Sequential, ndarray, ndarray), without y",
+        ),
+        (
+            lambda model: pk.testing.check_function(model),
+            "check_function: expected check_function(function, x), got check_function(Sequential), without x",
+        ),
+    ],
+)
+def test_a_call_that_lacks_something(call: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}$"):
+        call(pk.mlp([2, 2], rng=0))
+
+
+MANY = np.zeros((40, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda model: pk.explain(model, MANY, Y, pk.CrossEntropy()),
+            "explain: expected a loss, .* as second argument, got ndarray of",
+        ),
+        (lambda model: pk.evaluate(model, MANY, Y, pk.CrossEntropy()), "evaluate: expected a loss, .*, got ndarray of"),
+        (
+            lambda model: train(validation=MANY),
+            "fit: expected validation to be a fraction between 0 and 1, or .*, got ndarray of",
+        ),
+        (lambda model: pk.show_pred(model, MANY), "show_pred: expected r to be a number, got ndarray of"),
+        (lambda model: pk.show_pred(MANY), "show_pred: expected a model that can be called .* as first argument, got ndarray of"),
+        (lambda model: pk.plot_decision_boundary(MANY, Y, model), "plot_decision_boundary: expected a model .*, got ndarray of"),
+        (lambda model: pk.save("net.npz", MANY), "save: expected a Function as second argument, got ndarray of"),
+        (lambda model: pk.testing.check_function(MANY, model), "expected an object with compute_forward .*, got ndarray of"),
+    ],
+)
+def test_an_array_in_the_place_of_something_else_is_told_by_its_shape(call: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=rf"^{said} shape \(40, 2\)"):
+        call(pk.mlp([2, 2], rng=0))
+
+
+def test_what_came_in_few_words() -> None:
+    assert brief(np.ones(2)) == "array([1., 1.])"
+    assert brief(np.ones((3, 50))) == "ndarray of shape (3, 50)"
+    assert brief({"a": np.eye(2)}) == "{'a': array([[1., 0.], [0., 1.]])}"
+    assert brief("x" * 200) == "'" + "x" * 99 + "..."
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "none" / "net.npz"
     with pytest.raises(FileNotFoundError, match=r"^save: there is no folder '.*none' to write 'net.npz' into$"):
@@ -54,3 +143,17 @@ def test_an_activation_that_needs_arguments() -> None:
                 TypeError, match=rf"^mlp: expected {name} to make a Function without being given anything, got .*missing"
             ):
                 pk.mlp([2, 3, 1], **{name: make})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: pk.mlp(2, 10, 1), "got 2; all sizes go into one list"),
+        (lambda: pk.mlp([2, 3, 1], activation="tanh"), "got 'tanh'; write activation=pancake.Tanh, without quotes"),
+        (lambda: pk.mlp([2, 3, 1], activation=pk.ReLU()), "got ReLU(); write activation=ReLU, without brackets"),
+        (lambda: pk.mlp([2, 3, 1], output=pk.Sigmoid()), "got Sigmoid(); write output=Sigmoid, without brackets"),
+    ],
+)
+def test_what_an_mlp_is_made_of(call: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^mlp: expected .*{re.escape(said)}$"):
+        call()

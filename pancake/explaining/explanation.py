@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pancake.arguments import brief, tells_how_to_call
 from pancake.explaining.html import as_html
 from pancake.explaining.markdown import as_markdown
 from pancake.explaining.text import as_text
@@ -71,6 +72,7 @@ class Explanation:
         return draw(self, figure)
 
 
+@tells_how_to_call
 def explain(model: Function, loss: Any, x: Any, y: Any, *, weight: Any = None, lengths: Any = None) -> Explanation:
     """Explain one forward and one backward: formulas, shapes, numbers, and which gradient goes where.
 
@@ -110,8 +112,8 @@ def explain(model: Function, loss: Any, x: Any, y: Any, *, weight: Any = None, l
     """
     if not isinstance(model, Function):
         hint = f"; make one first: {model.__name__}(...)" if isinstance(model, type) else ""
-        raise TypeError(f"explain: expected a Function, got {model!r}{hint}")
+        raise TypeError(f"explain: expected a Function, got {brief(model)}{hint}")
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
         hint = f"; make one first: {loss.__name__}()" if isinstance(loss, type) else ""
-        raise TypeError(f"explain: expected a loss, such as MeanSquaredError(), got {loss!r}{hint}")
+        raise TypeError(f"explain: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}{hint}")
     return Explanation(trace(model, loss, x, y, weight, lengths))

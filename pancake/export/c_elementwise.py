@@ -8,21 +8,9 @@ from typing import Any
 
 from pancake.export.c_source import CONVERTERS, Source, Value, literal
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.elementwise import Abs, Clip, Exp, Log, Negate, Power, Square
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, ReLU
 
 _STEP = "(a > 0.0f ? 1.0f : 0.0f)"
 _TANH_GELU = "pk_sigmoid(1.5957691f * (a + 0.044715f * a * a * a))"

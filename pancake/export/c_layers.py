@@ -10,7 +10,6 @@ import numpy as np
 from pancake.export.c_source import CONVERTERS, Constant, Converter, Source, Value, indented, index, literal, loops, row_order
 from pancake.export.inputs import converter_of
 from pancake.function import Function
-from pancake.functions.activations import PReLU
 from pancake.functions.branches import Add, Branches, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.dropout import Dropout
@@ -18,6 +17,7 @@ from pancake.functions.elementwise import Mean, Mul, Subtract, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.piecewise_linear import PReLU
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.memory import Array

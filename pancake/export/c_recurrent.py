@@ -8,7 +8,8 @@ import numpy as np
 
 from pancake.export.c_elementwise import FORMULAS
 from pancake.export.c_source import CONVERTERS, Constant, Source, Value
-from pancake.functions.activations import ReLU, Sigmoid, Tanh
+from pancake.functions.activations import Sigmoid, Tanh
+from pancake.functions.piecewise_linear import ReLU
 from pancake.memory import Array
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled

@@ -18,21 +18,7 @@ from pancake._version import __version__
 from pancake.export.inputs import check_function, converter_of, one_input, takes_more_time
 from pancake.files.replacing import replacing
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.branches import Add, Branches, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.dropout import Dropout
@@ -40,6 +26,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.recurrent.bidirectional import Bidirectional

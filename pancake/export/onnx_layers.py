@@ -14,22 +14,7 @@ import numpy as np
 
 from pancake.export.onnx_graph import CONVERTERS, TAKE_INTEGERS, Converter, Graph, Name
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    ROOT_2_PI,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, ROOT_2_PI, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.branches import Add, Branches, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
 from pancake.functions.dropout import Dropout
@@ -37,6 +22,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.recurrent.bidirectional import Bidirectional

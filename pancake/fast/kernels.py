@@ -23,9 +23,6 @@ from pancake.functions.activations import (
     GELU,
     ROOT_2_PI,
     SELU,
-    HardTanh,
-    LeakyReLU,
-    ReLU,
     Sigmoid,
     SiLU,
     Softplus,
@@ -35,6 +32,7 @@ from pancake.functions.activations import (
     normal_cdf,
 )
 from pancake.functions.linear import Linear
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, ReLU
 from pancake.memory import Array
 
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pancake._version import __version__
+from pancake.arguments import brief, tells_how_to_call
 from pancake.files.archives import (
     ADVICE,
     format_json,
@@ -34,6 +35,7 @@ READERS = {".npz": read_npz, ".safetensors": read_safetensors}
 WRITERS = {".npz": write_npz, ".safetensors": write_safetensors}
 
 
+@tells_how_to_call
 def save(
     path: str | os.PathLike[str], model: Function, optimizer: Optimizer | None = None, *, meta: dict[Any, Any] | None = None
 ) -> None:
@@ -70,9 +72,10 @@ def save(
     """
     write = _by_suffix("save", path, WRITERS)
     if not isinstance(model, Function):
-        raise TypeError(f"save: expected a Function as second argument, got {model!r}"[:200])
+        hint = "; the optimizer comes third: save(path, model, optimizer)" if isinstance(model, Optimizer) else ""
+        raise TypeError(f"save: expected a Function as second argument, got {brief(model)}{hint}")
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
-        raise TypeError(f"save: expected an optimizer as third argument, got {optimizer!r}"[:200])
+        raise TypeError(f"save: expected an optimizer as third argument, got {brief(optimizer)}")
     if not isinstance(meta, (dict, type(None))):
         raise TypeError(f"save: expected meta to be a dict, got {meta!r}"[:200])
     if optimizer is not None:
@@ -100,6 +103,7 @@ def save(
         write(file, text, writer.arrays)
 
 
+@tells_how_to_call
 def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Any:
     """The model that `save` wrote, or (model, optimizer) if it was saved with an optimizer.
 
@@ -125,8 +129,10 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
     OSError
         If it cannot be opened.
     """
+    _by_suffix("load", path, READERS)  # first of all: who passes a model passes it before the path
     if not isinstance(custom, (Mapping, type(None))) or not all(callable(value) for value in (custom or {}).values()):
-        raise TypeError(f"load: expected custom to be a dict of classes and functions by name, got {custom!r}")
+        hint = "; load makes the model itself: model = load(path)" if isinstance(custom, Function) else ""
+        raise TypeError(f"load: expected custom to be a dict of classes and functions by name, got {brief(custom)}{hint}")
     with _reading("load", path, custom or {}) as (reader, description):
         reader.generators(description.get("generators"))
         reader.facts(description.get("meta"))
@@ -160,7 +166,14 @@ def load_meta(path: str | os.PathLike[str]) -> dict[Any, Any]:
 def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]) -> Iterator[tuple[Reader, dict[str, Any]]]:
     """A reader of the file and what there is to read; whatever goes wrong with it is a ValueError that names the file."""
     read = _by_suffix(owner, path, READERS)
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        folder, name = os.path.split(os.path.abspath(path))
+        missing = (
+            f"file {os.fspath(name)!r} in {folder!r}" if os.path.isdir(folder) else f"folder {folder!r} to read {name!r} from"
+        )
+        raise FileNotFoundError(f"{owner}: there is no {missing}; pass the path that the model was saved to") from None
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{owner}: {os.fspath(path)!r} cannot be read: it is a folder, pipe or device, expected a file")
     try:
@@ -180,10 +193,14 @@ def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]
 
 
 def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{owner}: expected a path such as 'model.npz' as first argument, got {brief(path)}")
     suffix = os.path.splitext(os.fspath(path))[1]
     if suffix not in choices:
         advice = (
-            ""
+            f"; write {os.fspath(path) + '.npz'!r}"
+            if isinstance(suffix, str) and not suffix
+            else ""
             if owner == "save"
             else (
                 f"; read a file of another library with that library {ADVICE}; what torch.save has written also with "

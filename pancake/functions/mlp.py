@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake import memory
-from pancake.arguments import Rng, generator
+from pancake.arguments import Rng, generator, tells_how_to_call
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
-from pancake.functions.activations import ReLU
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
+from pancake.functions.piecewise_linear import ReLU
 from pancake.initializers import Initializer
 
 
+@tells_how_to_call
 def mlp(
     sizes: Sequence[int],
     activation: Callable[[], Function] = ReLU,
@@ -49,10 +50,15 @@ def mlp(
     """
     refuse_unknown_arguments(mlp, unknown)
     if not isinstance(sizes, Sequence) or len(sizes) < 2:
-        raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}")
+        hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
+        raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}{hint}")
     for name, make in (("activation", activation), ("output", output)):
         if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
-            raise TypeError(f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}")
+            hint = f"; write {name}={type(make).__name__}, without brackets" if isinstance(make, Function) else ""
+            hint = f"; write {name}=pancake.Tanh, without quotes" if isinstance(make, str) else hint
+            raise TypeError(
+                f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}{hint}"
+            )
     rng = generator(mlp, rng)
     if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
         memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes)), np.dtype(dtype))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import number
+from pancake.arguments import number, tells_how_to_call
 from pancake.memory import Array
 from pancake.plotting.colors import class_colors, class_legend
 from pancake.plotting.drawing import Drawing, current_axes, existing_axes, figure_of, is_linear, need_matplotlib, show_pyplot
 from pancake.plotting.names import ClassNames, Feature, names_of_classes
 from pancake.plotting.plane import Plane, View
-from pancake.plotting.section import mesh, outputs, shade, square
+from pancake.plotting.section import check_model, mesh, outputs, shade, square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STRENGTH = 0.55
 
 
+@tells_how_to_call
 def show_pred(
     model: Callable[[Any], Any], r: float = 5, show: bool = True, *, ax: Axes | None = None, resolution: int = 200
 ) -> Drawing:
@@ -61,12 +62,13 @@ def show_pred(
         If matplotlib is missing.
     """
     need_matplotlib()
+    check_model(show_pred, model)
     r = number(show_pred, "r", r)
     if not r:
         raise ValueError("show_pred: expected r of more than 0, got 0")
     limits, centres = square(show_pred, existing_axes(ax), r, resolution)
     points = mesh(*centres)
-    z = outputs(show_pred, model, points)
+    z = outputs(show_pred, model, points, points[:1], "two features; plot_decision_boundary draws models of any number")
     if z.size != len(z):
         raise ValueError(
             f"show_pred: expected one output for each point, got {z.shape} for {points.shape}; "
@@ -92,6 +94,7 @@ def show_pred(
     return drawn
 
 
+@tells_how_to_call
 def plot_decision_boundary(
     model: Callable[[Any], Any],
     X: ArrayLike,
@@ -171,6 +174,7 @@ def plot_decision_boundary(
     https://scikit-learn.org/stable/modules/generated/sklearn.inspection.DecisionBoundaryDisplay.html
     """
     need_matplotlib()
+    check_model(plot_decision_boundary, model)
     there = existing_axes(ax)
     plane = Plane(plot_decision_boundary, X, y, X_test, y_test, features, fixed, margin, resolution, feature_names, there)
     return draw(plane, plane.look(model, from_logits), lambda: current_axes(ax), class_names, legend)

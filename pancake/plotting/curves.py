@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pancake.arguments import tells_how_to_call
 from pancake.memory import Array
 from pancake.plotting.colors import COLORS, legend, ramp
 from pancake.plotting.drawing import (
@@ -27,6 +28,7 @@ VARIANTS = ("val_", "train_", "test_")
 STYLES = ("-", "--", ":")
 
 
+@tells_how_to_call
 def plot_history(
     history: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None = None, *, ax: Axes | None = None
 ) -> Drawing:
@@ -202,7 +204,10 @@ def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
 def _quantities(history: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None) -> dict[str, dict[str, Array]]:
     """The curves of a history, those of one quantity together."""
     if not isinstance(history, Mapping):
-        raise TypeError(f"plot_history: expected a dict of lists, such as {{'loss': [1.0, 0.5]}}, got {type(history).__name__}")
+        hint = "; fit returns it, and keeps it as optimizer.history" if hasattr(history, "zero_grad") or callable(history) else ""
+        raise TypeError(
+            f"plot_history: expected a dict of lists, such as {{'loss': [1.0, 0.5]}}, got {type(history).__name__}{hint}"
+        )
     quantities: dict[str, dict[str, Array]] = {}
     for name, values in _chosen(history, metrics).items():
         try:

@@ -260,7 +260,10 @@ def _carried(
     low, high = _extent(stages[-1])
     limits = [(float(a - s), float(b + s)) for a, b, s in zip(low, high, 0.1 * np.maximum(high - low, 1e-6), strict=True)]
     centres = [np.linspace(*limit, PIXELS) for limit in limits]
-    p, _ = probabilities(owner, outputs(owner, head, mesh(*centres)), int(plane.y.max()), from_logits)
+    pixels = mesh(*centres)
+    p, _ = probabilities(
+        owner, outputs(owner, head, pixels, pixels, "what the hidden layers put out"), int(plane.y.max()), from_logits
+    )
     return stages, Regions(centres, limits, np.ascontiguousarray(p.T).reshape(-1, PIXELS, PIXELS))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pancake.memory import Array
 from pancake.plotting.names import Feature
-from pancake.plotting.section import Section, outputs
+from pancake.plotting.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ class Plane(Section):
     def look(self, model: Callable[[Any], Any], from_logits: bool) -> View:
         """Ask the model about every pixel and every point."""
         labels = np.concatenate([self.y, self.y_test])
-        z = outputs(self.owner, model, self._points)
+        z = self.outputs(model, self._points)
         p, winners = probabilities(self.owner, z, int(labels.max()), from_logits)
         count = len(self.grid)
         right = winners[count:] == labels

@@ -13,7 +13,7 @@ from pancake.plotting.colors import class_colors
 from pancake.plotting.colors import legend as draw_legend
 from pancake.plotting.drawing import Drawing, current_axes, existing_axes, figure_of, need_matplotlib
 from pancake.plotting.names import Feature
-from pancake.plotting.section import Section, outputs
+from pancake.plotting.section import Section
 from pancake.training.metrics import r2_score
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def plot_regression(
     if test.shape[1] != count:
         raise ValueError(f"plot_regression: expected y_test (N, {count}), like y, got {test.shape}")
     names = _names(y, target_names, count)
-    z = outputs(plot_regression, model, np.concatenate([section.X, section.X_test, section.grid]))
+    z = section.outputs(model, np.concatenate([section.X, section.X_test, section.grid]))
     z = z.reshape(len(z), -1).astype(np.float64)
     if z.shape[1] != count:
         raise ValueError(f"plot_regression: expected {count} outputs, one for each column of y, got {z.shape[1]}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import number, size
+from pancake.arguments import brief, number, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.plotting.drawing import is_linear
@@ -70,6 +70,11 @@ class Section:
         self.grid = np.tile(_elsewhere(owner, fixed, self.features, self.names, self.X), (resolution ** len(self.features), 1))
         self.grid[:, self.features] = mesh(*self.centres)
 
+    def outputs(self, model: Callable[[Any], Any], points: Array) -> Array:
+        """What the model puts out for points with all features; an error speaks of X."""
+        hint = f"X {self.X.shape}; pass X with the features that it was trained on"
+        return outputs(self.owner, model, points, self.X, hint)
+
 
 def mesh(*centres: Array) -> Array:
     """All combinations, (n, 1) or (n m, 2), the first changing fastest."""
@@ -108,13 +113,31 @@ def _between(ends: Array, count: int) -> Array:
     return places
 
 
-def outputs(owner: Any, model: Callable[[Any], Any], points: Array) -> Array:
-    """What the model puts out: (N,), or (N, C) with C >= 2, finite real numbers."""
-    name = owner.__name__
+def check_model(owner: Any, model: object) -> None:
+    """Refuse what cannot be called, such as the estimators of scikit-learn, or an array in the place of the model."""
     if not callable(model):
         hint = f"; pass its method, model={type(model).__name__.lower()}.predict_proba" if hasattr(model, "predict_proba") else ""
-        raise TypeError(f"{name}: expected a model that can be called with an array {points.shape}, got {model!r}{hint}")
-    z = np.asarray(predict(model, points) if isinstance(model, Function) else model(points))
+        raise TypeError(
+            f"{owner.__name__}: expected a model that can be called with an array (N, D) as first argument, got {brief(model)}"
+            f"{hint}"
+        )
+
+
+def outputs(owner: Any, model: Callable[[Any], Any], points: Array, X: Array, what: str) -> Array:
+    """What the model puts out: (N,), or (N, C) with C >= 2, finite real numbers.
+
+    Where it takes neither the points nor `X`, the message is about the latter, in the words `what`: the user knows no others.
+    """
+    name = owner.__name__
+    check_model(owner, model)
+    try:
+        z = _asked(model, points)
+    except (TypeError, ValueError):
+        try:
+            _asked(model, X)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: the model {brief(model)} does not take {what} ({error})") from error
+        raise
     if z.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected the model to return real numbers, got an array of dtype {z.dtype}")
     if z.ndim not in (1, 2) or len(z) != len(points) or not z.size:
@@ -122,6 +145,10 @@ def outputs(owner: Any, model: Callable[[Any], Any], points: Array) -> Array:
     if not np.isfinite(z).all():
         raise ValueError(f"{name}: the model returned nan or inf; its training has probably diverged")
     return z[:, 0] if z.shape[1:] == (1,) else z
+
+
+def _asked(model: Callable[[Any], Any], points: Array) -> NDArray[Any]:
+    return np.asarray(predict(model, points) if isinstance(model, Function) else model(points))
 
 
 def points_of(owner: Any, X: ArrayLike, name: str) -> NDArray[np.float64]:

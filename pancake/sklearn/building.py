@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.function import Function
-from pancake.functions.activations import ReLU, Sigmoid, Tanh, sigmoid
+from pancake.functions.activations import Sigmoid, Tanh, sigmoid
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
 from pancake.functions.linear import Linear
+from pancake.functions.piecewise_linear import ReLU
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.losses.classes import NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy
@@ -88,7 +90,11 @@ def own_stack(make: Callable[..., Any], n_in: int, n_out: int, random_state: Any
 def maker(name: str, make: Any) -> Any:
     """What makes a Function, refused if it is one: each fit makes its own."""
     if isinstance(make, Function):
-        raise TypeError(f"expected {name} to be a class or a function that makes a Function, got the Function {make!r}"[:300])
+        made = "lambda n_in, n_out, rng: ..." if name == "model" else type(make).__name__
+        raise TypeError(
+            f"expected {name} to be a class or a function that makes a Function, got the Function {brief(make)}; each fit makes "
+            f"its own: write {name}={made}"
+        )
     return make
 
 

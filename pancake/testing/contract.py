@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.arguments import tells_how_to_call
 from pancake.function import Function
+from pancake.losses.loss import Loss
 from pancake.testing import conditions, promises
 from pancake.testing.evaluator import Evaluator
 from pancake.testing.gradients import DEFAULTS, compare, in_double, refuse_infinity, reproduce
@@ -20,6 +22,7 @@ from pancake.testing.trials import Trials
 IGNORABLE = ("copies", "float32", "randomness", "accumulates", "views")
 
 
+@tells_how_to_call
 def check_function(
     function: Any, x: Any, *, target: ArrayLike | None = None, ignore: Collection[str] = (), **options: Any
 ) -> GradientReport:
@@ -61,6 +64,10 @@ def check_function(
     ValueError, TypeError
         If the arguments make no sense.
     """
+    if target is None and isinstance(function, Loss):
+        raise TypeError(
+            f"check_function: expected a target for the loss {function!r}, got none; write check_function(loss, pred, target=y)"
+        )
     if unknown := set(options) - set(DEFAULTS):
         raise TypeError(f"check_function: expected the options {', '.join(DEFAULTS)}, got {', '.join(sorted(unknown))}")
     ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)

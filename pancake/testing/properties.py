@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
+from pancake.arguments import name_of
+from pancake.function import Function
 from pancake.losses.elementwise import ElementwiseLoss
 from pancake.losses.loss import Loss
-from pancake.testing.contract import check_function, check_instances, set_mode
-from pancake.testing.inputs import batches, sequences
-from pancake.testing.recipes import LOSSES, SEEDS, WIDTHS, redraw_parameters
-from pancake.testing.snapshot import Snapshot
-from pancake.testing.strategies import targets_for
-from pancake.testing.subject import GradientError, Subject
+from pancake.testing.cases import Case, cases
+from pancake.testing.contract import check_function
+from pancake.testing.recipes import LOSSES
+from pancake.testing.subject import GradientError
 
-# What layers call the number of their input features; the first that the class takes gives the width of the input.
-WIDTH_NAMES = ["n_in", "in_features", "n_features", "num_features", "input_size", "input_dim", "in_dim", "features"]
-WIDTH_NAMES += ["n", "dim", "width", "size"]
-# Of arrays with more entries some and directions: there are many examples.
-FEW: dict[str, Any] = {"max_entries": 128, "directions": 2}
 # Of so many entries a hint may be told.
 ENOUGH = 3
 # With so many there is no need to look for more.
@@ -98,194 +91,30 @@ def gradient_property(
     """
     _refuse(cls, arguments, named, target)
     refusals: list[ValueError] = []
-    cases = _cases(cls, arguments, named, x, target, refusals)
-    return _property(cases, check, refusals, re.sub(r"\W", "_", f"gradients_of_{_name(cls)}"))
+    drawn = cases(cls, arguments, named, x, target, refusals)
+    return _property(drawn, check, refusals, re.sub(r"\W", "_", f"gradients_of_{name_of(cls)}"))
 
 
 def _refuse(cls: Any, arguments: tuple[Any, ...], named: dict[str, Any], target: Any) -> None:
     """Raise now what would be raised in every example."""
-    if not callable(cls):
+    if not callable(cls) or isinstance(cls, (Function, Loss)):
         hint = f"; pass {type(cls).__name__}, and strategies for its arguments" if hasattr(cls, "compute_forward") else ""
         raise TypeError(f"gradient_property: expected a class, got {cls!r}{hint}")
     try:
         inspect.signature(cls).bind(*arguments, **named)
     except TypeError as error:
-        call = f"{_name(cls)}{inspect.signature(cls)}"
+        call = f"{name_of(cls)}{inspect.signature(cls)}"
         raise TypeError(f"gradient_property: {error}; pass a strategy for each argument of {call}") from None
     backward = getattr(cls, "compute_backward", None)
     if target is None and backward and len(inspect.signature(backward).parameters) == 1 and not _draws_targets(cls):
         raise TypeError(
-            f"gradient_property: {_name(cls)}.compute_backward takes no dObj_dOut, so it is a loss; "
+            f"gradient_property: {name_of(cls)}.compute_backward takes no dObj_dOut, so it is a loss; "
             "pass target=, such as target=lambda pred: batches(pred.shape[1], batch=len(pred))"
         )
 
 
 def _draws_targets(cls: Any) -> bool:
     return isinstance(cls, type) and issubclass(cls, (*LOSSES, ElementwiseLoss))
-
-
-def _name(cls: Any) -> str:
-    return getattr(cls, "__name__", type(cls).__name__)
-
-
-@dataclass
-class _Case:
-    """What one example is about. It looks like the first arguments of the test."""
-
-    function: Any
-    call: str
-    x: Any
-    target: Any
-    width: str  # what gave the width of x, empty if the user did
-    make: Callable[[], Any]  # another instance
-    is_extra: bool = False  # a sequence, which the test of the user does not expect
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        target = "" if self.target is None else f", target={self.target!r}"
-        printer.text(f"{self.call}, x={self.x!r}{target}")
-
-    def run(self, check: Callable[..., Any]) -> GradientError | None:
-        """What the check complains about."""
-        options: dict[str, Any] = {} if self.target is None else {"target": self.target}
-        try:
-            if check is check_function:
-                check_function(self.function, self.x, **options, **FEW)
-                check_instances(self.function, self.make(), self.x, self.target)
-            else:
-                check(self.function, self.x, **options)
-                self._run_in_the_other_mode(check, options)
-        except GradientError as error:
-            message, _, lines = str(error).partition("\n\nTo reproduce:")
-            if self.width and "compute_forward raised" in message:
-                message += f"\nThe input was drawn as a batch with {self.width}; pass x= to gradient_property for another input."
-            # the snippet knows only the repr of an object, and here the call is known
-            lines = re.sub(r"^function = .*$", lambda _: f"function = {self.call}", lines, count=1, flags=re.MULTILINE)
-            return GradientError(f"{message}\n\nTo reproduce:{lines}" if lines else message, error.report)
-        return None
-
-    def _run_in_the_other_mode(self, check: Callable[..., Any], options: dict[str, Any]) -> None:
-        training = getattr(self.function, "training", None)
-        if not isinstance(training, bool) or not set_mode(self.function, not training):
-            return
-        try:
-            check(self.function, self.x, **options)
-        except GradientError as error:
-            raise GradientError(f"in {'evaluation' if training else 'training'} mode: {error}", error.report) from None
-        finally:
-            set_mode(self.function, training)
-
-
-@st.composite
-def _cases(
-    draw: st.DrawFn,
-    cls: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    named: dict[str, Any],
-    x: Any,
-    target: Any,
-    refusals: list[ValueError],
-) -> _Case:
-    def drawn(value: Any, *given: Any) -> Any:
-        value = value(*given) if given and callable(value) else value
-        return draw(value) if isinstance(value, SearchStrategy) else value
-
-    signature = inspect.signature(cls)
-    by_name = dict(signature.bind_partial(*arguments, **named).arguments)
-    waiting = {name: _names(value, by_name) for name, value in by_name.items()}
-    values = {name: drawn(by_name[name]) for name, needs in waiting.items() if not needs}
-    while len(values) < len(waiting):
-        ready = [name for name, needs in waiting.items() if name not in values and all(need in values for need in needs)]
-        if not ready:
-            raise TypeError(f"gradient_property: the arguments {', '.join(set(waiting) - set(values))} depend on each other")
-        values |= {name: drawn(by_name[name], *(values[need] for need in waiting[name])) for name in ready}
-    arguments = tuple(drawn(value) if name is None else values[name] for name, value in _positions(signature, arguments))
-    named = {name: values.get(name, drawn(value)) for name, value in named.items()}
-    if "rng" in signature.parameters and "rng" not in signature.bind(*arguments, **named).arguments:
-        named["rng"] = 0  # an example that fails must fail again
-    bound = signature.bind(*arguments, **named)
-    call = f"{_name(cls)}({', '.join([*map(repr, arguments), *(f'{k}={v!r}' for k, v in named.items())])})"
-
-    def make() -> Any:
-        return cls(*copy.deepcopy(arguments), **copy.deepcopy(named))
-
-    try:
-        function = make()
-    except ValueError as error:
-        error.add_note(f"gradient_property drew the arguments: {call}")
-        refusals.append(error)
-        reject()
-    except Exception as error:
-        error.add_note(f"gradient_property drew the arguments: {call}")
-        raise
-    seed = draw(SEEDS)
-    _redraw(function, seed)
-    bound.apply_defaults()
-    width = ""
-    if x is None and target is None and isinstance(function, Loss):
-        pred, target = draw(targets_for(function))
-        return _Case(function, call, pred, target, width, make)
-    if x is None:
-        name = next((n for n in WIDTH_NAMES if isinstance(bound.arguments.get(n), (int, np.integer))), None)
-        features = WIDTHS if name is None else bound.arguments[name]
-        width = f"{features} features, as {name} says" if name else f"any number of features, since {_name(cls)} takes no n_in"
-        x = draw(batches(features) | sequences(features))
-        if x.ndim == 3 and not _takes(function, x):
-            x = x.reshape(-1, x.shape[-1])
-    extra = bool(width) and x.ndim == 3
-    x = drawn(x, function)
-    if not seed % 2 and not _is_finite(function, x):
-        _redraw(function, seed, positive=True)
-    return _Case(function, call, x, drawn(target, x), width, make, extra)
-
-
-def _names(value: Any, arguments: dict[str, Any]) -> list[str]:
-    """The arguments that a function asks for by name; none if it is another value."""
-    if not inspect.isfunction(value):
-        return []
-    needs = list(inspect.signature(value).parameters)
-    return needs if needs and all(need in arguments for need in needs) else []
-
-
-def _positions(signature: inspect.Signature, arguments: tuple[Any, ...]) -> list[tuple[str | None, Any]]:
-    """The arguments that are given by position, with their names; None for those of *args."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [name for name, p in signature.parameters.items() if p.kind in kinds]
-    return [(names[i] if i < len(names) else None, value) for i, value in enumerate(arguments)]
-
-
-def _takes(function: Any, x: Any) -> bool:
-    """Whether a forward and a backward get through, and leave gradients of the right shapes; the function stays as it was."""
-    before = Snapshot(function)
-    try:
-        subject = Subject(function, x)
-        outputs, out = subject.forward([x])
-        subject.backward([np.ones_like(y) for y in outputs], out)
-        subject.params_and_grads()
-        return True
-    except Exception:
-        return False
-    finally:
-        before.restore()
-
-
-def _is_finite(function: Any, x: Any) -> bool:
-    """Whether a forward gets through and gives finite numbers; the function stays as it was."""
-    before = Snapshot(function)
-    try:
-        with np.errstate(all="ignore"):
-            subject = Subject(function, x)
-            return all(np.isfinite(y).all() for y in subject.forward(subject.inputs)[0])
-    except Exception:
-        return False
-    finally:
-        before.restore()
-
-
-def _redraw(function: Any, seed: int, positive: bool = False) -> None:
-    """Exchange the values that parameters start from, where there are parameters."""
-    if hasattr(function, "get_params_and_grads"):
-        with contextlib.suppress(Exception):  # the check says what is wrong with them
-            redraw_parameters(function, seed, positive)
 
 
 class _Largest:
@@ -296,7 +125,7 @@ class _Largest:
         self.hints: dict[str, str] = {}
         self.shape: tuple[int, ...] = ()
 
-    def see(self, case: _Case, error: GradientError) -> None:
+    def see(self, case: Case, error: GradientError) -> None:
         """Take note of a failing example."""
         wrong = [a for a in (error.report.arrays if error.report else []) if a.wrong and a.hint]
         size = max((a.size for a in wrong), default=0)
@@ -320,7 +149,7 @@ class _Largest:
 
 
 def _property(
-    cases: SearchStrategy[_Case],
+    drawn: SearchStrategy[Case],
     check: Callable[..., Any],
     refusals: list[ValueError],
     name: str,
@@ -333,7 +162,7 @@ def _property(
     others = [p.name for p in parameters if p.name not in (*offered, *with_data)]
     largest = _Largest()
 
-    def one_example(*args: Any, function: _Case, **kwargs: Any) -> None:
+    def one_example(*args: Any, function: Case, **kwargs: Any) -> None:
         __tracebackhide__ = True
         complaint = function.run(check)
         if complaint is not None:
@@ -352,13 +181,13 @@ def _property(
     case = inspect.Parameter("function", inspect.Parameter.KEYWORD_ONLY, annotation=name)  # which tells examples on disk apart
     data = [inspect.Parameter("data", inspect.Parameter.KEYWORD_ONLY)] if with_data else []
     vars(one_example)["__signature__"] = inspect.Signature([*(p for p in parameters if p.name in others), case, *data])
-    all_examples = given(function=cases, **with_data)(one_example)
+    all_examples = given(function=drawn, **with_data)(one_example)
 
     @functools.wraps(all_examples)
     def whole_property(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if test is None and len(args) == 1 and inspect.isfunction(args[0]):
-            return _property(cases, check, refusals, name, args[0])
+            return _property(drawn, check, refusals, name, args[0])
         # `settings`, `seed` and pytest leave marks on the outside, for the inside to read
         vars(all_examples).update((k, v) for k, v in vars(whole_property).items() if k != "__wrapped__")
         chosen = vars(all_examples)["_hypothesis_internal_use_settings"]
@@ -385,13 +214,13 @@ def _property(
         except Exception as error:
             error.with_traceback(_theirs(error.__traceback__))
             raise
-        _look_for_larger(cases, check, largest)
+        _look_for_larger(drawn, check, largest)
         raise largest.explain(found)  # without its frames and its notes
 
     return whole_property
 
 
-def _look_for_larger(cases: SearchStrategy[_Case], check: Callable[..., Any], largest: _Largest) -> None:
+def _look_for_larger(drawn: SearchStrategy[Case], check: Callable[..., Any], largest: _Largest) -> None:
     """Look through some examples for a larger one that fails."""
 
     @settings(
@@ -402,8 +231,8 @@ def _look_for_larger(cases: SearchStrategy[_Case], check: Callable[..., Any], la
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=cases)
-    def look(case: _Case) -> None:
+    @given(case=drawn)
+    def look(case: Case) -> None:
         complaint = case.run(check) if largest.size < LARGE else None
         if complaint is not None:
             largest.see(case, complaint)
@@ -413,8 +242,8 @@ def _look_for_larger(cases: SearchStrategy[_Case], check: Callable[..., Any], la
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
-    """The frames from the first one on that is not of hypothesis or of this module."""
-    own = (__file__, os.path.dirname(hypothesis.__file__))
+    """The frames from the first one on that is not of hypothesis, of this module or of the one that draws."""
+    own = (__file__, inspect.getfile(Case), os.path.dirname(hypothesis.__file__))
     rest = trace
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith(own):
         rest = rest.tb_next

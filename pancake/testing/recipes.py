@@ -7,7 +7,6 @@ has one, the tests fail with the line to add.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,21 +17,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import SearchStrategy
 
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
@@ -43,6 +28,7 @@ from pancake.functions.elementwise import Abs, Clip, Exp, Log, Mean, Mul, Negate
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.positions import PositionalEmbedding, SinusoidalPositions
 from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
@@ -56,15 +42,31 @@ from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
-from pancake.testing.inputs import Shape, arrays, batches, labels, labels_of, rows_of, sequences, tenths
-
-SEEDS = st.integers(0, 2**16)
-WIDTHS = st.integers(1, 4)
-# With at least one axis, of any number of axes, and matrices before all others, since they are the easiest to read.
-FEATURES: SearchStrategy[Array] = (
-    batches(WIDTHS) | sequences(st.integers(1, 3)) | arrays(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
+from pancake.testing.inputs import arrays, batches, labels, labels_of, rows_of, sequences, tenths
+from pancake.testing.pieces import (
+    ANY,
+    FEATURES,
+    LINES,
+    PICTURES,
+    POSITIVE,
+    SEEDS,
+    SHORT,
+    WIDTHS,
+    axes_of,
+    axis_of,
+    channels_of,
+    divisors,
+    even_tenths_beside,
+    fits_a_pooling,
+    fits_into,
+    images,
+    index_of,
+    leaves_something,
+    redraw_parameters,
+    shapes_like,
+    steps_of,
+    windows,
 )
-ANY = FEATURES | arrays(st.just(()))
 
 
 @dataclass(frozen=True)
@@ -87,35 +89,6 @@ def _if(condition: bool, function: SearchStrategy[Function]) -> SearchStrategy[F
     return function if condition else st.nothing()
 
 
-def _shapes_like(x: Array) -> SearchStrategy[Shape]:
-    """Shapes of as many entries as x has."""
-    divisors = [n for n in range(1, x.size + 1) if x.size % n == 0]
-    return st.sampled_from([(x.size,), (-1,), *((n, x.size // n) for n in divisors), *((-1, n, 1) for n in divisors)])
-
-
-def _even_tenths_beside(x: Array) -> SearchStrategy[Array]:
-    """Even tenths of a shape that broadcasts to that of x."""
-    shapes = [x.shape[i:] for i in range(x.ndim + 1)]
-    return st.sampled_from(shapes).flatmap(lambda shape: tenths(shape, -10, 10, lambda k: np.asarray(2 * k / 10)))
-
-
-def _axes(x: Array) -> SearchStrategy[Any]:
-    """None, one axis of x, or several."""
-    several = st.lists(st.integers(0, x.ndim - 1), unique=True, max_size=x.ndim).map(tuple) if x.ndim else st.just(())
-    return st.none() | several | (_axis(x) if x.ndim else st.nothing())
-
-
-def _axis(x: Array) -> SearchStrategy[int]:
-    return st.integers(-x.ndim, x.ndim - 1)
-
-
-def _index(length: int) -> SearchStrategy[Any]:
-    """A number, a slice or a list of numbers that picks something of so many entries."""
-    one = st.integers(-length, length - 1)
-    slices = st.builds(slice, st.none() | st.integers(0, length - 1), st.none(), st.sampled_from([None, 2]))
-    return one | slices | st.lists(one, min_size=1, max_size=3)
-
-
 def _cells(x: Array) -> SearchStrategy[Function]:
     """Cells for sequences x."""
     n_in, n_hidden = st.just(x.shape[-1]), st.integers(1, 2)
@@ -126,53 +99,12 @@ def _cells(x: Array) -> SearchStrategy[Function]:
     )
 
 
-def _steps(arrays_in_state: int) -> SearchStrategy[Any]:
-    """Inputs of a cell, pairs (x_t, state) where the state is an array (B, H), or a tuple of several."""
-
-    def of_shapes(sizes: tuple[int, int, int]) -> SearchStrategy[Any]:
-        batch, n_in, n_hidden = sizes
-        state = [arrays((batch, n_hidden))] * arrays_in_state
-        return st.tuples(arrays((batch, n_in)), state[0] if len(state) == 1 else st.tuples(*state))
-
-    return st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)).flatmap(of_shapes)
-
-
-def _channels(x: Array) -> SearchStrategy[int]:
-    """How many channels there are in (B, C, ...)."""
-    return st.just(x.shape[1]) if x.ndim > 1 else st.nothing()
-
-
-def _divisors(n: int) -> SearchStrategy[int]:
-    return st.sampled_from([k for k in range(1, n + 1) if n % k == 0])
-
-
-def _windows(x: Array, fit: Callable[..., bool]) -> SearchStrategy[Any]:
-    """(kernel_size, stride, padding, dilation) that fit images x: one number for all axes, or one for each."""
-    every = list(itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2)))
-    by_axis = [[numbers for numbers in every if fit(length, *numbers)] for length in x.shape[2:]]
-    for_all = [numbers for numbers in by_axis[0] if all(numbers in others for others in by_axis)]
-    for_each = st.tuples(*map(st.sampled_from, by_axis)).map(lambda axes: tuple(zip(*axes, strict=True)))
-    return st.sampled_from(for_all) | for_each
-
-
-def _fit_into(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
-    return dilation * (k - 1) + 1 <= length + 2 * padding
-
-
-def _leave_something(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
-    return (length - 1) * stride - 2 * padding + dilation * (k - 1) + 1 >= 1
-
-
-def _pool(length: int, k: int, stride: int, padding: int, dilation: int) -> bool:
-    return dilation == 1 and 2 * padding <= k <= length + 2 * padding
-
-
 @st.composite
 def _convolutions(draw: st.DrawFn, cls: Any, x: Array) -> Function:
     """Convolutions of images x, of one class."""
-    kernel_size, *numbers = draw(_windows(x, _leave_something if cls is ConvTranspose2d else _fit_into))
+    kernel_size, *numbers = draw(windows(x, leaves_something if cls is ConvTranspose2d else fits_into))
     options = dict(zip(("stride", "padding", "dilation"), numbers, strict=True))
-    groups = draw(_divisors(x.shape[1]))
+    groups = draw(divisors(x.shape[1]))
     n_out = groups * draw(st.sampled_from([2, 1, 3]))  # two at first: one filter hides what is transposed
     function: Function = cls(x.shape[1], n_out, kernel_size, **options, groups=groups, bias=draw(st.booleans()), rng=draw(SEEDS))
     return function
@@ -180,30 +112,15 @@ def _convolutions(draw: st.DrawFn, cls: Any, x: Array) -> Function:
 
 def _poolings(cls: Any, x: Array) -> SearchStrategy[Function]:
     """Poolings of images x, of one class."""
-    return _windows(x, _pool).map(lambda numbers: cls(numbers[0], None if numbers[1] == numbers[0] else numbers[1], numbers[2]))
+    return windows(x, fits_a_pooling).map(
+        lambda numbers: cls(numbers[0], None if numbers[1] == numbers[0] else numbers[1], numbers[2])
+    )
 
 
-def _images(*lengths: SearchStrategy[int]) -> SearchStrategy[Array]:
-    """Batches of images (B, C, ...)."""
-    return arrays(st.tuples(st.integers(1, 3), st.integers(1, 4), *lengths))
-
-
-_lines, _pictures = _images(st.integers(1, 6)), _images(st.integers(1, 4), st.integers(1, 4))
-_short = sequences(st.integers(1, 2), batch=st.integers(1, 3))
 _rnn_activation = st.sampled_from(["tanh", "relu", "sigmoid"])
 _slopes, _inits = st.sampled_from([0.01, 0.3, -0.5]), st.sampled_from(["he_normal", "glorot_uniform"])
-_positive = arrays(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), low=0.3, high=3)
 
-# --- pieces of recipes ---
-
-
-def redraw_parameters(function: Any, seed: int, positive: bool = False) -> None:
-    """Fill the parameters with odd tenths from -1.5 to 1.5; those that were all positive stay so for odd seeds, or if told."""
-    rng = np.random.default_rng(seed)
-    for p in function.get_params_and_grads()[0]:
-        tenths = (2 * rng.integers(-8, 8, p.shape) + 1) / 10
-        p[...] = np.abs(tenths) if (positive or seed % 2) and (p > 0).all() else tenths
-
+# --- stacks ---
 
 # Where the features stand that are divided by their spread over a batch. Where there is none, gradients cancel out but for
 # rounding, which is divided by the root of eps: no numbers tell whether they are right.
@@ -287,12 +204,12 @@ LAYERS: dict[type[Function], Recipe] = {
     Mish: Recipe(lambda x: st.builds(Mish), ANY),
     Softplus: Recipe(lambda x: st.builds(Softplus, st.sampled_from([1.0, 0.5, 3.0])), ANY),
     Softsign: Recipe(lambda x: st.builds(Softsign), ANY),
-    Softmax: Recipe(lambda x: st.builds(Softmax, _axis(x))),
-    LogSoftmax: Recipe(lambda x: st.builds(LogSoftmax, _axis(x))),
+    Softmax: Recipe(lambda x: st.builds(Softmax, axis_of(x))),
+    LogSoftmax: Recipe(lambda x: st.builds(LogSoftmax, axis_of(x))),
     Square: Recipe(lambda x: st.builds(Square), ANY),
     Mul: Recipe(lambda x: st.builds(Mul, st.sampled_from([1.0, -0.7, 2.0])), ANY),
     Negate: Recipe(lambda x: st.builds(Negate), ANY),
-    Subtract: Recipe(lambda x: st.builds(Subtract, _even_tenths_beside(x)), ANY),
+    Subtract: Recipe(lambda x: st.builds(Subtract, even_tenths_beside(x)), ANY),
     Exp: Recipe(lambda x: st.builds(Exp), ANY),
     Abs: Recipe(lambda x: st.builds(Abs), ANY),
     Clip: Recipe(lambda x: st.builds(Clip, st.sampled_from([-1.0, None, 0.4]), st.sampled_from([1.0, None, 0.6])), ANY),
@@ -305,11 +222,11 @@ LAYERS: dict[type[Function], Recipe] = {
     # not eps=None, with which a single feature is a step, whose derivative no numbers can tell
     RMSNorm: Recipe(lambda x: st.builds(RMSNorm, st.just(x.shape[-1]), eps=st.sampled_from([1e-5, 0.1]))),
     BatchNorm2d: Recipe(
-        lambda x: _if(x.ndim == 4 and x[:, 0].size > 1, st.builds(BatchNorm2d, _channels(x), eps=st.sampled_from([1e-5, 0.1]))),
-        _images(st.integers(2, 3), st.integers(1, 3)),
+        lambda x: _if(x.ndim == 4 and x[:, 0].size > 1, st.builds(BatchNorm2d, channels_of(x), eps=st.sampled_from([1e-5, 0.1]))),
+        images(st.integers(2, 3), st.integers(1, 3)),
     ),
     GroupNorm: Recipe(
-        lambda x: _channels(x).flatmap(lambda n: st.builds(GroupNorm, _divisors(n), st.just(n))), _pictures | _lines
+        lambda x: channels_of(x).flatmap(lambda n: st.builds(GroupNorm, divisors(n), st.just(n))), PICTURES | LINES
     ),
     MultiHeadAttention: Recipe(
         lambda x: _if(
@@ -351,29 +268,29 @@ CONTAINERS: dict[type[Function], Callable[[Array, int], SearchStrategy[Function]
 }
 # ... others, which need or change other axes, only where nothing has to fit beside them, ...
 OTHERS: dict[type[Function], Recipe] = {
-    Sum: Recipe(lambda x: st.builds(Sum, _axes(x)), ANY),
-    Mean: Recipe(lambda x: st.builds(Mean, _axes(x)), ANY),
+    Sum: Recipe(lambda x: st.builds(Sum, axes_of(x)), ANY),
+    Mean: Recipe(lambda x: st.builds(Mean, axes_of(x)), ANY),
     Flatten: Recipe(lambda x: st.builds(Flatten)),
-    Reshape: Recipe(lambda x: st.builds(Reshape, _shapes_like(x)), ANY),
+    Reshape: Recipe(lambda x: st.builds(Reshape, shapes_like(x)), ANY),
     Transpose: Recipe(lambda x: st.builds(Transpose, st.permutations(range(x.ndim)).map(tuple)), ANY),
     Expand: Recipe(lambda x: st.builds(Expand, st.integers(-x.ndim - 1, x.ndim), WIDTHS), ANY),
-    Conv1d: Recipe(lambda x: _if(x.ndim == 3, _convolutions(Conv1d, x)), _lines),
-    Conv2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(Conv2d, x)), _pictures),
-    ConvTranspose2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(ConvTranspose2d, x)), _pictures),
-    MaxPool1d: Recipe(lambda x: _poolings(MaxPool1d, x) if x.ndim == 3 else st.nothing(), _lines),
-    MaxPool2d: Recipe(lambda x: _poolings(MaxPool2d, x) if x.ndim == 4 else st.nothing(), _pictures),
-    AvgPool1d: Recipe(lambda x: _poolings(AvgPool1d, x) if x.ndim == 3 else st.nothing(), _lines),
-    AvgPool2d: Recipe(lambda x: _poolings(AvgPool2d, x) if x.ndim == 4 else st.nothing(), _pictures),
-    GlobalAvgPool2d: Recipe(lambda x: _if(x.ndim == 4, st.builds(GlobalAvgPool2d)), _pictures),
+    Conv1d: Recipe(lambda x: _if(x.ndim == 3, _convolutions(Conv1d, x)), LINES),
+    Conv2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(Conv2d, x)), PICTURES),
+    ConvTranspose2d: Recipe(lambda x: _if(x.ndim == 4, _convolutions(ConvTranspose2d, x)), PICTURES),
+    MaxPool1d: Recipe(lambda x: _poolings(MaxPool1d, x) if x.ndim == 3 else st.nothing(), LINES),
+    MaxPool2d: Recipe(lambda x: _poolings(MaxPool2d, x) if x.ndim == 4 else st.nothing(), PICTURES),
+    AvgPool1d: Recipe(lambda x: _poolings(AvgPool1d, x) if x.ndim == 3 else st.nothing(), LINES),
+    AvgPool2d: Recipe(lambda x: _poolings(AvgPool2d, x) if x.ndim == 4 else st.nothing(), PICTURES),
+    GlobalAvgPool2d: Recipe(lambda x: _if(x.ndim == 4, st.builds(GlobalAvgPool2d)), PICTURES),
     Upsample: Recipe(
         lambda x: _if(x.ndim in (3, 4), st.builds(Upsample, st.integers(1, 3) | st.tuples(*[st.integers(1, 3)] * (x.ndim - 2)))),
-        _pictures | _lines,
+        PICTURES | LINES,
     ),
     Select: Recipe(
-        lambda x: st.integers(-x.ndim, x.ndim - 1).flatmap(lambda a: st.builds(Select, _index(x.shape[a]), st.just(a)))
+        lambda x: st.integers(-x.ndim, x.ndim - 1).flatmap(lambda a: st.builds(Select, index_of(x.shape[a]), st.just(a)))
     ),
-    Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), _short),
-    Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), _short),
+    Unrolled: Recipe(lambda x: _if(x.ndim == 3, st.builds(Unrolled, _cells(x), st.booleans(), st.booleans())), SHORT),
+    Bidirectional: Recipe(lambda x: _if(x.ndim == 3, st.builds(Bidirectional, _cells(x), _cells(x), st.booleans())), SHORT),
 }
 # ... those of integers only at the beginning, ...
 OF_INTEGERS: dict[type[Function], Recipe] = {
@@ -386,10 +303,10 @@ OF_INTEGERS: dict[type[Function], Recipe] = {
 }
 # These stand in no stack: they do not take every number, or combine branches along another axis, ...
 ALONE: dict[type[Function], Recipe] = {
-    Log: Recipe(lambda x: st.builds(Log), _positive),
+    Log: Recipe(lambda x: st.builds(Log), POSITIVE),
     Power: Recipe(
         lambda x: st.builds(Power, st.sampled_from([2, 3, 1, 0, -1, -2] if x.min() < 0 else [0.5, 1.5, -0.5, 2, -1])),
-        ANY | _positive,
+        ANY | POSITIVE,
     ),
     Concatenate: Recipe(
         lambda x: CONTAINERS[Concatenate](x, 1) | st.builds(Concatenate, branches(x, 1), st.integers(-x.ndim, x.ndim - 1))
@@ -398,13 +315,13 @@ ALONE: dict[type[Function], Recipe] = {
 # ... and cells, which take (x_t, state), only as parts of `Unrolled` and `Bidirectional`.
 CELLS: dict[type[Function], Recipe] = {
     RNNCell: Recipe(
-        lambda x: st.builds(RNNCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), _rnn_activation, rng=SEEDS), _steps(1)
+        lambda x: st.builds(RNNCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), _rnn_activation, rng=SEEDS), steps_of(1)
     ),
     LSTMCell: Recipe(
         lambda x: st.builds(LSTMCell, st.just(x[0].shape[-1]), st.just(x[1][0].shape[-1]), rng=SEEDS),
-        _steps(2),
+        steps_of(2),
     ),
-    GRUCell: Recipe(lambda x: st.builds(GRUCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), rng=SEEDS), _steps(1)),
+    GRUCell: Recipe(lambda x: st.builds(GRUCell, st.just(x[0].shape[-1]), st.just(x[1].shape[-1]), rng=SEEDS), steps_of(1)),
 }
 
 

@@ -22,22 +22,8 @@ from pancake.losses.elementwise import ElementwiseLoss, MeanSquaredError
 from pancake.losses.loss import Loss
 from pancake.memory import Array
 from pancake.testing.inputs import Size, arrays, batches, labels, probabilities, sequences, size, upstream_for
-from pancake.testing.recipes import (
-    ALONE,
-    CELLS,
-    CONTAINERS,
-    FEATURES,
-    LAYERS,
-    LOSSES,
-    OF_INTEGERS,
-    OTHERS,
-    SEEDS,
-    Recipe,
-    append,
-    end_with,
-    parts,
-    redraw_parameters,
-)
+from pancake.testing.pieces import FEATURES, SEEDS, redraw_parameters
+from pancake.testing.recipes import ALONE, CELLS, CONTAINERS, LAYERS, LOSSES, OF_INTEGERS, OTHERS, Recipe, append, end_with, parts
 
 __all__ = [
     "arrays",

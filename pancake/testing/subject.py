@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pancake.arguments import brief
 from pancake.function import Function
 from pancake.testing.bulk import Bulk
 
@@ -109,7 +110,8 @@ def refuse_strangers(function: Any) -> None:
             "where backward(dObj_dOut, *inputs) returns the gradients of the inputs"
         )
     raise TypeError(
-        f"{wanted}, got {function!r}; for layers of other shapes there is pancake.testing.adapt, for plain functions check_vjp"
+        f"{wanted}, got {brief(function)}; for layers of other shapes there is pancake.testing.adapt, for plain functions "
+        "check_vjp"
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import name_of
 from pancake.files.archives import printable, read_tensors
 from pancake.function import Function
 from pancake.memory import Array
@@ -50,7 +49,7 @@ def load_torch(model: Function, state: Mapping[str, Any] | str | os.PathLike[str
     """
     if not isinstance(model, Function):
         raise TypeError(f"load_torch: expected a Function as first argument, got {model!r}"[:300])
-    arrays = {name: as_numpy(load_torch, name, value) for name, value in _entries(state).items()}
+    arrays = {name: as_numpy("load_torch", name, value) for name, value in _entries(state).items()}
     own = dict(model._named_arrays())
     new: dict[str, Array] = {}
     origin: dict[str, str] = {}
@@ -102,7 +101,7 @@ def _entries(state: Any) -> dict[str, Any]:
     return {str(name): value for name, value in state.items()}
 
 
-def as_numpy(owner: object, name: str, value: Any) -> Array:
+def as_numpy(owner: str, name: str, value: Any) -> Array:
     """A tensor or array as an array; bfloat16, which NumPy does not have, as float32, and so float16 of a tensor.
 
     Raises
@@ -119,7 +118,7 @@ def as_numpy(owner: object, name: str, value: Any) -> Array:
     if array.dtype.name == "bfloat16":  # of the package ml_dtypes
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a tensor or an array of real numbers, got {value!r}"[:300])
+        raise TypeError(f"{owner}: expected {name} to be a tensor or an array of real numbers, got {value!r}"[:300])
     return array
 
 

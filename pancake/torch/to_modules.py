@@ -8,21 +8,7 @@ from typing import Any
 import numpy as np
 
 from pancake.function import Function
-from pancake.functions.activations import (
-    ELU,
-    GELU,
-    SELU,
-    HardTanh,
-    LeakyReLU,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-)
+from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
 from pancake.functions.channel_normalization import BatchNorm2d, GroupNorm
@@ -33,6 +19,7 @@ from pancake.functions.elementwise import Mean, Sum
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import name_of, parts_of, size
+from pancake.arguments import brief, name_of, parts_of, size, tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
 from pancake.memory import Array
@@ -35,6 +35,7 @@ class Measure(NamedTuple):
     multilabel: bool
 
 
+@tells_how_to_call
 def evaluate(
     model: Function,
     loss: Any,
@@ -78,7 +79,7 @@ def evaluate(
         If x, y, weights or lengths are not arrays with as many rows, or do not fit the model, the loss or a metric.
     """
     if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"evaluate: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
+        raise TypeError(f"evaluate: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}")
     measures = check_metrics(evaluate, metrics)
     if batch_size is not None:
         size(evaluate, batch_size=batch_size)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from pancake.arguments import Rng, generator, number, size
+from pancake.arguments import Rng, generator, number, size, tells_how_to_call
 from pancake.foreign_names import refuse_unknown_arguments
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
@@ -29,6 +29,7 @@ from pancake.training.together import agreed, settings
 from pancake.training.train_step import check_parts
 
 
+@tells_how_to_call
 def fit(
     model: Function,
     loss: Any,
@@ -276,7 +277,7 @@ def _is_finite(model: Function, held: Batch) -> bool:
     """Whether the validation data are finite; a warning if they are not."""
     for name, index, array in not_finite(held):
         if not name.startswith("x") or all(map(is_own, model.walk())):
-            warnings.warn(f"fit: validation has {place(array, index)} of {name}, so val_loss is nan", UserWarning, stacklevel=3)
+            warnings.warn(f"fit: validation has {place(array, index)} of {name}, so val_loss is nan", UserWarning, stacklevel=4)
             return False
     return True
 

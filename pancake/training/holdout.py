@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pancake.arguments import brief
 from pancake.memory import Array
 from pancake.training.stored import Stored
 
@@ -24,7 +25,7 @@ def held_out(total: int, fraction: Any, y: Array) -> tuple[RowNumbers, RowNumber
     its share in both parts.
     """
     if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0 < float(fraction) < 1:
-        raise ValueError(f"fit: expected validation to be a fraction between 0 and 1, or (x, y), got {fraction!r}")
+        raise ValueError(f"fit: expected validation to be a fraction between 0 and 1, or (x, y), got {brief(fraction)}")
     count = round(float(fraction) * total)
     if not 0 < count < total:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import number, size
+from pancake.arguments import brief, number, size, tells_how_to_call
 from pancake.function import Function
 from pancake.losses.elementwise import MeanSquaredError
 from pancake.training.batches import examples, in_memory, without_absent
@@ -18,6 +18,7 @@ from pancake.training.modes import Modes
 from pancake.training.rehearsal import check_end, check_numbers, rehearse
 
 
+@tells_how_to_call
 def minimize(
     model: Function,
     loss: Any,
@@ -80,9 +81,9 @@ def minimize(
     """
     run = _method(method, loss)
     if not isinstance(model, Function):
-        raise TypeError(f"minimize: expected a Function as the model, got {model!r}")
+        raise TypeError(f"minimize: expected a Function as the model, got {brief(model)}")
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        raise TypeError(f"minimize: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
+        raise TypeError(f"minimize: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}")
     max_iter, tol = size(minimize, max_iter=max_iter), number(minimize, "tol", tol)
     data = without_absent(in_memory(examples("minimize", x, y, weight)))
     check_numbers("minimize", model, data)

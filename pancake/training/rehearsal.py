@@ -194,7 +194,7 @@ def check_end(owner: str, model: Function, loss: Any, predictions: Any) -> None:
     elif "PoissonNLL" in kinds and end in ("Exp", "Softplus", "ReLU", "Sigmoid"):
         advice = "takes the logarithm of the rate and has the exponential in it; leave it out"
     if advice:
-        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=3)
+        warnings.warn(f"{owner}: the model ends with {last!r}, and {loss!r} {advice}", UserWarning, stacklevel=4)
 
 
 def _last(model: Function) -> Function:

@@ -92,5 +92,5 @@ def test_load_meta_refuses_what_load_refuses(tmp_path):
         pk.load_meta(tmp_path / "plain.npz")
     with pytest.raises(ValueError, match="load_meta: expected a path that ends in"):
         pk.load_meta(tmp_path / "model.pt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"load_meta: there is no file 'none\.npz' in"):
         pk.load_meta(tmp_path / "none.npz")

@@ -612,8 +612,9 @@ def he_normal(n_in, n_out, rng):
     ("arguments", "error", "words"),
     [
         (("model.pkl", Tanh()), ValueError, "ends in .npz or .safetensors, got .*model.pkl"),
-        (("model", Tanh()), ValueError, "ends in .npz or .safetensors"),
+        (("model", Tanh()), ValueError, r"ends in .npz or .safetensors, got '.*model'; write '.*model.npz'$"),
         (("model.npz", "Tanh"), TypeError, "expected a Function as second argument"),
+        (("model.npz", SGD(mlp([2, 1]))), TypeError, r"the optimizer comes third: save\(path, model, optimizer\)"),
         (("model.npz", Tanh(), 0.1), TypeError, "expected an optimizer as third argument"),
         (("model.npz", mlp([2, 1]), SGD(mlp([2, 1]))), ValueError, "save: SGD.* trains no parameter of Sequential"),
         (("model.npz", nested(1000)), ValueError, "nested too deeply"),
@@ -627,6 +628,11 @@ def test_save_refuses(tmp_path, arguments, error, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_path_comes_first():
+    with pytest.raises(TypeError, match=r"^save: expected a path such as 'model.npz' as first argument, got Tanh\(\)$"):
+        save(Tanh(), "model.npz")
+
+
 def test_load_refuses(tmp_path):
     save(tmp_path / "model.npz", Scale())
     with pytest.raises(ValueError, match=r"it holds a Scale, which is not of this library; pass custom=\{'Scale': Scale\}"):
@@ -637,8 +643,21 @@ def test_load_refuses(tmp_path):
         load(tmp_path / "model.npz", custom=[Scale])
     with pytest.raises(ValueError, match=r"ends in \.npz or \.safetensors"):
         load(tmp_path / "model.pt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(
+        FileNotFoundError, match=r"^load: there is no file 'other.npz' in '/.*'; pass the path that the model was saved"
+    ):
         load(tmp_path / "other.npz")
+    with pytest.raises(FileNotFoundError, match=r"^load: there is no folder '/.*none' to read 'other.npz' from; pass the path"):
+        load(tmp_path / "none" / "other.npz")
+    with pytest.raises(
+        ValueError, match=r"^load: expected a path that ends in .npz or .safetensors, got 'other'; write 'other.npz'$"
+    ):
+        load("other")
+    with pytest.raises(TypeError, match=r"by name, got Tanh\(\); load makes the model itself: model = load\(path\)$"):
+        load(tmp_path / "model.npz", Tanh())
+    for path in (Tanh(), None, 3):
+        with pytest.raises(TypeError, match=r"^load: expected a path such as 'model.npz' as first argument, got "):
+            load(path, "model.npz")
     np.savez(tmp_path / "plain.npz", a=np.ones(3))
     with pytest.raises(ValueError, match=r"there is no pancake\.json in it"):
         load(tmp_path / "plain.npz")

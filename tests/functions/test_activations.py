@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pancake.functions import activations, softmax
+from pancake.functions import activations, piecewise_linear, softmax
 from pancake.functions.activations import (
     ELU,
     GELU,
@@ -97,7 +97,7 @@ def test_a_single_number(expression: str) -> None:
 def test_every_activation_is_tested() -> None:
     functions = {
         name
-        for module in (activations, softmax)
+        for module in (activations, piecewise_linear, softmax)
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__
     }

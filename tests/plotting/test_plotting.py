@@ -341,6 +341,14 @@ def test_x_and_y_are_not_written_to() -> None:
         ({"resolution": 1}, ValueError, "expected resolution of at least 2, got 1"),
         ({"resolution": 20.5}, TypeError, "expected resolution to be a whole number"),
         ({"model": 3}, TypeError, "expected a model that can be called"),
+        (
+            {"model": pk.mlp([2, 2], rng=0), "X": [0, 1, 2, 3]},
+            ValueError,
+            r"the model Sequential\(\[Linear\(2, 2\)\]\) does not take X \(4, 1\); pass X with the features that it was trained "
+            r"on \(Linear\(2, 2\): expected \(..., 2\), got \(4, 1\)\)$",
+        ),
+        ({"model": pk.mlp([2, 2], rng=0), "X": np.eye(4)[:, :3]}, ValueError, r"does not take X \(4, 3\); pass X"),
+        ({"model": lambda x: x @ np.ones((3, 2))}, ValueError, r"the model <function .* does not take X \(4, 2\); pass X"),
         ({"model": lambda x: x[:3]}, ValueError, r"to return \(N,\) or \(N, C\) for N points, got \(3, 2\)"),
         ({"model": lambda x: x[None]}, ValueError, r"to return \(N,\) or \(N, C\)"),
         ({"model": lambda x: 0.5}, ValueError, r"got \(\) for"),
@@ -405,6 +413,11 @@ def test_show_pred_draws_into_given_axes() -> None:
         ({"r": "5"}, TypeError, "expected r to be a number"),
         ({"resolution": 0}, ValueError, "expected resolution of at least 1"),
         ({"model": None}, TypeError, "expected a model that can be called"),
+        (
+            {"model": pk.mlp([3, 1], rng=0)},
+            ValueError,
+            r"does not take two features; plot_decision_boundary draws .*Linear\(3, 1\)",
+        ),
     ],
 )
 def test_show_pred_refuses(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -546,6 +559,8 @@ def test_a_single_quantity_leaves_given_axes_where_they_are() -> None:
         ({}, ValueError, "got an empty history"),
         ({"loss": [], "val_loss": []}, ValueError, "got an empty history"),
         ([1.0, 0.5], TypeError, "expected a dict of lists.*got list"),
+        (pk.Tanh(), TypeError, "expected a dict of lists.*got Tanh; fit returns it, and keeps it as optimizer.history"),
+        (pk.SGD(pk.mlp([2, 1], rng=0)), TypeError, "got SGD; fit returns it, and keeps it as optimizer.history"),
         ({"loss": 0.5}, ValueError, r"one number an epoch under 'loss', got an array of shape \(\)"),
         ({"loss": [[1.0], [0.5]]}, ValueError, r"under 'loss', got an array of shape \(2, 1\)"),
         ({"loss": ["low"]}, TypeError, "expected numbers under 'loss'"),

@@ -161,6 +161,8 @@ def test_batches_are_left_out_where_a_function_refuses_them():
 def test_losses_are_checked_with_batches_of_the_target():
     assert check_function(pk.CrossEntropy(), X, target=[0, 2, 1, 1]).ok
     assert check_function(pk.MeanSquaredError(), X, target=np.flip(X)).ok
+    with pytest.raises(TypeError, match=r"^check_function: expected a target for the loss CrossEntropy\(\), got none; write "):
+        check_function(pk.CrossEntropy(), X)
 
 
 def test_a_library_function_that_widens_is_reported(monkeypatch):

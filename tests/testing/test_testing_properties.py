@@ -304,6 +304,10 @@ def test_what_cannot_be_called_is_refused_at_once() -> None:
     ):
         gradient_property(Dense(2, 1))  # type: ignore[arg-type]
     with pytest.raises(
+        TypeError, match=r"gradient_property: expected a class, got Linear\(2, 1\); pass Linear, and strategies for its arguments"
+    ):
+        gradient_property(Linear(2, 1, rng=0))  # which can be called, and is no class all the same
+    with pytest.raises(
         TypeError, match=r"missing a required argument: 'n_out'; pass a strategy for each argument of Dense\(n_in"
     ):
         gradient_property(Dense, n_in=sizes)

@@ -1,19 +1,12 @@
-"""One model, trained by several processes that have a part of the data each: `mpiexec -n 4 python train.py`.
-
-Every process ("rank") makes the same model and has its own rows. In each step the gradients of all ranks become that of the
-joined batch, in one Allreduce, and so all ranks make the same step. This file is all that knows of MPI; what optimizers and `fit`
-ask of it stands in `pancake/optimizers/ranks.py`.
-"""
+"""`data_parallel`: in each step the gradients of all ranks become that of the joined batch, in one Allreduce."""
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import math
-import sys
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,26 +15,15 @@ from pancake import memory
 from pancake.function import Function
 from pancake.losses import loss as losses
 from pancake.memory import Array
+from pancake.mpi.ends import FIRST, TAIL, TOTAL, Disagreement, Leave, abort, agreed_error, exchange, is_agreed
 from pancake.optimizers import ranks as registry
 from pancake.optimizers.optimizer import Optimizer
-from pancake.training.errors import NonFiniteError
 from pancake.training.together import agreed
 from pancake.training.trained import functions_of
 
-__all__ = ["data_parallel"]
-
 CALLS = ("Get_rank", "Get_size", "Allreduce", "Bcast", "bcast", "allgather", "Abort")
 
-# What stands behind the gradients and buffers in the vector that travels: the divisor of the first loss, the sum of those of all
-# losses, and 1 of a rank that makes no more steps.
-TAIL = 3
-FIRST, TOTAL, ENDED = -3, -2, -1
-
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
-
-
-class Disagreement(ValueError):
-    """The ranks do not do the same; it is raised on all of them."""
 
 
 def data_parallel(optimizer: AnyOptimizer, comm: Any = None) -> AnyOptimizer:
@@ -122,7 +104,7 @@ class MPIRanks:
     def __init__(self, comm: Any) -> None:
         self.comm = comm
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
-        self.leave = _Leave(comm)
+        self.leave = Leave(comm)
         self.joined = False
         self.heard: list[tuple[float, bool, Any]] | None = None  # of each loss since zero_grad: divisor, averaged, what it keeps
         self.vectors: Any = None  # of the optimizer, when the layout was made
@@ -166,7 +148,7 @@ class MPIRanks:
         for part, owner, name, before in self.buffers:
             sent[part] = (getattr(owner, name) - before).ravel() * weight
         sent[-TAIL:] = weight, total, 0
-        _exchange(self.comm, sent, received)
+        exchange(self.comm, sent, received)
         weights = float(received[FIRST])
         share, other = weight / (weights or 1.0), total / (float(received[TOTAL]) or 1.0)
         if averaged and abs(share - other) > 1e-4:
@@ -256,11 +238,11 @@ class MPIRanks:
         everybody = self.comm.allgather(said)
         failed = [(rank, text) for rank, text in enumerate(everybody) if isinstance(text, str)]
         if isinstance(facts, Exception):
-            _agreed[:] = [facts]
+            agreed_error[:] = [facts]
             return
         if failed:
-            _agreed[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
-            raise _agreed[0]
+            agreed_error[:] = [RuntimeError(f"{owner}: rank {failed[0][0]} has failed: {failed[0][1]}")]
+            raise agreed_error[0]
         for name in dict.fromkeys(name for others in everybody for name in others):
             values = [others.get(name) for others in everybody]
             if any(value != values[0] for value in values):
@@ -282,9 +264,9 @@ class MPIRanks:
         return any(self.comm.allgather(bool(flag)))
 
     def end_all(self, error: BaseException) -> None:
-        if not _is_agreed(error):
+        if not is_agreed(error):
             traceback.print_exception(error)
-            _abort(self.comm, error)
+            abort(self.comm, error)
 
 
 HINTS = {
@@ -305,36 +287,6 @@ def _differ(owner: str, name: str, values: Sequence[object]) -> str:
     shown = f": {which}" if len(which) < 300 else ""
     hint = f"; {HINTS[name]}" if name in HINTS else ""
     return f"{owner}: the ranks have different {name}{shown}{hint}"
-
-
-def _exchange(comm: Any, sent: Array, received: Array) -> None:
-    """The Allreduce of a step; an error if a rank has no step to make, or nothing finite to tell."""
-    try:
-        comm.Allreduce(sent, received)
-    except Exception as error:  # MPI.Exception
-        raise RuntimeError(f"step: the ranks cannot join their gradients; do all train the same parts? {error}") from error
-    ended, size = round(float(received[ENDED])), comm.Get_size()
-    if 0 < ended < size:
-        raise Disagreement(
-            f"the ranks have different numbers of batches: {ended} of {size} have no more, and the others go on; give all as many"
-        )
-    if math.isnan(received[FIRST]):
-        raise NonFiniteError("the loss is not finite on at least one rank")
-
-
-class _Leave:
-    """Tells the others, who may wait for this rank in a step, that it makes no more: an epoch ends, or the program."""
-
-    def __init__(self, comm: Any) -> None:
-        self.comm, self.length, self.dtype = comm, TAIL, np.dtype(np.float64)
-        if not _leaving:
-            atexit.register(_leave_all)
-        _leaving.append(self)
-
-    def __call__(self) -> None:
-        sent = np.zeros(self.length, self.dtype)
-        sent[ENDED] = 1
-        _exchange(self.comm, sent, np.empty_like(sent))
 
 
 def _listen(this: weakref.ref[MPIRanks]) -> None:
@@ -417,58 +369,3 @@ def _check(optimizer: Any) -> None:
         )
     if optimizer.ranks is not None:
         raise ValueError(f"data_parallel: {optimizer!r} is data-parallel already"[:300])
-
-
-# --- the end ---
-
-_leaving: list[_Leave] = []  # of all communicators, in the order in which ranks came together
-_agreed: list[BaseException] = []  # the latest error that all ranks have, so that none waits for another
-
-
-def _is_agreed(error: BaseException) -> bool:
-    return isinstance(error, (Disagreement, NonFiniteError)) or any(error is known for known in _agreed)
-
-
-def _excepthook(before: Callable[..., Any]) -> Callable[..., Any]:
-    """An exception that nobody catches ends all ranks, also one from before they came together: the others wait for it then."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        before(kind, error, trace)
-        comm = _leaving[-1].comm if _leaving else _world()
-        if comm is not None and not _is_agreed(error):
-            _abort(comm, error)
-
-    return hook
-
-
-def _world() -> Any:
-    """The communicator of all processes, if the program has loaded MPI and there are several."""
-    MPI = sys.modules.get("mpi4py.MPI")
-    if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized() or MPI.COMM_WORLD.Get_size() == 1:
-        return None
-    return MPI.COMM_WORLD
-
-
-def _leave_all() -> None:
-    """At the end of the program: a rank that ends while others make steps ends them too."""
-    for leave in _leaving:
-        try:
-            leave()
-        except (Disagreement, NonFiniteError) as error:
-            _abort(leave.comm, error)
-
-
-def _abort(comm: Any, error: BaseException) -> None:
-    """End all ranks, with a message."""
-    what = {KeyboardInterrupt: "was interrupted", SystemExit: "has ended before the others"}.get(
-        type(error), f"has failed: {type(error).__name__}: {error}"
-    )
-    sys.stdout.flush()
-    sys.stderr.write(f"pancake.mpi: rank {comm.Get_rank()} of {comm.Get_size()} {what}; all ranks end\n")
-    sys.stderr.flush()
-    _agreed[:] = [error]  # which is said
-    _leaving.clear()  # Abort may return, and the program then goes on until it is ended
-    comm.Abort(1)
-
-
-sys.excepthook = _excepthook(sys.excepthook)
