@@ -255,7 +255,7 @@ _LATER = {
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
 # Of these, `mpi` is not in __all__, since loading it means that an exception ends all processes, nor is `torch`:
 # `from pancake import *` must not hide torch itself.
-_MODULES = {"datasets", "export", "initializers", "mpi", "plotting", "sklearn", "testing", "torch"}
+_MODULES = {"datasets", "export", "initializers", "mpi", "plotting", "sklearn", "testing", "torch", "training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -173,6 +173,7 @@ class Training:
                 optimizer.lr = schedule(optimizer.steps)
             if weight is not None and not weight.any():
                 seen += self._count_of_nothing(x, y, weight, lengths)
+                program = None
                 count: Any = 0
                 if ranks is not None:  # to whose step this rank adds nothing
                     optimizer.zero_grad()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake import fast
-from pancake.arguments import as_array, each_part, parts_of, size
+from pancake.arguments import as_array, brief, each_part, parts_of, size
 from pancake.fast import prediction
 from pancake.function import Function
 from pancake.functions.containers import forward
@@ -54,7 +54,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         if y is not None:
             return y
     if not isinstance(model, Function):
-        raise TypeError(f"predict: expected a Function, got {model!r}")
+        raise TypeError(f"predict: expected a Function, got {brief(model)}")
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
     if x.__class__ is np.ndarray and x.dtype.kind in "fiu" and lengths is None:
         return _predicted(model, x, block_size, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancake.arguments import brief
 from pancake.fast.steps import Steps
 from pancake.function import Function
 from pancake.losses.loss import Loss
@@ -122,10 +123,10 @@ def check_parts(owner: str, model: object, loss: object, optimizer: object) -> N
             hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
         if isinstance(model, (Loss, Optimizer)):
             hint = "; the model comes first, then the loss, then the optimizer"
-        raise TypeError(f"{owner}: expected a Function as the model, got {model!r}{hint}")
+        raise TypeError(f"{owner}: expected a Function as the model, got {brief(model)}{hint}")
     if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {loss!r}")
+        raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}")
     methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
     if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
-        raise TypeError(f"{owner}: expected an optimizer, such as Adam(model), as third argument, got {optimizer!r}")
+        raise TypeError(f"{owner}: expected an optimizer, such as Adam(model), as third argument, got {brief(optimizer)}")
     check_trains(owner, optimizer, model)
