@@ -173,17 +173,20 @@ class BinaryKernel(LossKernel):
         bits, largest = (array.view(f"u{dtype.itemsize}") for array in (t, np.ones((), dtype)))
         notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
         few = pred.size < 256
-        if few:  # one call against five; but each entry takes ten times as long
-            notes.call(np.logaddexp, self.z, scalar(0, dtype), rises)
-        else:
+        # In this order a sure and right logit, of which almost nothing is left, loses none of its digits.
+        notes.call(np.multiply, t, self.z, work)
+        if few:  # log(exp(z - t z) + exp(-t z)): one call against five; but each entry takes ten times as long
+            notes.call(np.subtract, self.z, work, rises)
+            notes.call(np.negative, work, work)
+            notes.call(np.logaddexp, rises, work, rises)
+        else:  # max(z, 0) - t z + log(1 + exp(-|z|))
+            notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
+            notes.call(np.subtract, rises, work, rises)
             notes.call(np.abs, self.z, work)
             notes.call(np.negative, work, work)
             notes.call(np.exp, work, work)
             notes.call(np.log1p, work, work)
-            notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
             notes.call(np.add, rises, work, rises)
-        notes.call(np.multiply, t, self.z, work)
-        notes.call(np.subtract, rises, work, rises)
         values = rises.ravel("K")
         if few and np.may_share_memory(values, rises):  # a product with ones is the cheaper sum of few entries
             self.result = notes.expression(values.dot, np.ones_like(values))

@@ -128,6 +128,20 @@ def test_every_kernel_trains_as_its_page(activation: Any, dtype: Any, shape: tup
     assert stacks.state_of(model).items[0].programs
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("rows", [4, 600])
+def test_what_is_left_of_sure_and_right_logits_keeps_its_digits(dtype: Any, rows: int) -> None:
+    z = np.resize(np.array([36, -36, 20, -20, 12, 8, -8], dtype), (rows, 1))
+    loss = pk.BinaryCrossEntropy(from_logits=True)
+    values = [loss(z, (z > 0).astype(dtype)) for _ in range(2)]
+    with pk.fast.off():
+        plain = loss(z, (z > 0).astype(dtype))
+    assert 0 < plain < 1e-3
+    np.testing.assert_allclose(values, plain, rtol=1e-13 if dtype == np.float64 else 1e-6)
+    single = [loss(z[:1], np.ones((1, 1), dtype)) for _ in range(2)]
+    np.testing.assert_allclose(single, np.exp(-36.0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("layout", ["C", "F", "time first"])
 @pytest.mark.parametrize("classes", [3, 600])
 def test_cross_entropy_in_every_layout(layout: str, classes: int) -> None:
