@@ -14,7 +14,7 @@ from command_line import finish, run
 
 import pancake
 from pancake import CrossEntropy, accuracy, datasets, mlp, plot_decision_boundary, plot_history, predict
-from pancake.functions import activations
+from pancake.functions import activations, piecewise_linear
 from pancake.optimizers import rules
 
 OUTPUT = Path("pictures", "boundaries.png")
@@ -27,7 +27,7 @@ def exported(module, base):
 
 
 DATASETS = {name: getattr(datasets, name) for name in datasets.__all__}
-ACTIVATIONS = exported(activations, pancake.Function)
+ACTIVATIONS = exported(activations, pancake.Function) | exported(piecewise_linear, pancake.Function)
 OPTIMIZERS = exported(rules, pancake.Optimizer)
 
 

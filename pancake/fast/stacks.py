@@ -20,7 +20,7 @@ from numpy.lib.array_utils import byte_bounds
 from pancake import memory
 from pancake.fast import switch, words
 from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
-from pancake.fast.program import Left, Notes, Place, Ran, Text
+from pancake.fast.program import Left, Notes, Ran, Text
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
@@ -97,14 +97,14 @@ class Chain:
         dObj_dIn = self.kernels[0].backward(notes, d, write)
         return f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')"
 
-    def taking_over(self, notes: Notes, more: list[Place]) -> list[str]:
-        """Lines that leave in every layer what it is to remember of the coming run.
+    def taking_over(self, notes: Notes) -> str:
+        """A line that leaves in every layer what it is to remember of the coming run.
 
         It is there already if every layer has what the run before has left, and that has been answered by a backward.
         """
         chain = notes.held(self)
-        there = [f"{chain}.latest.used and not {chain}.older", *notes.unchanged([], [], [*self.places, *more])]
-        return [f"if not ({' and '.join(there)}): {notes.held(self.take_over)}()"]
+        there = [f"{chain}.latest.used and not {chain}.older", *notes.unchanged([], [], self.places)]
+        return f"if not ({' and '.join(there)}): {notes.held(self.take_over)}()"
 
     def take_over(self) -> None:
         """Leave in every layer what it is to remember of the coming run."""
@@ -149,7 +149,7 @@ class Program(Chain):
         forwards = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
         looks += notes.unchanged(owners, forwards)
         self.notes, self.looks = notes, looks
-        self.forward = notes.write("x", self.result, looks, lines=[*self.taking_over(notes, []), *notes.lines])
+        self.forward = notes.write("x", self.result, looks, lines=[self.taking_over(notes), *notes.lines])
         self.fits = notes.write("x", "True", looks, "False", lines=[])
         self.compute = notes.write("x", self.result)
         self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for

@@ -197,15 +197,11 @@ def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, C
         raise TypeError(f"{owner}: expected a path such as 'model.npz' as first argument, got {brief(path)}")
     suffix = os.path.splitext(os.fspath(path))[1]
     if suffix not in choices:
-        advice = (
-            f"; write {os.fspath(path) + '.npz'!r}"
-            if isinstance(suffix, str) and not suffix
-            else ""
-            if owner == "save"
-            else (
+        advice = f"; write {os.fspath(path) + '.npz'!r}" if isinstance(suffix, str) and not suffix else ""
+        if owner != "save":
+            advice += (
                 f"; read a file of another library with that library {ADVICE}; what torch.save has written also with "
                 "pancake.torch.load_torch(model, torch.load(path, weights_only=True))"
             )
-        )
         raise ValueError(f"{owner}: expected a path that ends in .npz or .safetensors, got {os.fspath(path)!r}{advice}")
     return choices[suffix]
