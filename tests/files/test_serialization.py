@@ -649,9 +649,8 @@ def test_load_refuses(tmp_path):
         load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError, match=r"^load: there is no folder '/.*none' to read 'other.npz' from; pass the path"):
         load(tmp_path / "none" / "other.npz")
-    with pytest.raises(
-        ValueError, match=r"^load: expected a path that ends in .npz or .safetensors, got 'other'; write 'other.npz'$"
-    ):
+    message = r"^load: expected a path that ends in .npz or .safetensors, got 'other'; write 'other.npz'; read a file of another"
+    with pytest.raises(ValueError, match=message):
         load("other")
     with pytest.raises(TypeError, match=r"by name, got Tanh\(\); load makes the model itself: model = load\(path\)$"):
         load(tmp_path / "model.npz", Tanh())
