@@ -153,13 +153,15 @@ def _embedding(module: Any, convert: Convert) -> Function:
     return _filled(Embedding(module.num_embeddings, module.embedding_dim, dtype=_dtype(module)), module)
 
 
-@_of("BatchNorm")
-@_of("BatchNorm1d")
-def _batch_norm(module: Any, convert: Convert) -> Function:
+def _batch_norm(layer: type[BatchNorm] | type[BatchNorm2d], module: Any, convert: Convert) -> Function:
     _expect(module, affine=True, track_running_stats=True)
     if module.momentum is None:
         raise ValueError(f"from_torch: {module} has momentum=None, a plain average over all batches; set its momentum first")
-    return _filled(BatchNorm(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
+    return _filled(layer(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
+
+
+TABLE["BatchNorm"] = TABLE["BatchNorm1d"] = functools.partial(_batch_norm, BatchNorm)
+TABLE["BatchNorm2d"] = functools.partial(_batch_norm, BatchNorm2d)
 
 
 @_of("LayerNorm")
@@ -208,14 +210,6 @@ for _layer in (Conv1d, Conv2d, ConvTranspose2d):
     TABLE[_layer.__name__] = functools.partial(_convolution, _layer)
 for _pool in (MaxPool1d, MaxPool2d, AvgPool1d, AvgPool2d):
     TABLE[_pool.__name__] = functools.partial(_pooling, _pool)
-
-
-@_of("BatchNorm2d")
-def _batch_norm_2d(module: Any, convert: Convert) -> Function:
-    _expect(module, affine=True, track_running_stats=True)
-    if module.momentum is None:
-        raise ValueError(f"from_torch: {module} has momentum=None, a plain average over all batches; set its momentum first")
-    return _filled(BatchNorm2d(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
 
 
 @_of("GroupNorm")
