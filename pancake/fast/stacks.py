@@ -222,7 +222,7 @@ def key_of(x: Array) -> tuple[Any, ...]:
 
 
 def gradient_bits(layers: list[Any]) -> list[Any] | None:
-    """The gradients of the `Linear`s among some layers in few vectors, as whole numbers that are 0 only where a gradient is.
+    """The gradients of the `Linear`s among some layers in few vectors, as truths of their bytes, which are false only in a 0.
 
     Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a
     gradient, the second must add to what the first has written.
@@ -235,7 +235,7 @@ def gradient_bits(layers: list[Any]) -> list[Any] | None:
     shared = any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds))
     if not whole or shared or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
         return None
-    return [run.grads.view(f"u{run.grads.itemsize}") for run in runs]
+    return [run.grads.view(np.bool) for run in runs]
 
 
 class Segment:

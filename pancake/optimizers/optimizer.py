@@ -91,8 +91,8 @@ class Optimizer:
         """Set all gradients to 0."""
         if self._generation != memory.generation or self._watched or self._exchanged():
             self._follow()
-        for grads in self._grads:
-            grads.fill(0)
+        for zeroed in self._zeroed:
+            zeroed.fill(0)
         if self.ranks is not None:
             self.ranks.begin()
 
@@ -227,6 +227,8 @@ class Optimizer:
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
+        # bytes are filled in a third to two thirds of the time of floats
+        self._zeroed = [grads.view(np.uint8) if grads.ndim == 1 and grads.flags.c_contiguous else grads for grads in self._grads]
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
         self._pieces = []
         self._cells = []  # for each dtype, the factors as 0-d arrays
@@ -252,6 +254,7 @@ class Optimizer:
             "_params",
             "_param_grads",
             "_grads",
+            "_zeroed",
             "_pieces",
             "_cells",
             "_factors",
