@@ -1,4 +1,8 @@
-"""`Embedding` on the fast path: rows gathered with time first, as sequences run, and gradients added on a vector."""
+"""`Embedding` on the fast path: before a cell in a program, or when it is called by itself.
+
+Rows are gathered with time first, as sequences run, and gradients are added on a vector. Before a cell, products of the table of
+words are often cheaper than products with each word of the text: see `Words`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,101 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pancake.fast import switch
+from pancake.fast.cells import Rows
+from pancake.fast.kernels import Kernel, Lies
+from pancake.fast.program import Notes, Text
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
 
 PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
+WORDS = 256  # in larger tables the sum over the places of each word costs more than it saves
+
+
+class Words(Rows):
+    """The inputs of all steps as indices into a table.
+
+    W_ih x of every word that there is, once, and then rows of that gathered, costs less than W_ih x at each place of the text if
+    there are fewer words than places. On the way back gradients are summed by word first, and both the gradient of W_ih and that
+    of the table follow from the sums.
+
+    Attributes
+    ----------
+    table : ndarray (V, I)
+    words : ndarray of int (N,)
+    """
+
+    def __init__(self, table: Array, words: NDArray[np.intp]) -> None:
+        super().__init__(table)
+        self.words, self.first = words, np.arange(len(words)) * len(table)
+        self.places = np.empty((len(words), len(table)), table.dtype)  # 1 where a place has a word, else 0
+
+    def rows(self) -> Array:
+        return self.table.take(self.words, axis=0)
+
+    def product(self, weight: Array, out: Array) -> None:
+        np.matmul(self.table, weight).take(self.words, -2, out, "clip")
+
+    def by_row(self, dObj_dZ: Array) -> Array:
+        self.places.fill(0)
+        self.places.reshape(-1)[self.first + self.words] = 1
+        return np.matmul(self.places.T, dObj_dZ)
+
+
+class EmbeddingKernel(Kernel):
+    """The words (B, T) of a text, as what an `Unrolled` takes.
+
+    Attributes
+    ----------
+    inputs : Rows or Words
+    """
+
+    guarded = ("weight", "grad_weight", "num_embeddings", "dim")
+
+    def __init__(self, layer: Embedding, notes: Notes, lies: Lies) -> None:
+        self.layer, self.lies = layer, lies
+        batch, time = lies.leading
+        self.words = np.empty((time, batch), np.intp)
+        words, V = self.words.reshape(-1), layer.num_embeddings
+        notes.put(self.words.T, Text("x"))
+        if min(lies.n, WORDS) > V:
+            self.inputs: Rows = Words(np.empty_like(layer.weight), words)
+            notes.put(self.inputs.table, layer.weight)  # a copy, since an optimizer may change the words before backward
+        else:
+            self.inputs = Rows(np.empty((lies.n, layer.dim), lies.dtype))
+            notes.call(layer.weight.take, words, 0, self.inputs.table, "clip")
+        self.y = self.inputs.table.T
+
+    def looks(self, notes: Notes, x: Array) -> list[str]:
+        unsigned = np.dtype(x.dtype.str.replace("i", "u"))  # in which a negative index is a huge one
+        largest = notes.expression(np.maximum.reduce, Text(f"x.view({notes.held(unsigned)})"), None)
+        return [f"{largest} < {self.layer.num_embeddings}"]
+
+    def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
+        grad = self.layer.grad_weight
+        if type(self.inputs) is Words:
+            notes.call(np.add, grad, d.T, grad)
+        else:
+            notes.call(add_rows, grad, self.words.reshape(-1), d.T)
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        self.accumulate(notes, d, write)
+        return np.zeros((1, self.lies.n), self.lies.dtype)
+
+    def seen(self, dObj_dIn: Array) -> Array:
+        return self.lies.seen(dObj_dIn)[..., 0]
+
+    def kept(self) -> tuple[Any, ...]:
+        return (self.words.T,)
+
+
+def can_run(embedding: Embedding, x: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether there is a kernel for an `Embedding` of such a text before a layer of this dtype."""
+    if x.dtype.kind not in "iu" or x.ndim != 2 or embedding.grad_weight.dtype not in PAIRS:
+        return False
+    return all(a.dtype == dtype and a.flags.c_contiguous for a in (embedding.weight, embedding.grad_weight))
 
 
 def add_rows(grad: Array, indices: Any, d: Array) -> None:

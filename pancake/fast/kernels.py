@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pancake import memory
-from pancake.fast.program import Notes, Text, scalar
+from pancake.fast.program import Notes, Owner, Text, scalar
 from pancake.function import Function
 from pancake.functions.activations import (
     ELU,
@@ -37,6 +37,8 @@ from pancake.memory import Array
 
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
 TALL = 256
+WIDE = 512  # classes; where there are more, a loss works them off row by row, in blocks of rows that stay in cache
+METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 
 
 class Lies:
@@ -52,11 +54,10 @@ class Lies:
         Whether the N columns of sequences are in the order (T, B), that of the memory of the input.
     """
 
-    def __init__(self, x: Array, dtype: np.dtype[Any]) -> None:
-        self.leading, self.dtype = x.shape[:-1], dtype
-        self.n = math.prod(self.leading)
-        self.tall = self.n <= TALL
-        self.time_first = x.ndim == 3 and x.strides[1] > x.strides[0]
+    def __init__(self, leading: tuple[int, ...], dtype: np.dtype[Any], time_first: bool = False, by_row: bool = False) -> None:
+        self.leading, self.dtype, self.time_first = leading, dtype, time_first
+        self.n = math.prod(leading)
+        self.tall = self.n <= TALL and not by_row
 
     def new(self, features: int) -> Array:
         """A new array (F, N); a tall one is followed in memory by a row of ones, see `with_ones`."""
@@ -81,6 +82,12 @@ class Lies:
             return array.reshape(-1, time, batch).transpose(2, 1, 0)
         return array.reshape(-1, batch, time).transpose(1, 2, 0)
 
+    def columns(self, seen: Array) -> Array:
+        """A view (F, N) of an array as a layer sees it, if it lies in this order."""
+        if len(self.leading) == 1:
+            return seen.T
+        return seen.transpose((2, 1, 0) if self.time_first else (2, 0, 1)).reshape(seen.shape[-1], self.n)
+
 
 def note_product(notes: Notes, a: Array, b: Array, out: Array) -> None:
     """Note a b, written into an array that lies row by row, or column by column."""
@@ -97,23 +104,49 @@ class Kernel:
     ----------
     guarded : tuple of str
         The attributes of the layer that the calls depend on.
+    lies : Lies
+        How the output lies.
     y : ndarray (F, N)
         The output.
     """
 
     guarded: tuple[str, ...] = ()
+    layer: Any
+    lies: Lies
     y: Array
+
+    def looks(self, notes: Notes, x: Array) -> list[str]:
+        """What must hold of the argument `x` of the program, beside its shape and dtype, if the layer is the first."""
+        return []
+
+    def depends_on(self) -> tuple[list[Owner], list[tuple[type, str]]]:
+        """What must stay the same for the calls to be those of the layer, as `Notes.unchanged` takes it."""
+        layer = self.layer
+        return [(layer, [*self.guarded, *vars(layer).keys() & {"frozen"}])], [(type(layer), name) for name in METHODS]
+
+    def numbers(self) -> int:
+        """About how many numbers its arrays hold."""
+        return self.y.size
 
     def kept(self) -> tuple[Any, ...]:
         """What the plain layer would remember."""
         raise NotImplementedError
 
+    def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
+        """Note the gradients of the parameters alone."""
+        raise NotImplementedError
+
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         """Note the gradients of the parameters and of the input, and return the latter, (F, N).
 
-        `write` tells that the gradients are known to be 0, so that products may be written into them instead of added.
+        `write` tells that the gradients of each `Linear` are known to be 0, so that products may be written into them instead of
+        added.
         """
         raise NotImplementedError
+
+    def seen(self, dObj_dIn: Array) -> Array:
+        """A view of the gradient of the input, (F, N), in the shape of the input."""
+        return self.lies.seen(dObj_dIn)
 
 
 class LinearKernel(Kernel):
@@ -121,10 +154,10 @@ class LinearKernel(Kernel):
 
     guarded = ("weight", "grad_weight", "bias", "grad_bias")
 
-    def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Array | None, last: bool) -> None:
+    def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Array | None, last: bool, fresh: bool) -> None:
         """Note the forward, for x (I, N), or for the argument `x` of the program if the layer is the first.
 
-        What comes out of the last layer is fresh memory where it can be, an expression in `result`.
+        With `fresh` it puts out new memory, the expression `result`, instead of filling `y`.
         """
         self.layer, self.lies, n_in = layer, lies, layer.n_in
         joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias]) if lies.tall else None
@@ -135,21 +168,28 @@ class LinearKernel(Kernel):
             x = np.empty((lies.n, n_in), lies.dtype).T if x1 is None else x1[:-1]
             notes.put(lies.seen(x), Text("x"))
         self.x, self.x1, self.joined = x, x1, joined
-        self.y = lies.new(layer.n_out)
-        product = (layer.weight, x) if joined is None or x1 is None else (joined[0].T, x1)
-        self.result: Text | None = None
-        if last and len(lies.leading) == 1 and lies.tall and (joined or layer.bias is None):
-            self.result = Text(notes.expression(product[0].dot, product[1]) + ".T")
-            return
-        note_product(notes, *product, self.y)
-        if joined is None and layer.bias is not None:
-            notes.call(np.add, self.y, layer.bias[:, np.newaxis], self.y)
+        # Classes come first where a loss is to reduce over them; more outputs than inputs are hardly classes.
+        self.y = (
+            np.empty((layer.n_out, lies.n), lies.dtype)
+            if last and layer.n_out <= n_in and layer.n_out < WIDE
+            else lies.new(layer.n_out)
+        )
+        weight, x = (layer.weight, x) if joined is None or x1 is None else (joined[0].T, x1)
+        y: Any = self.y
+        if fresh:
+            by_row = not y.flags.c_contiguous
+            y = Text("y")
+            notes.lines.append(f"y = {notes.expression(x.T.dot, weight.T) + '.T' if by_row else notes.expression(weight.dot, x)}")
+        else:
+            note_product(notes, weight, x, y)
+        if x is self.x and layer.bias is not None:
+            notes.call(np.add, y, layer.bias[:, np.newaxis], y)
+        self.result = Text("y.T") if len(lies.leading) == 1 else notes.expression(lies.seen, y)
 
     def kept(self) -> tuple[Any, ...]:
         return (self.lies.seen(self.x),)
 
     def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
-        """Note the gradients of the parameters alone."""
         layer = self.layer
         if self.joined is not None and self.x1 is not None:
             _add_product(notes, self.joined[1], self.x1, d.T, write)

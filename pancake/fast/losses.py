@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast import switch
+from pancake.fast.kernels import WIDE
 from pancake.fast.program import Notes, Ran, Text, guard, scalar
 from pancake.function import Kept
 from pancake.functions.activations import largest_exponent
@@ -26,7 +27,6 @@ from pancake.memory import Array
 METHODS = ("compute_forward", "compute_backward")
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 INTP = np.dtype(np.intp)
-WIDE = 512  # classes; where there are more, they are worked off row by row, and in blocks of rows that stay in cache
 BLOCK = 1 << 16  # numbers in such a block
 TARGET = Text("target")
 
@@ -221,8 +221,10 @@ class CrossEntropyKernel(LossKernel):
             self.lengths = tuple(pred.shape[axis] for axis in self.order)
             z = f"{notes.name(pred)}.transpose(2, {self.order[0]}, {self.order[1]}).reshape({C}, {n})"
             t = f"target.transpose{self.order}.reshape({n})"
-        classes_first: Any = Text(z)
-        if pred.ndim == 3 or not pred.T.flags.c_contiguous:  # in an order in which NumPy would reduce slowly
+        notes.lines.append(f"z = {z}")
+        classes_first: Any = Text("z")
+        like = np.empty_like(pred).transpose(-1, *self.order).reshape(C, n)
+        if not like.flags.c_contiguous:  # in an order in which NumPy would reduce slowly
             notes.put(s, classes_first)
             classes_first = s
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pancake.fast import switch
-from pancake.fast.stacks import METHODS, Program, State, as_installed
+from pancake.fast.kernels import METHODS
+from pancake.fast.stacks import Program, State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
+from pancake.recurrent.unrolled import Unrolled
 
 # Rows of a block: of a small net, what so many rows leave in the program stays in cache from layer to layer.
 ROWS = 192
@@ -32,11 +34,13 @@ class Known:
     def __init__(self, model: Sequential) -> None:
         self.attributes, self.state = vars(model), State(model.functions)
         self.size = len(self.attributes)  # which `answer` looks at too
+        # an Unrolled leaves its last state to be carried on from
+        self.modeless = self.state.whole and not any(type(function) is Unrolled for function in model.functions)
         self.answer: Callable[[Any], Any] = lambda x: None
 
     def program(self, x: Any) -> Program | None:
         """The program for inputs like x, if there can be one."""
-        if not self.state.whole or not as_installed(self.attributes):
+        if not self.modeless or not as_installed(self.attributes):
             return None
         program: Program | None = self.state.items[0].program(x)
         return program

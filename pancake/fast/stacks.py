@@ -1,6 +1,6 @@
 """`Sequential` on the fast path: neighbours of known classes run as one program, all others by their own methods.
 
-A stack is cut into segments: stretches of `Linear` and activations of exactly the library's classes, with exactly its methods.
+A stack is cut into segments: stretches of layers that have a kernel, of exactly the library's classes, with exactly its methods.
 For each shape of input a segment makes a program in its first forward. Whenever anything that a program was made from is no
 longer the same object (an array, a setting, a method of an object or of a class), or a layer has been called by itself since the
 forward, the plain layers take over, which find in their caches what the program has left there.
@@ -18,9 +18,11 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from pancake import memory
-from pancake.fast import switch, words
-from pancake.fast.kernels import ACTIVATIONS, Lies, LinearKernel
-from pancake.fast.program import Left, Notes, Ran, Text
+from pancake.fast import cells, embeddings, switch
+from pancake.fast.embeddings import EmbeddingKernel
+from pancake.fast.kernels import ACTIVATIONS, METHODS, Kernel, Lies, LinearKernel
+from pancake.fast.program import Left, Notes, Owner, Ran, Text
+from pancake.fast.sequences import UnrolledKernel
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
@@ -33,10 +35,9 @@ DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 PROGRAMS = 8  # so many are kept of a segment, for the batches at the end of an epoch, say
 LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
 
-METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
-LAYERS = {Linear, *ACTIVATIONS}
+LAYERS = {Linear, Unrolled, *ACTIVATIONS}
 INSTALLED: dict[str, Any] = {}  # the methods of `Sequential` that `install` makes
-PLAIN = {(cls, name): getattr(cls, name) for cls in LAYERS for name in METHODS}
+OURS: dict[tuple[type, str], Any] = {}  # and those of the layers
 STEPPING = {name: getattr(Optimizer, name) for name in ("step", "zero_grad")}  # noted here, since whole steps are loaded later
 
 
@@ -48,7 +49,7 @@ class Chain:
     output : ndarray
         What comes out of the last layer, in the program's own memory; not filled where `fresh` memory was asked for.
     result : str
-        The expression of what comes out, fresh or a view of `output`.
+        With `fresh`, the expression of what comes out as new memory.
     guarded, methods : list
         What must stay the same for the kernels to be those of the layers, as `Notes.unchanged` takes it.
     places : list
@@ -59,32 +60,27 @@ class Chain:
 
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
         """Note the forward, a function of `x`."""
-        self.layers, self.shape, self.dtype, self.key = layers, x.shape, x.dtype, key_of(x)
-        self.lies = Lies(x, layers[0].weight.dtype)
+        self.layers, self.key = layers, key_of(x)
+        sequences = any(type(layer) is Unrolled for layer in layers)
+        leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
+        lies = Lies(leading, dtype_of(layers[0]), sequences or time_first(x), sequences)
         self.kernels: list[Any] = []
         for layer in layers:
-            before = self.kernels[-1].y if self.kernels else None
-            if isinstance(layer, Linear):
-                self.kernels.append(LinearKernel(layer, notes, self.lies, before, fresh and layer is layers[-1]))
-            else:
-                assert before is not None
-                z = before
-                if not isinstance(self.kernels[-1], LinearKernel):  # which needs what it has put out, and y would overwrite it
-                    z = self.lies.new(len(before))
-                    notes.call(np.copyto, z, before)
-                self.kernels.append(ACTIVATIONS[type(layer)](layer, notes, self.lies, z))
-        last = self.kernels[-1]
-        self.output = self.lies.seen(last.y)
-        seen = notes.name(self.output)
-        self.result = (last.result if isinstance(last, LinearKernel) else None) or (f"{seen}.copy('K')" if fresh else seen)
-        self.features = len(last.y)
+            before = self.kernels[-1] if self.kernels else None
+            self.kernels.append(kernel_of(layer, notes, lies, before, layer is layers[-1], fresh))
+            lies = self.kernels[-1].lies
+        self.lies, kernel = lies, self.kernels[-1]
+        self.output = lies.seen(kernel.y)
+        self.result = kernel.result if isinstance(kernel, LinearKernel) else f"{notes.name(self.output)}.copy('K')"
+        self.looks = self.kernels[0].looks(notes, x)
         self.left = [Left(self, kernel.kept) for kernel in self.kernels]
         self.older, self.latest = False, Ran(self, False)
-        self.guarded = [
-            (layer, [*kernel.guarded, *vars(layer).keys() & {"frozen"}])
-            for layer, kernel in zip(layers, self.kernels, strict=True)
-        ]
-        self.methods = [(type(layer), name) for layer in layers for name in METHODS]
+        self.guarded: list[Owner] = []
+        self.methods: list[tuple[type, str]] = []
+        for kernel in self.kernels:
+            owners, methods = kernel.depends_on()
+            self.guarded += owners
+            self.methods += methods
         self.places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
@@ -95,7 +91,7 @@ class Chain:
             self.kernels[0].accumulate(notes, d, write)
             return "None"
         dObj_dIn = self.kernels[0].backward(notes, d, write)
-        return f"{notes.name(self.lies.seen(dObj_dIn))}.copy('K')"
+        return f"{notes.name(self.kernels[0].seen(dObj_dIn))}.copy('K')"
 
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.
@@ -139,14 +135,13 @@ class Program(Chain):
         notes = Notes()
         super().__init__(layers, x, notes, True)
         self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
-        self.out_shape, self.out_dtype = (*self.lies.leading, self.features), self.lies.dtype
         self.grads = gradient_bits(layers)
         array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
-        looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}"]
+        looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]
         if x.ndim == 3:
             looks.append(f"{notes.held(key_of)}(x) == {notes.held(self.key)}")
         owners = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
-        forwards = [(cls, name) for cls, name in self.methods if name == "compute_forward"]
+        forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
         looks += notes.unchanged(owners, forwards)
         self.notes, self.looks = notes, looks
         self.forward = notes.write("x", self.result, looks, lines=[self.taking_over(notes), *notes.lines])
@@ -155,7 +150,7 @@ class Program(Chain):
         self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
         backwards = [method for method in self.methods if method not in forwards]
         self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
-        self.numbers = self.lies.n * sum(len(kernel.y) for kernel in self.kernels)
+        self.numbers = sum(kernel.numbers() for kernel in self.kernels)
 
     def run(self, x: Any, older: bool) -> Any:
         """Run forward, after which `latest` is new; None if that is up to the layers."""
@@ -177,10 +172,10 @@ class Program(Chain):
         backward = self.backwards.get((input_too, write)) or self._write_backward(input_too, write)
         dObj_dIn = backward(d)
         if dObj_dIn is NotImplemented:  # something has changed, or gradients are not zero, or d is not as the program takes it
-            if d.__class__ is not np.ndarray or d.shape != self.out_shape or d.dtype != self.out_dtype:
+            if d.__class__ is not np.ndarray or d.shape != self.output.shape or d.dtype != self.lies.dtype:
                 if not self.intact():
                     return NotImplemented
-                d = self.layers[-1]._upstream(d, self.out_shape, self.out_dtype)
+                d = self.layers[-1]._upstream(d, self.output.shape, self.lies.dtype)
             backward = self.backwards.get((input_too, False)) or self._write_backward(input_too, False)
             dObj_dIn = backward(d)
             if dObj_dIn is NotImplemented:
@@ -200,8 +195,8 @@ class Program(Chain):
         """
         if not self.intact():
             return _refuse  # not written with what is there now, which may be put back
-        notes, d = self.backs.copy(), self.lies.new(self.features)
-        array, shape, dtype = map(notes.held, (np.ndarray, self.out_shape, self.out_dtype))
+        notes, d = self.backs.copy(), np.empty_like(self.kernels[-1].y)
+        array, shape, dtype = map(notes.held, (np.ndarray, self.output.shape, self.lies.dtype))
         looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
         looks.append(f"d.__class__ is {array} and d.shape == {shape} and d.dtype == {dtype}")
         looks += self.unchanged
@@ -216,9 +211,36 @@ def _refuse(d: Any) -> Any:
     return NotImplemented
 
 
+def kernel_of(layer: Any, notes: Notes, lies: Lies, before: Any, last: bool, fresh: bool) -> Kernel:
+    """The kernel of a layer after that of the layer `before`, if it is not the first."""
+    if isinstance(layer, Linear):
+        return LinearKernel(layer, notes, lies, None if before is None else before.y, last, last and fresh)
+    if isinstance(layer, Embedding):
+        return EmbeddingKernel(layer, notes, lies)
+    if isinstance(layer, Unrolled):
+        inputs = before.inputs if isinstance(before, EmbeddingKernel) else None if before is None else cells.Rows(before.y.T)
+        return UnrolledKernel(layer, notes, lies, inputs)
+    z = before.y
+    if not isinstance(before, LinearKernel):  # which needs what it has put out, and y would overwrite it
+        z = lies.new(len(before.y))
+        notes.call(np.copyto, z, before.y)
+    return ACTIVATIONS[type(layer)](layer, notes, lies, z)
+
+
+def time_first(x: Array) -> bool:
+    """Whether sequences lie in memory one time step after the other."""
+    return x.ndim == 3 and x.strides[1] > x.strides[0]
+
+
+def dtype_of(layer: Any) -> np.dtype[Any]:
+    """The dtype of the parameters of a layer that a stretch may begin with."""
+    dtype: np.dtype[Any] = (layer.cell.weight_hh if isinstance(layer, Unrolled) else layer.weight).dtype
+    return dtype
+
+
 def key_of(x: Array) -> tuple[Any, ...]:
     """What must be the same of two inputs for one program to serve both: of sequences also how they lie in memory."""
-    return x.shape, x.dtype, x.ndim == 3 and x.strides[1] > x.strides[0]
+    return x.shape, x.dtype, time_first(x)
 
 
 def gradient_bits(layers: list[Any]) -> list[Any] | None:
@@ -227,13 +249,14 @@ def gradient_bits(layers: list[Any]) -> list[Any] | None:
     Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a
     gradient, the second must add to what the first has written.
     """
-    linears = [layer for layer in layers if isinstance(layer, Linear)]
-    pairs = [pair for layer in linears for pair in zip(*layer.get_params_and_grads(), strict=True)]
-    runs = memory.runs([value for value, _ in pairs], [grad for _, grad in pairs])
+    pairs = [(layer, pair) for layer in layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
+    bounds = sorted(byte_bounds(grad) for _, (_, grad) in pairs)
+    if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds)):
+        return None
+    linear = [pair for layer, pair in pairs if isinstance(layer, Linear)]
+    runs = memory.runs([value for value, _ in linear], [grad for _, grad in linear])
     whole = all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs)
-    bounds = sorted(byte_bounds(grad) for _, grad in pairs)
-    shared = any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds))
-    if not whole or shared or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in pairs):
+    if not whole or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in linear):
         return None
     return [run.grads.view(np.bool) for run in runs]
 
@@ -252,7 +275,7 @@ class Segment:
         if y is None:
             known = self.program(x)
             y = None if known is None else known.run(x, older)
-        return known, y
+        return (None if y is None else known), y  # none for words that the table does not have, too
 
     def program(self, x: Any) -> Any:
         """The program for x, if there can be one."""
@@ -276,50 +299,47 @@ class Segment:
 
 def can_run(layers: list[Any], x: Any) -> bool:
     """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
-    if x.__class__ is not np.ndarray or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size:
-        return False
+    return output_shape(layers, x) is not None
+
+
+def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
+    """The shape of what comes out of the layers of a segment; None if they cannot be one program for x."""
+    if x.__class__ is not np.ndarray or x.ndim not in (2, 3) or not x.size:
+        return None
     if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
-        return False
-    features, dtype = x.shape[-1], layers[0].weight.dtype
+        return None
+    if any(layer.frozen or not methods_are_ours(layer) for layer in layers):
+        return None
+    dtype, shape = dtype_of(layers[0]), x.shape
+    if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
+        return None
     for layer in layers:
-        if layer.frozen or not methods_are_ours(layer):
-            return False
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
-            if layer.n_in != features or any(array.dtype != dtype or dtype not in DTYPES for array in arrays):
-                return False
-            features = layer.n_out
-    return True
+            if layer.n_in != shape[-1] or any(array.dtype != dtype for array in arrays):
+                return None
+            shape = (*shape[:-1], layer.n_out)
+        elif isinstance(layer, Unrolled):
+            cell: Any = layer.cell
+            if len(shape) != 3 or not cells.can_run(cell) or cell.n_in != shape[-1] or cell.weight_hh.dtype != dtype:
+                return None
+            shape = (*(shape[:2] if layer.return_sequences else shape[:1]), cell.n_hidden)
+        elif isinstance(layer, Embedding):
+            if not embeddings.can_run(layer, x, dtype):
+                return None
+            shape = (*shape, layer.dim)
+    return shape
 
 
 def methods_are_ours(layer: Function) -> bool:
     """Whether nobody has put other methods on an object of a known class, or on the class."""
     cls = type(layer)
-    return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is PLAIN[cls, name] for name in METHODS)
+    return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is OURS[cls, name] for name in METHODS)
 
 
 def as_installed(stack: dict[str, Any]) -> bool:
     """Whether a `Sequential` with these attributes has the methods of the fast path, and nobody else's."""
     return stack.keys().isdisjoint(METHODS) and all(getattr(Sequential, name) is INSTALLED[name] for name in METHODS)
-
-
-class WordsSegment(Segment):
-    """An `Embedding` and the `Unrolled` after it."""
-
-    def run(self, x: Any, older: bool) -> tuple[Any, Any]:
-        program = self.program(x)
-        return program, None if program is None else program(x)
-
-    def program(self, x: Any) -> Any:
-        """The program for x, if there can be one: that of the latest shape is kept."""
-        known: Any = self.programs.get(())
-        if known is None or x.__class__ is not np.ndarray or x.shape != known.shape or not known.is_whole():
-            self.programs.clear()
-            embedding, unrolled = self.layers
-            known = words.program_of(embedding, unrolled, x)
-            if known is not None:
-                self.programs[()] = known
-        return known
 
 
 class State:
@@ -330,10 +350,11 @@ class State:
         self.items: list[Any] = []
         stretch: list[Any] = []
         for function in functions:
-            if type(function) is Unrolled and self.items and type(self.items[-1]) is Embedding:
-                self.items[-1] = WordsSegment([self.items[-1], function])
-                stretch = []
-            elif type(function) is Linear or (stretch and type(function) in LAYERS):
+            unrolled = type(function) is Unrolled and type(function.cell) in cells.KERNELS
+            if unrolled and self.items and type(self.items[-1]) is Embedding:
+                stretch = [self.items.pop()]
+                self.items.append(Segment(stretch))
+            if unrolled or type(function) is Linear or (stretch and type(function) in ACTIVATIONS):
                 if not stretch:
                     self.items.append(Segment(stretch))
                 stretch.append(function)
@@ -470,3 +491,4 @@ def install() -> None:
     for method in (compute_forward, compute_backward, accumulate_grads):
         setattr(Sequential, method.__name__, method)
         INSTALLED[method.__name__] = method
+    OURS.update({(cls, name): getattr(cls, name) for cls in (Embedding, *LAYERS) for name in METHODS})

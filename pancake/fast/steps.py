@@ -14,8 +14,9 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
+from pancake.fast.kernels import METHODS
 from pancake.fast.program import Left, Notes
-from pancake.fast.stacks import DTYPES, METHODS, PROGRAMS, STEPPING, Chain
+from pancake.fast.stacks import PROGRAMS, STEPPING, Chain
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -51,13 +52,15 @@ class StepProgram:
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
         self.model_left.used = self.chain.latest.used = kernel.latest.used = True
         self.forward = self._write_forward(notes, kernel.value(notes, self.chain.output, self.divisor), x, y)
-        notes, g = Notes(), kernel.gradient()
+        notes = Notes()
         if kernel.last:
             notes.call(*kernel.last, kernel.g)
-        d = g.T if g.ndim == 2 else self.chain.lies.new(self.chain.features)
-        if g.ndim != 2:
-            notes.put(self.chain.lies.seen(d), g)
-        self.accumulate = notes.write("", self.chain.note_backward(notes, d, False, True))
+        for layer in self.functions:  # a Linear writes its gradients, others add to them
+            for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
+                notes.call(grad.fill, 0)
+        self.accumulate = notes.write(
+            "", self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
+        )
         self.update = optimizer._advance
 
     def _write_forward(self, notes: Notes, value: str, x: Array, y: Array) -> Callable[[Any, Any], Any]:
@@ -72,6 +75,7 @@ class StepProgram:
         looks = [
             f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
             f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
+            *self.chain.looks,
             f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
             f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
             *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods]),
@@ -129,8 +133,8 @@ class Steps:
         value = None if latest is None else latest.objective(x, y)
         if value is None:
             self.latest = self._program(x, y, latest)
-            value = math.nan if self.latest is None else self.latest.objective(x, y)
-        return value if math.isfinite(value) else None
+            value = None if self.latest is None else self.latest.objective(x, y)
+        return value if value is not None and math.isfinite(value) else None
 
     def _program(self, x: Any, y: Any, refuses: StepProgram | None) -> StepProgram | None:
         """The program for such a batch, if there can be one, but not one that refuses it."""
@@ -158,15 +162,12 @@ class Steps:
     def _can_be(self, x: Array, y: Array) -> bool:
         """Whether model, loss, optimizer and batch are such that a program does what the four lines do."""
         model, loss, optimizer = self.model, self.loss, self.optimizer
-        if type(model) is not Sequential or x.dtype not in DTYPES or x.ndim not in (2, 3) or not x.size or not model.functions:
+        if type(model) is not Sequential or not model.functions:
             return False
         if not stacks.as_installed(vars(model)):
             return False
-        if (
-            not stacks.State(model.functions).whole
-            or not stacks.can_run(model.functions, x)
-            or stacks.gradient_bits(model.functions) is None
-        ):
+        shape = stacks.output_shape(model.functions, x) if stacks.State(model.functions).whole else None
+        if shape is None or stacks.gradient_bits(model.functions) is None:
             return False
         if not isinstance(optimizer, Optimizer) or optimizer.ranks is not None:
             return False
@@ -179,7 +180,5 @@ class Steps:
         grads = [grad for layer in model.functions for grad in layer.get_params_and_grads()[1]]
         if set(map(id, grads)) != set(map(id, optimizer._param_grads)):
             return False
-        layers: list[Any] = model.functions
-        features = next(layer.n_out for layer in reversed(layers) if isinstance(layer, Linear))
-        pred = np.empty((*x.shape[:-1], features), layers[0].weight.dtype)
+        pred = np.empty(shape, stacks.dtype_of(model.functions[0]))
         return type(loss) in losses.KERNELS and losses.can_compute(loss, pred, y)

@@ -117,7 +117,7 @@ def _by_programs(model: Function, x: Any, rows: int) -> Any:
         return None
     if len(x) <= rows:
         return program.compute(x)
-    result = np.empty((len(x), *program.out_shape[1:]), program.out_dtype)
+    result = np.empty((len(x), *program.output.shape[1:]), program.output.dtype)
     for start in range(0, len(x), rows):
         block = x[start : start + rows]
         if len(block) < rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -19,6 +20,9 @@ REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 ACTIVATIONS = (
     pk.ReLU, pk.Tanh, pk.Sigmoid, pk.LeakyReLU, pk.HardTanh, pk.ELU, pk.SELU, pk.GELU, pk.SiLU, pk.Mish, pk.Softplus, pk.Softsign,
 )  # fmt: skip
+
+
+METHODS = {"compute_forward", "compute_backward", "init_state"}
 
 
 class Scale(pk.Function):
@@ -85,6 +89,12 @@ class World:
             layer.bias = self.rng.normal(size=n_out)
         return layer
 
+    def unrolled(self, n_in, n_hidden):
+        cell = [pk.RNNCell, pk.LSTMCell, pk.GRUCell][self.rng.integers(3)]
+        return pk.Unrolled(
+            cell(n_in, n_hidden, rng=int(self.rng.integers(99)), dtype=self.dtype), reverse=bool(self.rng.integers(2))
+        )
+
     def activation(self):
         return ACTIVATIONS[self.rng.integers(len(ACTIVATIONS))]()
 
@@ -112,11 +122,12 @@ class World:
         if self.words or (self.sequences and self.rng.random() < 0.7):
             if self.words:
                 functions.append(pk.Embedding(7, n, rng=int(self.rng.integers(99)), dtype=self.dtype))
-            cell = [pk.RNNCell, pk.LSTMCell, pk.GRUCell][self.rng.integers(3)]
-            functions.append(
-                pk.Unrolled(cell(n, 3, rng=int(self.rng.integers(99)), dtype=self.dtype), reverse=bool(self.rng.integers(2)))
-            )
+            functions.append(self.unrolled(n, 3))
             n = 3
+            if self.rng.random() < 0.3:
+                functions += [self.linear(n, 2)] * int(self.rng.integers(2))
+                functions.append(self.unrolled(functions[-1].n_out if type(functions[-1]) is pk.Linear else n, 3))
+            functions[-1].return_sequences = bool(self.rng.random() < 0.8)
         for _ in range(self.rng.integers(1, 4)):
             m = int(self.rng.integers(1, 6))
             functions += [self.linear(n, m), *(self.part(m) for _ in range(self.rng.integers(0, 3)))]
@@ -191,7 +202,10 @@ class World:
         step = self.steps
         if step is None or (step.model, step.optimizer) != (self.model, self.optimizer) or self.rng.random() < 0.1:
             step = self.steps = pk.TrainStep(self.model, self.loss, self.optimizer)
-        shape = (*(np.shape(self.x) if self.words else np.shape(self.x)[:-1]), self.out)
+        shape = np.shape(self.x) if self.words else np.shape(self.x)[:-1]
+        if not all(u.return_sequences for u in self.model.walk() if isinstance(u, pk.Unrolled)):
+            shape = shape[:1]
+        shape = (*shape, self.out)
         return step(self.x, self.rng.uniform(0.1, 0.9, shape).astype(self.rng.choice([np.float64, self.dtype])))
 
     def zero(self):
@@ -250,6 +264,53 @@ class World:
             part.cell.n_hidden = part.cell.n_hidden
             part.cell = pk.RNNCell(part.cell.n_in, part.cell.n_hidden, rng=5, dtype=self.dtype)
 
+    def edit_unrolled(self):
+        part, kind = self.pick(pk.Unrolled), self.rng.integers(4)
+        if part is None:
+            return
+        if kind == 0:
+            part.reverse = not part.reverse
+        elif kind == 1:
+            part.return_sequences = not part.return_sequences
+        elif kind == 2:
+            part.state = None
+        else:
+            part.cell.bias_hh += self.rng.normal(size=part.cell.bias_hh.shape)
+
+    def wrap_cell(self):
+        part, kind = self.pick(pk.Unrolled), self.rng.integers(3)
+        if part is None:
+            return None
+        cell, cls, inner = part.cell, type(part.cell), part.cell.compute_forward
+        if kind == 0:  # until `unwrap`
+            vars(cell)["init_state"] = lambda batch: cls.init_state(cell, batch)
+            return None
+        owner = cell if kind == 1 else cls
+        before = cls.compute_forward
+        wrapped = inner if kind == 1 else before
+        owner.compute_forward = lambda *args: (lambda out, state: (1.5 * out, state))(*wrapped(*args))
+        try:
+            return self.forward()
+        finally:
+            if kind == 1:
+                del cell.compute_forward
+            else:
+                cls.compute_forward = before
+
+    def with_lengths(self):
+        self.y = None
+        self.x = self.inputs()
+        lengths = self.rng.integers(1, 5, len(self.x))
+        self.y = self.model(self.x, lengths=lengths)
+        return self.y.copy()
+
+    def tie(self):
+        """A Linear and the cell after it with one weight."""
+        for a, b in itertools.pairwise(self.model.functions):
+            if isinstance(a, pk.Linear) and isinstance(b, pk.Unrolled) and a.weight.shape == b.cell.weight_hh.shape:
+                vars(b.cell).update(weight_hh=a.weight, grad_weight_hh=a.grad_weight)
+                self.optimizer = pk.SGD(self.model, lr=0.05)
+
     def share(self):
         linears = [i for i, f in enumerate(self.model.functions) if type(f) is pk.Linear]
         a, b = self.rng.choice(linears, 2)
@@ -268,7 +329,7 @@ class World:
 
     def unwrap(self):
         for part in self.model.walk():
-            for name in ("compute_forward", "compute_backward"):
+            for name in METHODS:
                 vars(part).pop(name, None)
 
     def patch_class(self):
@@ -310,7 +371,7 @@ class World:
         self.model.load_state_dict({k: v * 0.9 if v.dtype.kind == "f" else v for k, v in state.items()})
 
     def copy(self):
-        wrapped = any("compute_forward" in vars(part) or "compute_backward" in vars(part) for part in self.model.walk())
+        wrapped = any(not vars(part).keys().isdisjoint(METHODS) for part in self.model.walk())
         if wrapped:
             return
         duplicate = copy.deepcopy if self.rng.random() < 0.5 else lambda pair: pickle.loads(pickle.dumps(pair))
@@ -378,10 +439,12 @@ class World:
     def seen(self):
         params, grads = self.model.get_params_and_grads()
         buffers = [getattr(part, name) for part in self.model.walk() for name in part.buffers]
-        return [array.copy() for array in (*params, *grads, *buffers)]
+        unrolled = [part for part in self.model.walk() if isinstance(part, pk.Unrolled)]
+        states = [np.ravel([] if s is None else s) for u in unrolled for s in (u.state, u.dObj_dState)]
+        return [array.copy() for array in (*params, *grads, *buffers, *states)]
 
 
-HELPERS = {"linear", "activation", "part", "stack", "inputs", "upstream", "pick", "targets", "run", "seen", "OFTEN"}
+HELPERS = {"unrolled", "linear", "activation", "part", "stack", "inputs", "upstream", "pick", "targets", "run", "seen", "OFTEN"}
 
 
 def arrays(shown):

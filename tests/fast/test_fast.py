@@ -17,7 +17,7 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import losses, prediction, sequences, stacks, words
+from pancake.fast import embeddings, losses, prediction, sequences, stacks
 from pancake.fast.kernels import ACTIVATIONS
 from pancake.fast.program import Notes
 
@@ -466,8 +466,8 @@ def test_a_backward_that_was_refused_may_be_called_again(on: bool) -> None:
 
 def taken(model: Any) -> bool:
     """Whether the latest forward of a stack has multiplied the table of words."""
-    kernel = sequences.latest(model[1])
-    return kernel is not None and isinstance(kernel.inputs, words.Words)
+    program = getattr(model._cache, "program", None)
+    return program is not None and type(program.kernels[0].inputs) is embeddings.Words
 
 
 def speaker(cell: Any, vocabulary: int = 5, **options: Any) -> pk.Sequential:

@@ -123,6 +123,26 @@ def test_every_loss(loss: Any, pred: Any, target: Any) -> None:
     same_training(model, loss, pk.SGD(model, lr=0.01), data)
 
 
+@pytest.mark.parametrize("cell", [pk.RNNCell, pk.LSTMCell, pk.GRUCell])
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"return_sequences": False}], ids=str)
+@pytest.mark.parametrize("words", [0, 5, 300])
+def test_recurrent_stacks(cell: Any, options: Any, words: int) -> None:
+    lower = [pk.Embedding(words, 3, rng=0)] if words else [pk.Linear(3, 3, rng=0), pk.Tanh()]
+    model = pk.Sequential(
+        [*lower, pk.Unrolled(cell(3, 4, rng=1)), pk.Tanh(), pk.Unrolled(cell(4, 4, rng=2), **options), pk.Linear(4, 3, rng=3)]
+    )
+    data = []
+    for batch in (4, 4, 2, 60, 4):
+        x = RNG.integers(0, words, (batch, 5)) if words else RNG.normal(size=(batch, 5, 3))
+        data.append((x, RNG.integers(0, 3, (batch, 5) if options.get("return_sequences", True) else batch)))
+    step = same_training(model, pk.CrossEntropy(), pk.Adam(model, lr=0.01), data, 1e-9)
+    assert len(programs(step)) == 3
+    x, y = data[0]
+    with pytest.raises((ValueError, TypeError), match="expected"):
+        step(x + words if words else x[..., :2], y)  # which changes nothing
+    same_training(model, pk.CrossEntropy(), pk.Adam(model, lr=0.01), data, 1e-9)
+
+
 # All but cells, which take two inputs, and single numbers.
 IN_STACKS = [
     pytest.param(*case, id=name)
