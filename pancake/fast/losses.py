@@ -56,12 +56,12 @@ class LossProgram:
         notes = Notes()
         notes.names[id(pred)] = "pred"
         self.kernel = KERNELS[type(loss)](loss, notes, pred, target, self.divisor)
-        array, shape, strides, dtype = map(notes.held, (np.ndarray, pred.shape, pred.strides, pred.dtype))
+        array, shape, dtype = map(notes.held, (np.ndarray, pred.shape, pred.dtype))
         target_shape, target_dtype = map(notes.held, (target.shape, target.dtype))
         owners = [(loss, [name for name in vars(loss) if name != "divisor"])]  # an exchanged method would not have come here
         looks = [
             f"pred.__class__ is {array} is target.__class__ and pred.shape == {shape} and target.shape == {target_shape}",
-            f"pred.strides == {strides} and pred.dtype == {dtype} and target.dtype == {target_dtype}",
+            f"pred.dtype == {dtype} and target.dtype == {target_dtype}",
             *notes.unchanged(owners),
         ]
         self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor), looks)
@@ -161,47 +161,46 @@ class BinaryKernel(LossKernel):
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype = pred.dtype
-        self.z, self.t, rises, work, self.g = (np.empty_like(pred) for _ in range(5))
-        t = self.t
+        self.z, self.minus_t, values, rest, work, self.g = (np.empty_like(pred) for _ in range(6))
+        z, minus_t = self.z, self.minus_t
         if notes.name(pred) == "pred":  # which is the caller's, who may change it
-            notes.put(self.z, pred)
+            notes.put(z, pred)
         else:
-            self.z = pred
-        notes.put(t, TARGET)
-        # As whole numbers, floats from 0 to 1 are those up to the 1's; -1, nan, and -0, which the page knows better, are larger.
-        # argmax costs a third of max on small arrays.
-        bits, largest = (array.view(f"u{dtype.itemsize}") for array in (t, np.ones((), dtype)))
+            self.z = z = pred
+        notes.call(np.negative, TARGET, minus_t)
+        # As whole numbers, floats from -0 to -1 are those from the least to the -1's; 1, nan, and +0, made of a -0, which the page
+        # knows better, are larger. argmax costs a third of max on small arrays.
+        bits, largest = (array.view(f"i{dtype.itemsize}") for array in (minus_t, -np.ones((), dtype)))
         notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
         few = pred.size < 256
         # In this order a sure and right logit, of which almost nothing is left, loses none of its digits.
-        notes.call(np.multiply, t, self.z, work)
+        notes.call(np.multiply, minus_t, z, work)
         if few:  # log(exp(z - t z) + exp(-t z)): one call against five; but each entry takes ten times as long
-            notes.call(np.subtract, self.z, work, rises)
-            notes.call(np.negative, work, work)
-            notes.call(np.logaddexp, rises, work, rises)
+            notes.call(np.add, z, work, rest)
+            notes.call(np.logaddexp, rest, work, values)
         else:  # max(z, 0) - t z + log(1 + exp(-|z|))
-            notes.call(np.maximum, self.z, scalar(0, dtype), out=rises)
-            notes.call(np.subtract, rises, work, rises)
-            notes.call(np.abs, self.z, work)
+            notes.call(np.maximum, z, scalar(0, dtype), out=values)
+            notes.call(np.add, values, work, values)
+            notes.call(np.abs, z, work)
             notes.call(np.negative, work, work)
             notes.call(np.exp, work, work)
             notes.call(np.log1p, work, work)
-            notes.call(np.add, rises, work, rises)
-        values = rises.ravel("K")
-        if few and np.may_share_memory(values, rises):  # a product with ones is the cheaper sum of few entries
-            self.result = notes.expression(values.dot, np.ones_like(values))
+            notes.call(np.add, values, work, values)
+        flat = values.ravel("K")
+        if few and np.may_share_memory(flat, values):  # a product with ones is the cheaper sum of few entries
+            self.result = notes.expression(flat.dot, np.ones_like(flat))
         else:
-            self.result = notes.expression(np.add.reduce, rises, None)
-        e, one = np.empty_like(pred), scalar(1, dtype)
-        notes.call(np.minimum, self.z, scalar(largest_exponent(dtype), dtype), out=e)
+            self.result = notes.expression(np.add.reduce, values, None)
+        e, one = rest, scalar(1, dtype)
+        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
         notes.call(np.exp, e, e)
         notes.call(np.add, e, one, self.g)
         notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
-        notes.call(np.subtract, self.g, t, self.g)
+        notes.call(np.add, self.g, minus_t, self.g)
         self.last = np.divide, self.g, scalar(divisor, dtype)
 
     def kept(self) -> tuple[Any, ...]:
-        return self.z, self.t, np.ones_like(self.t), np.ones((1,) * self.z.ndim, self.z.dtype)
+        return self.z, -self.minus_t, np.ones_like(self.z), np.ones((1,) * self.z.ndim, self.z.dtype)
 
 
 class CrossEntropyKernel(LossKernel):
