@@ -83,10 +83,10 @@ class Lies:
         return array.reshape(-1, batch, time).transpose(1, 2, 0)
 
     def columns(self, seen: Array) -> Array:
-        """A view (F, N) of an array as a layer sees it, if it lies in this order."""
+        """A view (F, N) of an array, or of a `Text`, as a layer sees it; a copy if it does not lie in this order."""
         if len(self.leading) == 1:
             return seen.T
-        return seen.transpose((2, 1, 0) if self.time_first else (2, 0, 1)).reshape(seen.shape[-1], self.n)
+        return seen.transpose((2, 1, 0) if self.time_first else (2, 0, 1)).reshape(-1, self.n)
 
 
 def note_product(notes: Notes, a: Array, b: Array, out: Array) -> None:
@@ -196,7 +196,7 @@ class LinearKernel(Kernel):
             return
         _add_product(notes, layer.grad_weight, d, self.x.T, write)
         if layer.bias is not None:
-            _add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, d.dtype), write)
+            _add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         self.accumulate(notes, d, write)
@@ -235,7 +235,7 @@ class ActivationKernel(Kernel):
         raise NotImplementedError
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
-        s = self.lies.new(len(d))
+        s = self.lies.new(len(self.y))
         self.slope(notes, d, s)
         return s
 

@@ -168,8 +168,8 @@ class BinaryKernel(LossKernel):
         else:
             self.z = z = pred
         notes.call(np.negative, TARGET, minus_t)
-        # As whole numbers, floats from -0 to -1 are those from the least to the -1's; 1, nan, and +0, made of a -0, which the page
-        # knows better, are larger. argmax costs a third of max on small arrays.
+        # As whole numbers, floats from -0 to -1 are those from the least to that of -1; 1, nan, and +0, made of a -0, which the
+        # page knows better, are larger. argmax costs a third of max on small arrays.
         bits, largest = (array.view(f"i{dtype.itemsize}") for array in (minus_t, -np.ones((), dtype)))
         notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
         few = pred.size < 256

@@ -23,9 +23,26 @@ Place = tuple[Any, str, Any]
 
 
 class Text(str):
-    """A piece of the source of a program that stands for a value known only when it runs, such as its argument `x`."""
+    """A piece of the source of a program that stands for a value known only when it runs, such as its argument `x`.
+
+    Where the value is an array, what a kernel does with the views of an array makes another text.
+    """
 
     __slots__ = ()
+
+    @property
+    def T(self) -> Text:
+        return Text(self[:-2] if self.endswith(".T") else f"{self}.T")
+
+    @property
+    def dot(self) -> Text:
+        return Text(f"{self}.dot")
+
+    def transpose(self, axes: tuple[int, ...]) -> Text:
+        return Text(f"{self}.transpose({axes})")
+
+    def reshape(self, *shape: int) -> Text:
+        return Text(f"{self}.reshape({shape})")
 
 
 class Notes:

@@ -69,7 +69,7 @@ class UnrolledKernel(Kernel):
 
     def _note(self, notes: Notes, d: Array, dObj_dIn: Array | None) -> None:
         if self.layer.return_sequences:
-            in_time = d.T.reshape(self.kernel.h_after.shape)
+            in_time = d.T.reshape(*self.kernel.h_after.shape)
         else:
             in_time = self.d
             notes.put(self.d_last, self.lies.seen(d))

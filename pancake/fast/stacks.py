@@ -195,13 +195,13 @@ class Program(Chain):
         """
         if not self.intact():
             return _refuse  # not written with what is there now, which may be put back
-        notes, d = self.backs.copy(), np.empty_like(self.kernels[-1].y)
+        notes = self.backs.copy()
+        d: Any = Text("d")
         array, shape, dtype = map(notes.held, (np.ndarray, self.output.shape, self.lies.dtype))
         looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
         looks.append(f"d.__class__ is {array} and d.shape == {shape} and d.dtype == {dtype}")
         looks += self.unchanged
-        notes.put(self.lies.seen(d), Text("d"))
-        result = self.note_backward(notes, d, input_too, write)
+        result = self.note_backward(notes, self.lies.columns(d), input_too, write)
         self.backwards[input_too, write] = notes.write("d", result, looks, "NotImplemented")
         return self.backwards[input_too, write]
 
