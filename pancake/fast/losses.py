@@ -42,7 +42,7 @@ class LossProgram:
     intact : callable
         Whether all that the program was made from is still the same.
     backward : callable
-        dObj_dPred as a fresh array.
+        dObj_dPred as a fresh array; None if something that the program was made from has changed.
     divisor : float
         What the sum is divided by, which the gradient is already.
     latest : Ran
@@ -67,7 +67,8 @@ class LossProgram:
         self.forward = notes.write("pred, target", self.kernel.value(notes, pred, self.divisor), looks)
         self.intact = guard(owners)
         last = self.kernel.last
-        self.backward = functools.partial(last[0], *last[1:]) if last else functools.partial(self.kernel.gradient().copy, "K")
+        result = notes.expression(*last) if last else notes.expression(self.kernel.gradient().copy, "K")
+        self.backward = notes.write("", result, notes.unchanged(owners), lines=[])
         self.kept = self.kernel.kept
 
 
@@ -396,7 +397,10 @@ def _install(cls: Any) -> None:
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
             return plain_forward(self, pred, target)
-        self._cache = program.latest = Ran(program, kept is not None and not kept.used)
+        self._cache = program.latest = ran = Ran()
+        ran.program = program
+        if kept is not None and not kept.used:
+            ran.older = True
         self.divisor = program.divisor
         return value
 
@@ -405,9 +409,11 @@ def _install(cls: Any) -> None:
         kept = self._cache
         if kept.__class__ is Ran and not switch.reasons:
             program = kept.program
-            if program.latest is kept and program.intact() and not (kept.used and kept.older):
-                kept.used = True
-                return program.backward()
+            if program.latest is kept and not (kept.used and kept.older):
+                dObj_dPred: Array | None = program.backward()
+                if dObj_dPred is not None:
+                    kept.used = True
+                    return dObj_dPred
         return plain_backward(self)
 
     for method in (compute_forward, compute_backward):

@@ -148,12 +148,15 @@ def _compiled(source: str) -> types.CodeType:
 
 
 class Ran(Kept):
-    """What the latest run of a program has left in the stack or the loss that it computes: another object after every run."""
+    """What the latest run of a program has left in the stack or the loss that it computes: another object after every run.
 
-    __slots__ = ("program",)
+    Every run makes one, so it is made without a call of Python: what is false is an attribute of the class.
+    """
 
-    def __init__(self, program: Any, older: bool) -> None:
-        self.program, self.used, self.older = program, False, older
+    program: Any
+    used = False
+    older = False
+    __init__ = object.__init__
 
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]

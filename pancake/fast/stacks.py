@@ -74,7 +74,8 @@ class Chain:
         self.result = kernel.result if isinstance(kernel, LinearKernel) else f"{notes.name(self.output)}.copy('K')"
         self.looks = self.kernels[0].looks(notes, x)
         self.left = [Left(self, kernel.kept) for kernel in self.kernels]
-        self.older, self.latest = False, Ran(self, False)
+        self.older, self.latest = False, Ran()
+        self.latest.program = self
         self.guarded: list[Owner] = []
         self.methods: list[tuple[type, str]] = []
         for kernel in self.kernels:
@@ -157,7 +158,10 @@ class Program(Chain):
         try:
             y = self.forward(x)
             if y is not None:
-                self.latest = Ran(self, older)
+                self.latest = ran = Ran()
+                ran.program = self
+                if older:
+                    ran.older = True
         except BaseException:
             for layer in self.layers:
                 layer._cache = None
@@ -471,7 +475,7 @@ def install() -> None:
 
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
-        kept = None if "compute_backward" in vars(self) else self._cache
+        kept: Any = None if "compute_backward" in vars(self) else self._cache
         if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
             if not (kept.used and kept.older) and kept.program.back(dObj_dOut, False) is None:
                 return
