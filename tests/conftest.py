@@ -16,8 +16,8 @@ from pancake import memory
 
 # HYPOTHESIS_PROFILE chooses: "ci" draws the same examples in every run, "dev" others each time, "thorough" very many.
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("ci", derandomize=True, max_examples=60, **_common)
-settings.register_profile("dev", max_examples=60, **_common)
+settings.register_profile("ci", derandomize=True, max_examples=40, **_common)
+settings.register_profile("dev", max_examples=40, **_common)
 settings.register_profile("thorough", max_examples=3000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -306,6 +306,7 @@ def test_pancake_computes_what_torch_computes(modules: Any, name: str) -> None:
     np.testing.assert_allclose(modules("with_pancake").build(w).results(5), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLER_BESIDE_TORCH)
 def test_ratios_beside_torch(
     modules: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -357,6 +358,7 @@ class TestEstimators:
         assert row in page.read_text(encoding="utf-8")
         assert plt.imread(picture).shape[2] == 4
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("classes", [True, False])
     def test_torch_learns_too(self, estimators: Any, classes: bool) -> None:
         pytest.importorskip("torch", reason="it is torch that is compared with")

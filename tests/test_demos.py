@@ -29,7 +29,10 @@ SUFFIXES = {  # of the pictures, where there are any
     for path in DEMOS
     if (match := re.search(r'Path\("pictures", "\w+(\.\w+)"\)', path.read_text(encoding="utf-8")))
 }
-every_demo = pytest.mark.parametrize("path", SUFFIXES, ids=lambda path: path.stem)
+LONG = ("babi", "gpt", "lenet", "sweep")  # demos that take seconds even for one epoch
+every_demo = pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in SUFFIXES]
+)
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".gif": b"GIF89a"}
 
 Run = Callable[..., tuple[int, str, str]]

@@ -69,9 +69,10 @@ def imports(module: str, *, lazy: bool) -> frozenset[str]:
             return
         if inside == lazy:
             found.update(imported(node, module))
-        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         for child in ast.iter_child_nodes(node):
-            look(child, inside)
+            if not isinstance(child, ast.expr):  # in which there is no statement
+                look(child, inside)
 
     look(ast.parse(MODULES[module].read_text()), inside=False)
     return frozenset(found)
