@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.program import Owner, guard, scalar
+from pancake.fast.program import DTYPES, Owner, guard, scalar
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads", "init_state")
-DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
 class Rows:

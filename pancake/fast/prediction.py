@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pancake.fast import switch
+from pancake.fast.chains import Program
 from pancake.fast.kernels import METHODS
-from pancake.fast.stacks import Program, State, as_installed
+from pancake.fast.stacks import State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.recurrent.unrolled import Unrolled

@@ -18,6 +18,8 @@ import numpy as np
 from pancake.function import Kept
 from pancake.memory import Array
 
+DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))  # of programs
+
 Owner = tuple[Any, Iterable[str]]
 Place = tuple[Any, str, Any]
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
+from pancake.fast.chains import Chain, dtype_of, gradient_bits
 from pancake.fast.kernels import METHODS
+from pancake.fast.loss_kernels import KERNELS
 from pancake.fast.program import Left, Notes
-from pancake.fast.stacks import PROGRAMS, STEPPING, Chain
+from pancake.fast.stacks import PROGRAMS, STEPPING
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -46,7 +48,7 @@ class StepProgram:
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.divisor = losses.divisor_of(loss, y)
-        kernel = losses.KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
+        kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
@@ -167,7 +169,7 @@ class Steps:
         if not stacks.as_installed(vars(model)):
             return False
         shape = stacks.output_shape(model.functions, x) if stacks.State(model.functions).whole else None
-        if shape is None or stacks.gradient_bits(model.functions) is None:
+        if shape is None or gradient_bits(model.functions) is None:
             return False
         if not isinstance(optimizer, Optimizer) or optimizer.ranks is not None:
             return False
@@ -180,5 +182,5 @@ class Steps:
         grads = [grad for layer in model.functions for grad in layer.get_params_and_grads()[1]]
         if set(map(id, grads)) != set(map(id, optimizer._param_grads)):
             return False
-        pred = np.empty(shape, stacks.dtype_of(model.functions[0]))
-        return type(loss) in losses.KERNELS and losses.can_compute(loss, pred, y)
+        pred = np.empty(shape, dtype_of(model.functions[0]))
+        return type(loss) in KERNELS and losses.can_compute(loss, pred, y)

@@ -17,8 +17,8 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import embeddings, losses, prediction, sequences, stacks
-from pancake.fast.kernels import ACTIVATIONS
+from pancake.fast import chains, embeddings, losses, prediction, sequences, stacks
+from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.program import Notes
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -37,7 +37,7 @@ def test_random_programs_see_the_same_on_either_path(start: int) -> None:
 def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or else the comparison would be one of the plain layers with themselves."""
     runs = {"forward": 0, "backward": 0}
-    forward, backward = stacks.Program.run, stacks.Program.back
+    forward, backward = chains.Program.run, chains.Program.back
 
     def counting_forward(self: Any, x: Any, older: bool) -> Any:
         result = forward(self, x, older)
@@ -49,8 +49,8 @@ def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) ->
         runs["backward"] += result is not NotImplemented
         return result
 
-    monkeypatch.setattr(stacks.Program, "run", counting_forward)
-    monkeypatch.setattr(stacks.Program, "back", counting_backward)
+    monkeypatch.setattr(chains.Program, "run", counting_forward)
+    monkeypatch.setattr(chains.Program, "back", counting_backward)
     for seed in range(20):
         with np.errstate(all="ignore"):
             list(World(seed, True).run(25))
@@ -60,14 +60,14 @@ def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: a program that forgets a thousandth of the gradient is seen."""
-    backward = stacks.Program._write_backward
+    backward = chains.Program._write_backward
 
     def forgetful(self: Any, input_too: bool, write: bool) -> Any:
         run = backward(self, input_too, write)
         self.backwards[input_too, write] = lambda d: run(0.999 * d if isinstance(d, np.ndarray) else d)
         return self.backwards[input_too, write]
 
-    monkeypatch.setattr(stacks.Program, "_write_backward", forgetful)
+    monkeypatch.setattr(chains.Program, "_write_backward", forgetful)
     assert any(difference(seed) for seed in range(10))
 
 
