@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
 from pancake.arguments import number, tells_how_to_call
@@ -226,16 +227,21 @@ def shades(p: Array) -> Array:
 
 
 def boundary_lines(ax: Axes, centres: Sequence[Array], p: Array) -> list[Any]:
-    """Lines where a class is as probable as the most probable other one."""
+    """Lines where a class is as probable as the most probable other one, each of them once."""
     lines: list[Any] = []
     for c in range(len(p) - 1):  # the last class has its borders with these
-        lead = p[c] - np.delete(p, c, axis=0).max(axis=0)
+        others = np.delete(p, c, axis=0)
+        lead = p[c] - others.max(axis=0)
+        # The border with an earlier class is there already: twice it would be heavier. One pixel more, and lines still meet.
+        later = np.pad(others.argmax(axis=0) >= c, 1)
+        mine = sliding_window_view(later, (3, 3)).any(axis=(-2, -1))
+        lead = np.ma.masked_array(lead, ~mine)
         if not lead.min() < 0 < lead.max():
             continue
         if len(centres) > 1:
             lines.append(ax.contour(*centres, lead, levels=[0], colors="black", linewidths=1.2))
         else:
-            places = {float(x) for x in crossings(centres[0], lead[0])}
+            places = crossings(centres[0], lead[0])
             lines += [ax.axvline(x, color="black", linewidth=1.2, zorder=2) for x in sorted(places)]
     return lines
 

@@ -406,7 +406,7 @@ def test_one_feature_of_several_and_three_classes() -> None:
     drawn = pk.plot_decision_boundary(
         lambda x: -np.abs(x[:, 1:] - [0, 1, 2]), points, [0, 1, 2], features=1, X_test=points, y_test=[0, 1, 1]
     )
-    assert sorted({round(float(line.get_xdata()[0]), 2) for line in drawn.artists["boundary"]}) == [0.5, 1.5]
+    assert [round(float(line.get_xdata()[0]), 2) for line in drawn.artists["boundary"]] == [0.5, 1.5]
     np.testing.assert_array_equal(drawn.artists["train"].get_offsets(), [[0, 0], [1, 0.5], [2, 1]])
     np.testing.assert_array_equal(drawn.artists["test"].get_offsets(), [[0, 0], [1, 0.5], [2, 0.5]])
     assert drawn.axes[0].get_title() == "accuracy: train 100.0%, test 66.7%"
