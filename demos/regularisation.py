@@ -69,16 +69,18 @@ def main(epochs=600, seed=0, output=OUTPUT, show=False):
         model, history, kept = learn(data, validation, epochs, seed, **options)
         measured = evaluate(model, CrossEntropy(), *test, metrics={"accuracy": accuracy})
         print(f"  on 4,000 new points: loss {measured['loss']:.3f}, accuracy {measured['accuracy']:.1%}")
-        plot_decision_boundary(model, *data, ax=above, legend=False)
+        plot_decision_boundary(model, *data, ax=above, class_names=["upper moon", "lower moon"], legend=above is axes[0, 0])
         above.set_title(f"{name}\n{above.get_title()}, on new points {measured['accuracy']:.1%}")
         numbers = range(1, history.epochs + 1)
         below.semilogy(numbers, history["loss"], color="#0072B2", label="points to train with")
         below.semilogy(numbers, history["val_loss"], color="#D55E00", label="validation points")
         below.axvline(kept, color="0.5", linestyle=":", label=f"weights kept: epoch {kept}")
         below.axhline(measured["loss"], color="black", linewidth=0.8, label=f"new points: {measured['loss']:.3f}")
-        below.set(xlabel="epoch", xlim=(0, epochs))
+        below.set(xlabel="epoch", xlim=(0, 1.04 * epochs))  # the line of the last epoch is seen beside the frame
         below.legend(fontsize="small", loc="lower left")
-        above.label_outer()
+    axes[0, 0].legend(loc="lower left", fontsize="small")  # in place of the one beside it
+    for ax in axes[0, 1:]:
+        ax.set_ylabel("")
     axes[1, 0].set_ylabel("cross-entropy")
     finish(figure, output, show, dpi=90)
 
