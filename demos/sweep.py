@@ -60,10 +60,11 @@ def draw(results, output, show):
     figure, panels = plt.subplots(1, len(penalties), figsize=(13, 5), layout="constrained", sharey=True)
     scores = {key(parameters): score for parameters, score in zip(results["params"], results["mean_test_score"], strict=True)}
     best = max(scores, key=scores.get)
-    low = float(np.quantile(list(scores.values()), 0.2))
+    low = float(np.quantile(list(scores.values()), 0.2))  # so that the good ones are told apart; what is lower is black
+    colors = plt.get_cmap("viridis").with_extremes(under="black")
     for ax, alpha in zip(panels, penalties, strict=True):
         table = np.array([[scores[rate, width, alpha] for rate in rates] for width in widths])
-        image = ax.imshow(table, cmap="viridis", vmin=low, vmax=scores[best], aspect="auto")
+        image = ax.imshow(table, cmap=colors, vmin=low, vmax=scores[best], aspect="auto")
         for (row, column), score in np.ndenumerate(table):
             marked = (rates[column], widths[row], alpha) == best
             color = "white" if score < (low + scores[best]) / 2 else "black"
@@ -75,7 +76,7 @@ def draw(results, output, show):
         ax.set_xticklabels([f"{rate:g}" for rate in rates])
     panels[0].set_yticklabels(["-".join(map(str, width)) for width in widths])
     panels[0].set_ylabel("hidden units")
-    figure.colorbar(image, ax=panels, label="digits right, of those held out", format="{x:.0%}")
+    figure.colorbar(image, ax=panels, label="digits right, of those held out", format="{x:.0%}", extend="min")
     figure.suptitle(f"{len(scores)} nets on 1,797 digits; the best has a frame")
     finish(figure, output, show)
 
