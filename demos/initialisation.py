@@ -63,6 +63,7 @@ def main(epochs=150, seed=0, output=OUTPUT, show=False):
     x = np.random.default_rng(seed).normal(size=(EXAMPLES, WIDTH))
     y = (x[:, 0] * x[:, 1] > 0).astype(int)
     figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12)
     for row, activation in zip(axes, (Tanh, ReLU), strict=True):
         name = activation.__name__
         print(f"{name}: standard deviation after layers 1, 5 and 10; gradient norm of layers 1 and 10; loss after {epochs} steps")
@@ -80,13 +81,16 @@ def main(epochs=150, seed=0, output=OUTPUT, show=False):
             )
             signals.semilogy(range(1, DEPTH + 1), widths, "o-", ms=4, color=color, label=scheme)
             gradients.semilogy(range(1, DEPTH + 2), norms, "o-", ms=4, color=color, label=scheme)
-            losses.plot(curve, color=color, label=scheme)
+            lost = f"{scheme}: not finite from step {np.isfinite(curve).sum()} on" if np.isnan(curve[-1]) else None
+            losses.plot(curve, color=color, label=lost)
         signals.set(title=f"{name}: what the layers put out", ylabel="standard deviation", ylim=(1e-13, 1e11))
         gradients.set(title=f"{name}: the first gradient", ylabel="norm", ylim=(1e-13, 1e11))
         losses.set(title=f"{name}: the training", ylabel="loss", xlabel="step", ylim=(0, 1.2))
         for ax in (signals, gradients):
             ax.set(xlabel="layer", xticks=range(1, DEPTH + 2, 3))
             ax.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
+        if losses.get_legend_handles_labels()[1]:
+            losses.legend(fontsize="small", loc="upper right")
     axes[0, 0].legend(fontsize="small", loc="upper left", ncols=2)
     finish(figure, output, show, dpi=90)
 
