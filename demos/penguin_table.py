@@ -81,7 +81,7 @@ def main(epochs=200, seed=0, output=OUTPUT, show=False):
     left.imshow(table / table.sum(axis=1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(table):
         left.text(column, row, count, ha="center", va="center", color="white" if count > table[row].sum() / 2 else "black")
-    left.set(xticks=range(3), yticks=range(3), xticklabels=species, yticklabels=species, xlabel="taken for", ylabel="is")
+    left.set(xticks=range(3), yticks=range(3), xticklabels=species, yticklabels=species, xlabel="taken for", ylabel="species")
     left.set_title(f"class weights, but no bill: {table.trace() / table.sum():.0%} of {len(y)} right")
     right.plot([0, 1], [0, 1], color="0.6", linestyle="dashed", label="to be taken at its word")
     for class_weight, colour in ((None, "#0072B2"), ("balanced", "#D55E00")):
