@@ -84,7 +84,7 @@ def main(epochs=60, seed=0, output=OUTPUT, show=False):
     pk.plot_confusion_matrix(said, y_test, class_names=range(10), ax=ax)
     ax.set_title(f"accuracy on {len(test)} new pictures: {accuracy(said, y_test):.1%}")
     right.suptitle("the worst mistakes, and how sure the net was")
-    panels = right.subplots(3, 3).flat
+    panels = right.subplots(2, 3).flat
     for ax, i in zip(panels, wrong, strict=False):
         ax.imshow(images[test[i]], cmap="Greys")
         ax.set_title(f"{y_test[i]}, seen as {said[i]}, {p[i, said[i]]:.0%}", fontsize="medium")
