@@ -88,10 +88,10 @@ def main(epochs=100, hidden=16, seed=0, output=OUTPUT, show=False):
     ax.plot(years[1:first], forecasts[: first - 1], color="tab:orange", linewidth=1, label="a year ahead, in training")
     ax.plot(years[first:], forecasts[first - 1 :], color="tab:red", label="a year ahead, in testing")
     ax.plot(years[alone:], own, "--", color="tab:blue", label=f"on its own from {ALONE} on")
-    ax.axvline(TEST - 0.5, color="0.5", linewidth=0.8)
+    ax.axvline(TEST - 0.5, color="0.5", linewidth=0.8, label=f"from {TEST} on: kept for testing")
     ax.set(xlabel="year", ylabel="sunspot number", ylim=(0, 1.3 * numbers.max()), xlim=(years[0], years[-1] + 1))
     ax.set_title("Yearly sunspot numbers and what a GRU makes of them")
-    ax.legend(ncols=2, loc="upper left", fontsize="small")
+    ax.legend(ncols=3, loc="upper left", fontsize="small")
     finish(figure, output, show, dpi=120)
 
 
