@@ -41,6 +41,7 @@ def main(epochs=500, hidden=4, lr=0.03, seed=0, output=OUTPUT, show=False):
         f"{hidden} hidden units": mlp([2, hidden, 1], activation=Tanh, output=Sigmoid, rng=seed),
     }
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1)
     for ax, color, (name, model) in zip(axes, ("0.6", "black"), models.items(), strict=False):
         print(f"{name}, {model.num_parameters} parameters")
         losses = train(model, X, y, epochs, lr)
@@ -50,9 +51,9 @@ def main(epochs=500, hidden=4, lr=0.03, seed=0, output=OUTPUT, show=False):
         drawn.artists["legend"].remove()
         ax.set(title=f"{name}: {ax.get_title()}", xlabel="first input", ylabel="second input")
         axes[2].plot(range(1, epochs + 1), losses, label=name, color=color, linewidth=2)
-    axes[2].set(xlabel="epoch", ylabel="loss", title="binary cross-entropy", ylim=(0, None))
+    axes[2].set(xlabel="epoch", ylabel="binary cross-entropy", title="the training", ylim=(0, None))
     axes[2].legend()
-    figure.legend(handles=entries, loc="outside lower left", ncols=2)
+    figure.legend(handles=entries, loc="outside lower center", ncols=2)
 
     finish(figure, output, show)
 
