@@ -19,7 +19,7 @@ from pancake import SGD, Adagrad, Adam, BinaryCrossEntropy, Function, RMSprop, T
 OUTPUT = Path("pictures", "optimizers.png")
 RATES = [3, 1, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5]
 RACERS = {"SGD": SGD, "SGD, momentum": partial(SGD, momentum=0.9), "Adagrad": Adagrad, "RMSprop": RMSprop, "Adam": Adam}
-MIDDLE = np.array([0.0, 1.0])  # of the picture of the valley, which is 4 wide and 4 high
+MIDDLE = np.array([0.0, 1.0])  # of the picture of the valley, which is 4 wide and 4 high, and its margin
 COLORS = dict(zip(RACERS, ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"], strict=True))
 
 
@@ -82,7 +82,7 @@ def main(epochs=500, seed=0, output=OUTPUT, show=False):
     figure = plt.figure(figsize=(15, 8), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     panels, (middle, right) = above.subplots(1, len(RACERS), sharex=True, sharey=True), below.subplots(1, 2)
-    a, b = np.meshgrid(np.linspace(-2, 2, 300), np.linspace(-1, 3, 300))
+    a, b = np.meshgrid(np.linspace(-2.2, 2.2, 300), np.linspace(-1.2, 3.2, 300))
     heights = (1 - a) ** 2 + 100 * (b - a * a) ** 2
     print(f"{'':14}  Rosenbrock's valley          two spirals")
     for ax, (name, make_optimizer) in zip(panels, RACERS.items(), strict=True):
@@ -96,7 +96,7 @@ def main(epochs=500, seed=0, output=OUTPUT, show=False):
         ax.plot(*points[0], "s", color="white", markeredgecolor="black", ms=7, zorder=3, label="start")
         ax.plot(*points[-1], "o", color=color, markeredgecolor="black", ms=8, zorder=4, label=f"after {epochs} steps")
         ax.plot(1, 1, "*", color="black", ms=12, zorder=3, label="the minimum")
-        ax.set(xlim=(-2, 2), ylim=(-1, 3), title=f"{name}, lr {lr:g}", xlabel="a", aspect="equal")
+        ax.set(xlim=(-2.2, 2.2), ylim=(-1.2, 3.2), title=f"{name}, lr {lr:g}", xlabel="a", aspect="equal")
         middle.semilogy(curve, color=color, label=f"{name}, lr {lr:g}")
         right.semilogy(losses, color=color, label=f"{name}, lr {net_lr:g}")
     panels[0].set_ylabel("b")
