@@ -69,7 +69,8 @@ def draw(losses, resumed, kills, output, show):
     epochs = range(1, len(losses) + 1)
     ax.plot(epochs, losses, color="0.75", linewidth=6, label="left alone")
     ax.plot(epochs, resumed, color="black", linewidth=1.5, label="killed and resumed")
-    ax.vlines(kills, 0, max(losses), color="tab:red", linestyle="--", linewidth=1, label="killed")
+    down = {"transform": ax.get_xaxis_transform(), "color": "tab:red", "linestyle": "--", "linewidth": 1}
+    ax.vlines(kills, 0, 1, label="killed", **down)
     ax.set(xlabel="epoch", ylabel="loss", title="One training, killed twice", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
