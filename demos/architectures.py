@@ -2,8 +2,8 @@
 
     python demos/architectures.py
 
-All see the same 200 points for the same number of steps. Each title tells the accuracy on them and on 2000 fresh points, the
-number of parameters, and how long the training took.
+All see the same 200 points for the same number of steps. Each title tells the accuracy on them and on 2000 new points, and
+the number of parameters; how long the training took is printed.
 """
 
 import time
@@ -52,11 +52,15 @@ def main(epochs=1500, lr=0.01, noise=0.05, seed=0, output=OUTPUT, show=False):
         print(f"{name}, {sizes}, {model.num_parameters:,} parameters")
         seconds = train(model, X, y, epochs, lr)
         right = [accuracy(predict(model, A), b) for A, b in ((X, y), (X_test, y_test))]
-        plot_decision_boundary(model, X, y, ax=ax, legend=False)
-        ax.set_title(f"{name}: {sizes}\naccuracy: train {right[0]:.1%}, test {right[1]:.1%}\n{model.num_parameters:,} parameters")
+        drawn = plot_decision_boundary(model, X, y, ax=ax)
+        entries = drawn.artists["legend"].legend_handles
+        drawn.artists["legend"].remove()
+        shares = f"accuracy {right[0]:.1%}, on new points {right[1]:.1%}"
+        ax.set_title(f"{name}: {sizes}\n{shares}\n{model.num_parameters:,} parameters")
         ax.label_outer()
         print(f"  accuracy: train {right[0]:.1%}, test {right[1]:.1%}; {seconds:.1f} s")
 
+    figure.legend(handles=entries, loc="outside lower center", ncols=2)
     finish(figure, output, show)
 
 
