@@ -52,13 +52,9 @@ def mlp(
     if not isinstance(sizes, Sequence) or len(sizes) < 2:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}{hint}")
-    for name, make in (("activation", activation), ("output", output)):
-        if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
-            hint = f"; write {name}={type(make).__name__}, without brackets" if isinstance(make, Function) else ""
-            hint = f"; write {name}=pancake.Tanh, without quotes" if isinstance(make, str) else hint
-            raise TypeError(
-                f"mlp: expected {name} to be a class such as Tanh, or a function that makes a Function, got {make!r}{hint}"
-            )
+    check_maker("mlp", "activation", activation, "Tanh")
+    if output is not None:
+        check_maker("mlp", "output", output, "Tanh")
     rng = generator(mlp, rng)
     if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
         memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes)), np.dtype(dtype))
@@ -70,6 +66,17 @@ def mlp(
     if output is not None:
         stack.append(_made("output", output))
     return Sequential(stack)
+
+
+def check_maker(owner: str, name: str, make: object, example: str) -> None:
+    """Refuse what is neither a class nor a function that makes a Function."""
+    if callable(make) and not isinstance(make, Function):
+        return
+    hint = f"; write {name}={type(make).__name__}, without brackets" if isinstance(make, Function) else ""
+    hint = f"; write {name}=pancake.{example}, without quotes" if isinstance(make, str) else hint
+    raise TypeError(
+        f"{owner}: expected {name} to be a class such as {example}, or a function that makes a Function, got {make!r}{hint}"
+    )
 
 
 def _made(name: str, make: Callable[[], Function]) -> Function:

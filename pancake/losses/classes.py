@@ -87,12 +87,16 @@ class ClassLoss(Loss):
             numbers = labels.dtype.kind == "f"
             way = "y.astype(int)" if numbers else "names, y = np.unique(y, return_inverse=True)"
             hint = f"; labels must be integers, as of {way}" if labels.shape == shape[:-1] else ""
+            if labels.ndim > len(shape):
+                hint = "; the prediction comes first, then the target"
         elif labels.shape == shape[:-1]:
             counted = np.where(w == 0, 0, labels.reshape(-1)).astype(np.intp)
             if counted.min() < 0 or counted.max() >= shape[-1]:
                 found = labels.reshape(-1)[w > 0]
                 low, high = found.min(), found.max()
                 hint = "; labels count from 0: pass y - 1" if low == 1 and high == shape[-1] else ""
+                if (np.abs(found) == 1).all() and low < 0:
+                    hint = "; labels count from 0: pass (y + 1) // 2"
                 if shape[-1] == 1:
                     hint = "; a model of one output goes with BinaryCrossEntropy(from_logits=True) and targets (..., 1)"
                 raise ValueError(f"{self!r}: expected labels from 0 to {shape[-1] - 1}, got values from {low} to {high}{hint}")
@@ -101,6 +105,8 @@ class ClassLoss(Loss):
             hint = "; probabilities must be floats, as of y.astype(float)"
         else:
             hint = "; pass y.ravel()" if labels.size == math.prod(shape[:-1]) else ""
+            if len(shape) == 3 and labels.shape == shape[:1]:
+                hint = "; one label for each sequence goes with the output of its last step: return_sequences=False"
         raise ValueError(
             f"{self!r}: expected integer labels {shape[:-1]} or probabilities {shape} for predictions {shape}, "
             f"got {labels.dtype} {labels.shape}{hint}"

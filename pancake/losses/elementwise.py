@@ -27,7 +27,7 @@ class ElementwiseLoss(Loss):
         with np.errstate(over="ignore"):  # of what has weight 0, say
             t = numeric(self, target, "target").astype(p.dtype, copy=False)
         if t.shape != p.shape:
-            hint = "; reshape the target" if t.size == p.size else ""
+            hint = f"; reshape the target: y.reshape({', '.join(map(str, (-1, *p.shape[1:])))})" if t.size == p.size else ""
             raise ValueError(f"{self!r}: expected a target of the shape of the prediction, {p.shape}, got {t.shape}{hint}")
         w = self._weight(weight, t.shape, p.dtype)
         if weight is not None:
@@ -231,7 +231,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         p, t, w = self._entries(pred, target, weight)
         if not ((t >= 0) & (t <= 1)).all():
-            self._refuse(t, "target")
+            self._refuse(t, "target", "; (y + 1) / 2 makes 0 and 1 of -1 and 1" if (np.abs(t) == 1).all() else "")
         vt, c = self._positive(t)
         self._remember(p, vt, c, w)
         if self.from_logits:

@@ -14,6 +14,7 @@ from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
 from pancake.functions.linear import Linear
+from pancake.functions.mlp import check_maker
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell
 from pancake.recurrent.unrolled import Unrolled
@@ -66,12 +67,13 @@ def rnn(
     """
     refuse_unknown_arguments(rnn, unknown)
     if not isinstance(sizes, Sequence) or len(sizes) < 3:
+        hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(
-            f"rnn: expected the numbers of inputs, of hidden units and of outputs, such as [2, 32, 1], got {sizes!r}"
+            f"rnn: expected the numbers of inputs, of hidden units and of outputs, such as [2, 32, 1], got {sizes!r}{hint}"
         )
-    for name, make in (("cell", cell), ("output", output)):
-        if isinstance(make, Function) or not (callable(make) or (name == "output" and make is None)):
-            raise TypeError(f"rnn: expected {name} to be a class, or a function that makes a Function, got {make!r}")
+    check_maker("rnn", "cell", cell, "GRUCell")
+    if output is not None:
+        check_maker("rnn", "output", output, "Softmax")
     dropout = share(rnn, "dropout", dropout)
     rng = generator(rnn, rng)
     n_in, *hidden, n_out = sizes

@@ -68,6 +68,11 @@ class Unrolled(Function):
         if not isinstance(cell, Function):
             hint = f"; make one first: {cell.__name__}(...)" if isinstance(cell, type) else ""
             raise TypeError(f"{type(self).__name__}: expected a cell, which is a Function, got {cell!r}{hint}")
+        if isinstance(return_sequences, Function):
+            raise TypeError(
+                f"{type(self).__name__}: expected one cell, got {cell!r} and {return_sequences!r}; "
+                "the second layer of a stack is an Unrolled of its own"
+            )
         self.cell = cell
         self.return_sequences, self.reverse = bool(return_sequences), bool(reverse)
         self.state: Any = None

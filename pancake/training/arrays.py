@@ -12,6 +12,7 @@ from pancake.memory import Array
 
 ROWS = 1 << 16  # numbers that are looked at in one go
 
+TEXTS = "`.astype(float)` makes numbers of digits, `pandas.get_dummies(x)` columns of 0 and 1 of a column of names"
 NAMES = "names become numbers by `names, y = np.unique(y, return_inverse=True)`"
 OBJECTS = "`.to_numpy(float)` or `.astype(float)` makes numbers of it, with nan where one is missing"
 MASKED = "`x.filled(value)` fills in what is behind the mask, `x[~np.ma.getmaskarray(x).any(axis=1)].data` leaves those rows out"
@@ -36,14 +37,17 @@ def real_array(owner: str, name: str, value: Any) -> Array:
     if array.dtype.kind in "biuf":
         return array
     got = f"an array of dtype {array.dtype}" if array.ndim else f"{value!r}"[:80]
-    raise TypeError(f"{owner}: expected {name} to be an array of real numbers, got {got}{_remedy(value, array)}")
+    raise TypeError(f"{owner}: expected {name} to be an array of real numbers, got {got}{_remedy(name, value, array)}")
 
 
-def _remedy(value: Any, array: Array) -> str:
+def _remedy(name: str, value: Any, array: Array) -> str:
     if hasattr(value, "toarray"):
         return "; `.toarray()` makes an array of a sparse matrix"
     if array.dtype.kind in "USTO" and array.size and all(isinstance(entry, str) for entry in array.flat):
-        return f"; {NAMES}"
+        return f"; {NAMES if name == 'y' else TEXTS}"
+    texts = [column for column in getattr(value, "columns", ()) if all(isinstance(entry, str) for entry in value[column])]
+    if texts:
+        return f"; there is text in {', '.join(map(repr, texts))}: {TEXTS}"
     if array.dtype.kind == "O" and array.ndim:
         return f"; {OBJECTS}"
     return ""

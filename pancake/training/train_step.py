@@ -22,10 +22,11 @@ class TrainStep:
         model.accumulate_grads(loss.compute_backward())
         optimizer.step()
 
-    is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers and activations, with a
-    loss and an optimizer of the library, does it as fast as a loop written by hand: for each shape of batch the first call
-    writes the step down as a list of NumPy calls on arrays made beforehand, which later calls only repeat. Everything else
-    (other Functions, weights, a part that was changed, `pancake.fast.off()`) goes through the four lines, without a word.
+    is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers, activations, `Unrolled`
+    cells and an `Embedding` before them, with a loss and an optimizer of the library, does it as fast as a loop written by hand:
+    for each shape of batch the first call writes the step down as a list of NumPy calls on arrays made beforehand, which later
+    calls only repeat. Everything else (other Functions, weights, lengths, a part that was changed, `pancake.fast.off()`) goes
+    through the four lines, without a word.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class TrainStep:
         """The optimizer."""
         return self._steps.optimizer
 
-    def __call__(self, x: Any, y: Any, weight: Any = None) -> Any:
+    def __call__(self, x: Any, y: Any, weight: Any = None, *, lengths: Any = None) -> Any:
         """Make a step with one batch.
 
         Parameters
@@ -82,6 +83,8 @@ class TrainStep:
             What the model takes, and the targets of the loss.
         weight : array_like, optional
             How much each example counts, see the loss.
+        lengths : array_like of int (B,), optional
+            How many steps of each sequence are valid, for a model that takes them.
 
         Returns
         -------
@@ -94,7 +97,7 @@ class TrainStep:
             What the model or the loss refuses; no parameter has changed then.
         """
         steps = self._steps
-        objective = steps.objective(x, y) if weight is None else None
+        objective = steps.objective(x, y) if weight is lengths is None else None
         program = steps.latest
         if objective is not None and program is not None:
             program.accumulate()
@@ -102,7 +105,8 @@ class TrainStep:
             return objective
         self.optimizer.zero_grad()
         # no name for what the model puts out: its memory serves what comes next
-        objective = self.loss(self.model(x), y) if weight is None else self.loss(self.model(x), y, weight)
+        given = (y,) if weight is None else (y, weight)
+        objective = self.loss(self.model(x) if lengths is None else self.model(x, lengths=lengths), *given)
         self.model.accumulate_grads(self.loss.compute_backward())
         self.optimizer.step()
         return objective

@@ -143,6 +143,21 @@ def test_recurrent_stacks(cell: Any, options: Any, words: int) -> None:
     same_training(model, pk.CrossEntropy(), pk.Adam(model, lr=0.01), data, 1e-9)
 
 
+def test_lengths_go_to_the_model() -> None:
+    model = pk.rnn([3, 5, 2], return_sequences=False, rng=0)
+    twin, loss = copy.deepcopy(model), pk.CrossEntropy()
+    x, y, lengths = RNG.normal(size=(4, 6, 3)), np.array([0, 1, 0, 1]), np.array([1, 2, 3, 6])
+    step, optimizer = TrainStep(model, loss, pk.SGD(model, lr=0.1)), pk.SGD(twin, lr=0.1)
+    for weight in (None, np.array([1.0, 2.0, 0.0, 1.0])):
+        optimizer.zero_grad()
+        wanted = loss(twin(x, lengths=lengths), y, weight)
+        twin.accumulate_grads(loss.compute_backward())
+        optimizer.step()
+        assert step(x, y, weight, lengths=lengths) == wanted
+    for a, b in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # All but cells, which take two inputs, and single numbers.
 IN_STACKS = [
     pytest.param(*case, id=name)

@@ -54,7 +54,8 @@ def test_each_channel_of_each_example_is_pooled_by_itself(drawn: Any) -> None:
     function, x = drawn
     y = function.compute_forward(x)
     for b, c in np.ndindex(*x.shape[:2]):
-        assert_array_equal(function.compute_forward(x[b : b + 1, c : c + 1])[0, 0], y[b, c])
+        alone = function.compute_forward(x[b : b + 1, c : c + 1])[0, 0]
+        assert_allclose(alone, y[b, c], rtol=1e-14)  # a mean of so many may be added up in another order
 
 
 @given(functions(MaxPool1d, MaxPool2d))

@@ -63,8 +63,8 @@ def test_as_torch_stacks_them() -> None:
             ValueError,
             r"rnn: expected the numbers of inputs, of hidden .* got \[2, 1\]",
         ),
-        (lambda: pk.rnn(3), ValueError, "got 3"),  # type: ignore[arg-type]
-        (lambda: pk.rnn([2, 3, 1], "GRU"), TypeError, "rnn: expected cell to be a class"),  # type: ignore[arg-type]
+        (lambda: pk.rnn(3), ValueError, "got 3; all sizes go into one list"),  # type: ignore[arg-type]
+        (lambda: pk.rnn([2, 3, 1], "GRU"), TypeError, "write cell=pancake.GRUCell, without quotes"),  # type: ignore[arg-type]
         (lambda: pk.rnn([2, 3, 1], output=pk.Tanh()), TypeError, "rnn: expected output to be a class"),
         (lambda: pk.rnn([2, 3, 1], dropout=2.0), ValueError, "p"),
         (lambda: pk.rnn([2, 0, 1]), ValueError, "n_hidden of at least 1"),

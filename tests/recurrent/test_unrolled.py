@@ -975,6 +975,10 @@ def test_what_is_no_cell() -> None:
         Unrolled(LSTMCell)
     with pytest.raises(TypeError, match=r"Unrolled: expected a cell, which is a Function, got 3"):
         Unrolled(3)
+    with pytest.raises(
+        TypeError, match=r"Unrolled: expected one cell, got .* the second layer of a stack is an Unrolled of its own"
+    ):
+        Unrolled(LSTMCell(2, 3), LSTMCell(3, 3))
 
     class Headless(Leaky):
         init_state = None

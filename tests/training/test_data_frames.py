@@ -63,7 +63,7 @@ def test_what_is_missing_is_named(column: str) -> None:
 @pytest.mark.parametrize("names", [["x", "y"], pd.Categorical(["x", "y"])], ids=["text", "category"])
 def test_names_are_refused_with_the_way_out(names: Any) -> None:
     frame = PLAIN.assign(d=pd.Series(names).repeat(20).to_numpy())
-    with pytest.raises(TypeError, match="expected x to be an array of real numbers, got an array of dtype object"):
+    with pytest.raises(TypeError, match=r"expected x to be an array of real numbers, got .* there is text in 'd': .*get_dummies"):
         trained(frame)
     with pytest.raises(TypeError, match="expected input to be real numbers"):
         pk.predict(pk.mlp([4, 2], rng=0), frame)
