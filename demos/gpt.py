@@ -20,6 +20,7 @@ from pydoc_data.topics import topics
 import matplotlib.pyplot as plt
 import numpy as np
 from command_line import finish, run
+from matplotlib.colors import PowerNorm
 
 import pancake as pk
 
@@ -99,15 +100,18 @@ def main(epochs=60, seed=0, output=OUTPUT, show=False):
             written, looks = write(net, [alphabet.index(character) for character in "The "], 0.6, rng)
             print(f"  {''.join(alphabet[code] for code in written)!r}")
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 7), width_ratios=[1, 1.4], layout="constrained")
     left.plot(curve, color="0.75", linewidth=0.8, label="each step")
     left.plot(np.arange(1, epochs + 1) * STEPS, tests, color="tab:red", label="text kept for testing")
     left.set(xlabel="step", ylabel="nats per character", ylim=(0, None), title="A GPT reads Python's documentation")
     left.legend()
-    right.imshow(np.sqrt(looks), cmap="magma")
-    right.set(xlabel="looks at", ylabel="this character", title="What the heads of the last layer look at (square roots)")
+    read = np.where(np.tri(T, dtype=bool), looks, np.nan)  # what is nan is not drawn
+    image = right.imshow(read, cmap="magma", norm=PowerNorm(0.5, 0, 1))  # small shares are told apart as well
+    figure.colorbar(image, ax=right, shrink=0.8, label="share of its attention, of the head where it is largest")
+    right.set(xlabel="looks at (grey: not yet read)", ylabel="this character", facecolor="0.85")
+    right.set_title("What the heads of the last layer look at")
     for ticks in (right.set_xticks, right.set_yticks):
-        ticks(range(T), [alphabet[code].replace("\n", "\\n") for code in written[:-1]], family="monospace", fontsize=7)
+        ticks(range(T), [alphabet[code].replace("\n", "\\n") for code in written[:-1]], family="monospace", fontsize=6)
     finish(figure, output, show, dpi=120)
 
 
