@@ -83,15 +83,16 @@ def main(epochs=120, lengths=(10, 20, 40, 80), hidden=32, seed=0, output=OUTPUT,
         left.semilogy(back, before[::-1] / before[-1], ":", color=color, linewidth=1.2, label=f"{name}, before")
         right.semilogy(lengths, errors[name], "o-", color=color, label=name)
     left.set(xlabel="steps before the end", ylabel="gradient norm, last step = 1", ylim=(1e-6, 5))
-    left.set_title(f"The gradient that arrives, {length} steps")
-    right.axhline(1 / 6, color="0.5", linestyle=":", label="always 1")
-    right.set(xlabel="length of the sequence", ylabel="mean squared error", title="The adding problem", ylim=(None, 1))
-    failed = [name for name in CELLS if errors[name][-1] > 0.9 / 6]
-    if failed:
-        text = f"{' and '.join(failed)}: of {length} steps\nnothing is learnt in {epochs} epochs"
+    left.set_title(f"the gradient that arrives, {length} steps")
+    right.axhline(1 / 6, color="0.5", linestyle=":", label="always saying the mean, 1")
+    right.set(xlabel="length of the sequence", ylabel="mean squared error", title="the adding problem", ylim=(None, 2))
+    failed = {name: [str(n) for n, error in zip(lengths, errors[name], strict=True) if error > 0.9 / 6] for name in CELLS}
+    if any(failed.values()):
+        text = [f"{name}, of {', '.join(steps)} steps" for name, steps in failed.items() if steps]
+        text = "\n".join([f"nothing is learnt in {epochs} epochs:", *text])
         right.text(0.98, 0.97, text, ha="right", va="top", transform=right.transAxes, fontsize="small")
     left.legend(fontsize="small", loc="center right", bbox_to_anchor=(1, 0.4))
-    right.legend(fontsize="small", loc="lower right")
+    right.legend(fontsize="small", loc="upper left", ncols=2)
 
     finish(figure, output, show, dpi=120)
 
