@@ -95,7 +95,8 @@ def main(epochs=100, seed=0, output=OUTPUT, show=False):
         if level == CEILING:  # who tosses the best coin is lucky, or not, with those stories of the test
             luck = 2 * np.sqrt(CEILING * (1 - CEILING) / TEST)
             ax.axhspan(CEILING - luck, CEILING + luck, color="0.5", alpha=0.15, linewidth=0, label="... and luck, two sigma")
-        ax.set(title=title, xlabel="epoch", ylabel=f"right, of {TEST} new ones", ylim=(0, 1.02) if ax is axes[1] else (0.1, 0.5))
+        ax.set(title=title, xlabel="epoch", ylabel=f"share right, of {TEST} new ones")
+        ax.set_ylim((0, 1.02) if ax is axes[1] else (0.1, 0.5))
         ax.legend()
     finish(figure, output, show, dpi=120)
 
