@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.program import DTYPES, Owner, guard, scalar
+from pancake.functions.activations import largest_exponent
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 
@@ -104,7 +105,8 @@ class CellKernel:
 
 def parts(cell: Any) -> tuple[list[Owner], list[tuple[type, str]]]:
     """What a kernel depends on, as `Notes.unchanged` takes it."""
-    return [(cell, [name for name in vars(cell) if name != "training"])], [(type(cell), name) for name in METHODS]
+    methods = [(type(cell), name) for name in METHODS]
+    return [(cell, [name for name in vars(cell) if name != "training"])], [*methods, (Cell, "init_state")]
 
 
 def by_gate(array: Array, n: int) -> Array:
@@ -179,15 +181,14 @@ def _tanh_slope(y: Array, out: Array) -> None:
 
 
 def _sigmoid(z: Array, out: Array) -> None:
-    np.negative(z, out)
+    np.minimum(z, largest_exponent(z.dtype), out=out)
     np.exp(out, out)
-    np.add(out, 1, out)
-    np.divide(1, out, out)
+    np.divide(out, np.add(out, 1), out)
 
 
 def _sigmoid_slope(y: Array, out: Array) -> None:
-    np.multiply(y, y, out)
-    np.subtract(y, out, out)
+    np.subtract(1, y, out)  # y - y^2 would lose all digits of a gate that is nearly shut or open
+    np.multiply(y, out, out)
 
 
 ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -198,7 +199,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 class LSTMKernel(CellKernel):
-    """Gates in the order i, f, o, g. The weights of the first three are negated: sigmoid(z) = 1 / (1 + exp(-z))."""
+    """Gates in the order i, f, o, g: the three sigmoids in one piece."""
 
     ORDER = (0, 1, 3, 2)  # of the gates here among those of the cell, and the other way round
 
@@ -206,8 +207,7 @@ class LSTMKernel(CellKernel):
         super().__init__(cell, shape, reverse, inputs)
         length, batch, n_in = shape
         n, dtype = self.n, self.dtype
-        self.sign = np.array([-1, -1, -1, 1], dtype).reshape(4, 1, 1)
-        self.one = scalar(1, dtype)
+        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
         self.weight_ih = np.empty((4, n_in, n), dtype)
         self.weight_forward, self.weight_back = np.empty((2, 4, n, n), dtype)
         self.a = np.empty((4, length, batch, n), dtype)  # W_ih x + b, then the gates
@@ -226,14 +226,15 @@ class LSTMKernel(CellKernel):
 
     def begin(self) -> None:
         cell, order = self.cell, list(self.ORDER)
-        np.multiply(by_gate(cell.weight_ih, self.n)[order], self.sign, self.weight_ih)
-        np.multiply(by_gate(cell.weight_hh, self.n)[order], self.sign, self.weight_forward)
+        self.weight_ih[...] = by_gate(cell.weight_ih, self.n)[order]
+        self.weight_forward[...] = by_gate(cell.weight_hh, self.n)[order]
         a = self.a.reshape(4, self.N, self.n)
         self.inputs.product(self.weight_ih, a)
-        a += self.sign * (cell.bias_ih + cell.bias_hh).reshape(4, 1, self.n)[order]
+        a += (cell.bias_ih + cell.bias_hh).reshape(4, 1, self.n)[order]
 
     def forward(self, times: Iterable[int], state: Any) -> Any:
-        work, work4, weight, one = self.work, self.work4, self.weight_forward, self.one
+        work, work4, weight, one, largest = self.work, self.work4, self.weight_forward, self.one, self.largest
+        work3 = work4[:3]
         h_state, c_state = state
         for t in times:
             h, out, c, c_out, tanh_c, a, ifo, i, f, o, g = self.steps[t]
@@ -243,9 +244,10 @@ class LSTMKernel(CellKernel):
                 c[...] = c_state
             np.matmul(h, weight, out=work4)
             np.add(a, work4, a)
+            np.minimum(ifo, largest, out=ifo)
             np.exp(ifo, ifo)
-            np.add(ifo, one, ifo)
-            np.divide(one, ifo, ifo)
+            np.add(ifo, one, work3)
+            np.divide(ifo, work3, ifo)
             np.tanh(g, g)
             np.multiply(i, g, work)
             np.multiply(f, c, c_out)
@@ -258,8 +260,9 @@ class LSTMKernel(CellKernel):
     def before_backward(self) -> None:
         i, _, o, g = self.a
         q, slope = self.q, self.o_slope
-        np.multiply(self.a, self.a, q)
-        np.subtract(self.a[:3], q[:3], q[:3])
+        np.subtract(self.one, self.a[:3], q[:3])  # a - a^2 would lose all digits of a gate that is nearly open
+        np.multiply(q[:3], self.a[:3], q[:3])
+        np.multiply(g, g, q[3])
         np.subtract(self.one, q[3], q[3])
         for gate, factor in zip(q, (g, self.c_before, self.tanh_c, i), strict=True):
             gate *= factor
@@ -304,14 +307,13 @@ class LSTMKernel(CellKernel):
 
 
 class GRUKernel(CellKernel):
-    """Gates in the order r, z, n. The weights of the first two are negated: sigmoid(s) = 1 / (1 + exp(-s))."""
+    """Gates in the order r, z, n."""
 
     def __init__(self, cell: GRUCell, shape: tuple[int, int, int], reverse: bool, inputs: Any) -> None:
         super().__init__(cell, shape, reverse, inputs)
         length, batch, n_in = shape
         n, dtype = self.n, self.dtype
-        self.sign = np.array([-1, -1, 1], dtype).reshape(3, 1, 1)
-        self.one = scalar(1, dtype)
+        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
         self.weight_ih = np.empty((3, n_in, n), dtype)
         self.weight_forward, self.weight_back = np.empty((2, 3, n, n), dtype)
         self.bias_n = np.empty(n, dtype)
@@ -327,26 +329,28 @@ class GRUKernel(CellKernel):
 
     def begin(self) -> None:
         cell, n = self.cell, self.n
-        np.multiply(by_gate(cell.weight_ih, n), self.sign, self.weight_ih)
-        np.multiply(by_gate(cell.weight_hh, n), self.sign, self.weight_forward)
+        self.weight_ih[...] = by_gate(cell.weight_ih, n)
+        self.weight_forward[...] = by_gate(cell.weight_hh, n)
         bias = cell.bias_ih.reshape(3, 1, n).copy()
         bias[:2] += cell.bias_hh[: 2 * n].reshape(2, 1, n)
         self.bias_n[...] = cell.bias_hh[2 * n :]
         a = self.a.reshape(3, self.N, n)
         self.inputs.product(self.weight_ih, a)
-        a += self.sign * bias
+        a += bias
 
     def forward(self, times: Iterable[int], state: Any) -> Any:
-        work, work3, weight, one, bias = self.work, self.work3, self.weight_forward, self.one, self.bias_n
+        work, work3, weight, bias = self.work, self.work3, self.weight_forward, self.bias_n
+        work2, one, largest = work3[:2], self.one, self.largest
         for t in times:
             h, out, u, rz, r, z, n = self.steps[t]
             if state is not h:  # the initial state, or one with the rows of sequences that are over put back
                 h[...] = state
             np.matmul(h, weight, out=work3)
-            np.add(rz, work3[:2], rz)
+            np.add(rz, work2, rz)
+            np.minimum(rz, largest, out=rz)
             np.exp(rz, rz)
-            np.add(rz, one, rz)
-            np.divide(one, rz, rz)
+            np.add(rz, one, work2)
+            np.divide(rz, work2, rz)
             np.add(work3[2], bias, u)
             np.multiply(r, u, work)
             np.add(n, work, n)
@@ -416,6 +420,7 @@ def write_products(dObj_dZ: Array, weight: Array, order: list[int], out: Array) 
 
 KERNELS: dict[type[Cell], type[CellKernel]] = {RNNCell: RNNKernel, LSTMCell: LSTMKernel, GRUCell: GRUKernel}
 PLAIN = {(cls, name): getattr(cls, name) for cls in KERNELS for name in METHODS}
+INIT_STATE = Cell.init_state
 
 
 def can_run(cell: Any) -> bool:
@@ -423,7 +428,7 @@ def can_run(cell: Any) -> bool:
     cls = type(cell)
     if cls not in KERNELS or cell.weight_hh.dtype not in DTYPES or not vars(cell).keys().isdisjoint(METHODS):
         return False
-    if any(getattr(cls, name) is not PLAIN[cls, name] for name in METHODS):
+    if Cell.init_state is not INIT_STATE or any(getattr(cls, name) is not PLAIN[cls, name] for name in METHODS):
         return False
     arrays = [array for pair in zip(*cell.get_params_and_grads(), strict=True) for array in pair]
     return len(arrays) == 8 and all(array.dtype == arrays[0].dtype and array.T.flags.c_contiguous for array in arrays)

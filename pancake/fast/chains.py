@@ -38,6 +38,8 @@ class Chain:
         Where the layers find what the runs leave.
     latest : Ran
         What the latest run has left in the stack.
+    numbers : int
+        About how many numbers its arrays hold.
     """
 
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
@@ -64,6 +66,7 @@ class Chain:
             owners, methods = kernel.depends_on()
             self.guarded += owners
             self.methods += methods
+        self.numbers = 2 * sum(kernel.numbers() for kernel in self.kernels)  # backward has about as many
         self.places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
@@ -123,7 +126,11 @@ class Program(Chain):
         looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]
         if x.ndim == 3:
             looks.append(f"{notes.held(key_of)}(x) == {notes.held(self.key)}")
-        owners = [(layer, [name for name in names if not name.startswith("grad_")]) for layer, names in self.guarded]
+        # A Linear's gradients are up to backward; what a cell's steps remember has the arrays of its gradients, too.
+        owners = [
+            (owner, [name for name in names if not (isinstance(owner, Linear) and name.startswith("grad_"))])
+            for owner, names in self.guarded
+        ]
         forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
         looks += notes.unchanged(owners, forwards)
         self.notes, self.looks = notes, looks
@@ -133,7 +140,6 @@ class Program(Chain):
         self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
         backwards = [method for method in self.methods if method not in forwards]
         self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
-        self.numbers = sum(kernel.numbers() for kernel in self.kernels)
 
     def run(self, x: Any, older: bool) -> Any:
         """Run forward, after which `latest` is new; None if that is up to the layers."""
@@ -239,9 +245,11 @@ def gradient_bits(layers: list[Any]) -> list[Any] | None:
     bounds = sorted(byte_bounds(grad) for _, (_, grad) in pairs)
     if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds)):
         return None
+    every = memory.runs([value for _, (value, _) in pairs], [grad for _, (_, grad) in pairs])
+    if sum(run.grads.size for run in every) < sum(grad.size for _, (_, grad) in pairs):
+        return None  # an optimizer sees one of two gradients of the same parameter
     linear = [pair for layer, pair in pairs if isinstance(layer, Linear)]
     runs = memory.runs([value for value, _ in linear], [grad for _, grad in linear])
-    whole = all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs)
-    if not whole or sum(run.grads.size for run in runs) < sum(grad.size for _, grad in linear):
+    if not all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs):
         return None
     return [run.grads.view(np.bool) for run in runs]

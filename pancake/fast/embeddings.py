@@ -50,7 +50,12 @@ class Words(Rows):
     def by_row(self, dObj_dZ: Array) -> Array:
         self.places.fill(0)
         self.places.reshape(-1)[self.first + self.words] = 1
-        return np.matmul(self.places.T, dObj_dZ)
+        sums: Array = np.matmul(self.places.T, dObj_dZ)
+        if not np.isfinite(sums).all():  # where 0 times infinity has come to words that stand elsewhere
+            sums.fill(0)
+            places: Any = (..., self.words, slice(None))
+            np.add.at(sums, places, dObj_dZ)
+        return sums
 
 
 class EmbeddingKernel(Kernel):
@@ -80,7 +85,10 @@ class EmbeddingKernel(Kernel):
     def looks(self, notes: Notes, x: Array) -> list[str]:
         unsigned = np.dtype(x.dtype.str.replace("i", "u"))  # in which a negative index is a huge one
         largest = notes.expression(np.maximum.reduce, Text(f"x.view({notes.held(unsigned)})"), None)
-        return [f"{largest} < {self.layer.num_embeddings}"]
+        looks = [f"{largest} < {self.layer.num_embeddings}"]
+        if type(self.inputs) is Words:  # a word that is not finite must not reach those that stand in the text
+            looks.append(notes.expression(_is_finite, self.layer.weight))
+        return looks
 
     def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
         grad = self.layer.grad_weight
@@ -100,9 +108,15 @@ class EmbeddingKernel(Kernel):
         return (self.words.T,)
 
 
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
+
+
 def can_run(embedding: Embedding, x: Any, dtype: np.dtype[Any]) -> bool:
     """Whether there is a kernel for an `Embedding` of such a text before a layer of this dtype."""
     if x.dtype.kind not in "iu" or x.ndim != 2 or embedding.grad_weight.dtype not in PAIRS:
+        return False
+    if embedding.weight.shape != (embedding.num_embeddings, embedding.dim):
         return False
     return all(a.dtype == dtype and a.flags.c_contiguous for a in (embedding.weight, embedding.grad_weight))
 

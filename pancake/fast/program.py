@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -169,13 +170,14 @@ class Ran(Kept):
 class Left(Kept):
     """What a program's forward has left in one layer: the same object after every run, since the arrays are the same.
 
-    It says of `used` what a layer's own memory would, without being told of every run: the program's `latest` knows.
+    It says of `used` what a layer's own memory would, without being told of every run: the program's `latest` knows. That it
+    holds no program lets a layer that somebody keeps outlive its stack without the other layers.
     """
 
     __slots__ = ("_make", "_program", "_used_in")
 
     def __init__(self, program: Any, make: Callable[[], tuple[Any, ...]]) -> None:
-        self._program, self._make, self._used_in, self.older = program, make, None, False
+        self._program, self._make, self._used_in, self.older = weakref.ref(program), make, None, False
 
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]
@@ -183,13 +185,13 @@ class Left(Kept):
 
     @property
     def used(self) -> bool:
-        latest = self._program.latest
-        used: bool = latest.used or self._used_in is latest
-        return used
+        program = self._program()
+        return program is None or program.latest.used or self._used_in is program.latest
 
     @used.setter
     def used(self, value: bool) -> None:
-        self._used_in = self._program.latest
+        program = self._program()
+        self._used_in = None if program is None else program.latest
 
 
 def scalar(value: float, dtype: Any) -> Array:

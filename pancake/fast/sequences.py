@@ -47,9 +47,8 @@ class UnrolledKernel(Kernel):
             notes.put(self.lies.seen(self.y), self.kernel.h_after[last])
 
     def _forward(self) -> None:
-        with np.errstate(over="ignore"):  # where exp(-z) is inf, and the sigmoid 0
-            self.kernel.begin()
-            state = self.kernel.forward(self.kernel.times, self.initial)
+        self.kernel.begin()
+        state = self.kernel.forward(self.kernel.times, self.initial)
         self.layer.state = self.state = each(np.copy, state)
 
     def _backward(self, d: Array, dObj_dIn: Array | None) -> None:
@@ -84,7 +83,8 @@ class UnrolledKernel(Kernel):
         return [(self.layer, names), *owners], [*((Unrolled, name) for name in METHODS), *methods]
 
     def numbers(self) -> int:
-        return sum(array.size for array in vars(self.kernel).values() if isinstance(array, np.ndarray))
+        arrays = [*vars(self.kernel).values(), *vars(self.inputs).values(), *vars(self).values()]
+        return sum(array.size for array in arrays if isinstance(array, np.ndarray)) // 2  # which serve backward too
 
     def kept(self) -> tuple[Any, ...]:
         return _kept(self.kernel, self.ends, self.state)
@@ -148,14 +148,13 @@ def run_forward(owner: Unrolled, kernel: CellKernel, x: Array, ends: Lengths, st
     """The forward of an `Unrolled` by its kernel, from inputs (T, B, I)."""
     before, owner._cache = owner._cache, None  # until the run is through
     kernel.inputs.table.reshape(x.shape)[...] = x
-    with np.errstate(over="ignore"):  # where exp(-z) is inf, and the sigmoid 0
-        kernel.begin()
-        if ends.mask is None:
-            state = kernel.forward(kernel.times, state)
-        else:
-            for t in kernel.times:
-                new, valid = kernel.forward([t], state), ends.valid[t]
-                state = new if valid is None else each(where(valid), new, state)
+    kernel.begin()
+    if ends.mask is None:
+        state = kernel.forward(kernel.times, state)
+    else:
+        for t in kernel.times:
+            new, valid = kernel.forward([t], state), ends.valid[t]
+            state = new if valid is None else each(where(valid), new, state)
     owner.state = each(np.copy, state)
     owner._cache = SequenceKept(kernel, ends, owner.state, before is not None and not before.used)
     if owner.return_sequences:

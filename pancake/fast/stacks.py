@@ -59,16 +59,21 @@ class Segment:
             program = None
         if program is None and can_run(self.layers, x):
             program = Program(self.layers, x)
-            while len(self.programs) >= PROGRAMS or (
-                self.programs and program.numbers + sum(p.numbers for p in self.programs.values()) > LARGE
-            ):
-                del self.programs[next(iter(self.programs))]
+            make_room(self.programs, program.numbers)
             self.programs[program.key] = program
         return program
 
     def _known(self, x: Any) -> Any:
         """The program that was made for such an x."""
         return self.programs.get(key_of(x)) if x.__class__ is np.ndarray else None
+
+
+def make_room(programs: dict[Any, Any], numbers: int) -> None:
+    """Drop the oldest programs, or notes that there can be none, until there is room for one of so many numbers."""
+    while len(programs) >= PROGRAMS or (
+        programs and numbers + sum(getattr(program, "numbers", 0) for program in programs.values()) > LARGE
+    ):
+        del programs[next(iter(programs))]
 
 
 def can_run(layers: list[Any], x: Any) -> bool:
@@ -203,9 +208,22 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
         if dObj_dIn is not NotImplemented:
             return dObj_dIn
     layers = item.layers if isinstance(item, Segment) else [item]
-    for layer in reversed(layers[1:]):
+    first = 0 if input_too else next(i for i, layer in enumerate(layers) if has_parameters(layer))
+    for layer in reversed(layers[first + 1 :]):
         d = layer.compute_backward(d)
-    return layers[0].compute_backward(d) if input_too else layers[0].accumulate_grads(d)
+    if input_too:
+        return layers[0].compute_backward(d)
+    layers[first].accumulate_grads(d)
+    return note_answered(layers[:first])
+
+
+def trains(item: Any) -> bool:
+    """Whether there is anything to train in a segment or another Function."""
+    if not isinstance(item, Segment):
+        return has_parameters(item)
+    first = item.layers[0]
+    whole = not (first.frozen or getattr(first, "cell", first).frozen)  # then it has parameters, and this look is the cheaper
+    return whole or any(map(has_parameters, item.layers))
 
 
 def install() -> None:
@@ -251,13 +269,14 @@ def install() -> None:
                 return
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)
-            first = next((i for i, (item, _) in enumerate(kept.ran) if isinstance(item, Segment) or has_parameters(item)), None)
+            first = next((i for i, (item, _) in enumerate(kept.ran) if trains(item)), None)
             if first is not None:
                 for item, program in kept.ran[:first:-1]:
                     dObj_dOut = back_through(item, program, dObj_dOut, True)
                 item, program = kept.ran[first]
                 back_through(item, program, dObj_dOut, False)
-            note_answered(item for item, _ in kept.ran[:first])  # all, if none has parameters
+            passed = [item for item, _ in kept.ran[:first]]  # all, if none has parameters
+            note_answered(layer for item in passed for layer in (item.layers if isinstance(item, Segment) else [item]))
             kept.used = True
             return
         plain_accumulate(self, dObj_dOut)

@@ -18,7 +18,7 @@ from pancake.fast.chains import Chain, dtype_of, gradient_bits
 from pancake.fast.kernels import METHODS
 from pancake.fast.loss_kernels import KERNELS
 from pancake.fast.program import Left, Notes
-from pancake.fast.stacks import PROGRAMS, STEPPING
+from pancake.fast.stacks import STEPPING
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -64,6 +64,8 @@ class StepProgram:
             "", self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
         )
         self.update = optimizer._advance
+        self.before: list[tuple[Any, Any]] = []  # what parts remembered that have not been those of the program's latest forward
+        self.numbers = self.chain.numbers
 
     def _write_forward(self, notes: Notes, value: str, x: Array, y: Array) -> Callable[[Any, Any], Any]:
         owners = [
@@ -90,6 +92,7 @@ class StepProgram:
 
     def objective(self, x: Array, y: Array) -> Any:
         """Run forward and return the value of the loss, nan if it refuses a target; None as `forward` does."""
+        self.before = []
         try:
             value = self.forward(x, y)
         except ValueError:
@@ -102,12 +105,20 @@ class StepProgram:
             self.loss.divisor = self.divisor
         return value
 
+    def give_back(self) -> None:
+        """Let layers and loss remember again what they did before the latest forward."""
+        for owner, cache in self.before:
+            owner._cache = cache
+        if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
+            self.loss._cache = None
+
     def output(self) -> Array:
         """What the model has put out, as a fresh array."""
         return self.chain.output.copy()
 
     def _take_over(self) -> None:
         """Leave in the layers, the stack and the loss what they are to remember of the coming run."""
+        self.before = [(owner, owner._cache) for owner in (*self.functions, self.model, self.loss)]
         self.chain.take_over()
         for owner, left in ((self.model, self.model_left), (self.loss, self.loss_left)):
             before = owner._cache
@@ -136,7 +147,10 @@ class Steps:
         if value is None:
             self.latest = self._program(x, y, latest)
             value = None if self.latest is None else self.latest.objective(x, y)
-        return value if value is not None and math.isfinite(value) else None
+        if value is not None and self.latest is not None and not math.isfinite(value):
+            self.latest.give_back()
+            return None
+        return value
 
     def _program(self, x: Any, y: Any, refuses: StepProgram | None) -> StepProgram | None:
         """The program for such a batch, if there can be one, but not one that refuses it."""
@@ -149,12 +163,10 @@ class Steps:
                 return known
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
             return None
-        if key not in self.programs and len(self.programs) >= PROGRAMS:
-            del self.programs[next(iter(self.programs))]
-        if not self._can_be(x, y):
-            self.programs[key] = self._parts()
-            return None
-        self.programs[key] = program = StepProgram(self.model, self.loss, self.optimizer, x, y)
+        self.programs.pop(key, None)
+        program = StepProgram(self.model, self.loss, self.optimizer, x, y) if self._can_be(x, y) else None
+        stacks.make_room(self.programs, 0 if program is None else program.numbers)
+        self.programs[key] = self._parts() if program is None else program
         return program
 
     def _parts(self) -> tuple[int, list[Any]]:
@@ -171,7 +183,7 @@ class Steps:
         shape = stacks.output_shape(model.functions, x) if stacks.State(model.functions).whole else None
         if shape is None or gradient_bits(model.functions) is None:
             return False
-        if not isinstance(optimizer, Optimizer) or optimizer.ranks is not None:
+        if not isinstance(optimizer, Optimizer) or optimizer.model is not model or optimizer.ranks is not None:
             return False
         if not vars(optimizer).keys().isdisjoint(STEPPING):
             return False

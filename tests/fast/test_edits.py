@@ -1,0 +1,232 @@
+"""Single edits of recurrent stacks and of whole steps, each of which has once given another number than the plain layers."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pancake as pk
+from pancake.recurrent.cells import Cell
+
+X = np.random.default_rng(0).normal(size=(4, 5, 2))
+
+
+def both(program: Callable[[], Any]) -> None:
+    """Run a program with the fast path and without, and compare what it returns."""
+    shown = []
+    for on in (True, False):
+        with contextlib.nullcontext() if on else pk.fast.off():
+            shown.append(program())
+    for fast, plain in zip(*shown, strict=True):
+        if fast is None or isinstance(fast, str):
+            assert fast == plain
+        else:
+            np.testing.assert_allclose(fast, plain, rtol=1e-10, atol=1e-13)
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises((RuntimeError, ValueError, IndexError)) as refused:
+        call()
+    return str(refused.value)
+
+
+def exchanged_gradient() -> Any:
+    model = pk.Sequential([pk.Unrolled(pk.RNNCell(2, 3, rng=0))])
+    y = model(X)
+    model.compute_backward(y)
+    cell: Any = model[0].cell  # type: ignore[union-attr]
+    vars(cell)["grad_bias_hh"] = np.zeros(3)
+    for _ in range(3):
+        model(X)
+        model.compute_backward(y)
+    return (cell.grad_bias_hh,)
+
+
+def word_that_is_not_finite() -> Any:
+    """It stands in the table, but not in the text."""
+    model: Any = pk.Sequential([pk.Embedding(4, 2, rng=0), pk.Unrolled(pk.RNNCell(2, 3, rng=0))])
+    model[0].weight[3] = np.nan
+    y = model(np.array([[0, 1, 2, 1, 0]]))
+    model.compute_backward(np.ones_like(y))
+    return y, *model.get_params_and_grads()[1]
+
+
+def gradient_that_is_not_finite() -> Any:
+    """It reaches the words of its own text alone."""
+    model: Any = pk.Sequential([pk.Embedding(4, 2, rng=0), pk.Unrolled(pk.GRUCell(2, 3, rng=0))])
+    d = np.ones_like(model(np.array([[0, 1, 0, 1, 0], [2, 2, 2, 2, 2]])))
+    d[1, 0] = np.nan
+    model.compute_backward(d)
+    return (model[0].grad_weight,)
+
+
+def table_of_fewer_words() -> Any:
+    model: Any = pk.Sequential([pk.Embedding(6, 2, rng=0), pk.Unrolled(pk.RNNCell(2, 3, rng=0))])
+    vars(model[0]).update(weight=model[0].weight[:3].copy(), grad_weight=np.zeros((3, 2)))
+    return (refusal(lambda: model(np.array([[0, 5, 4, 1]]))),)
+
+
+@pytest.mark.parametrize("part", ["unrolled", "cell"])
+@pytest.mark.parametrize("when", ["before", "between"])
+@pytest.mark.parametrize("norm", [True, False])
+def test_frozen(part: str, when: str, norm: bool) -> None:
+    def program() -> Any:
+        layers: list[Any] = [pk.Unrolled(pk.RNNCell(2, 3, rng=0)), pk.LayerNorm(3), pk.Linear(3, 2, rng=1)]
+        model: Any = pk.Sequential(layers if norm else [layers[0], layers[2]])
+        frozen = model[0] if part == "unrolled" else model[0].cell
+        if when == "before":
+            frozen.freeze()
+        y = model(X)
+        frozen.freeze()
+        model.accumulate_grads(X[:, :, :1] * np.ones_like(y))
+        return model[0].cell.grad_bias_hh, model[0].dObj_dState, model[-1].grad_weight
+
+    both(program)
+
+
+def init_state_of_the_base() -> Any:
+    """Which that of an LSTM calls."""
+    before = Cell.init_state
+    model = pk.Sequential([pk.Unrolled(pk.LSTMCell(2, 3, rng=0))])
+    model(X)
+    Cell.init_state = lambda self, batch: before(self, batch) + 1  # type: ignore[method-assign]
+    try:
+        return (model(X),)
+    finally:
+        Cell.init_state = before  # type: ignore[method-assign]
+
+
+def weights_that_are_views_of_one_array() -> Any:
+    first, second = pk.RNNCell(2, 3, rng=0), pk.RNNCell(3, 3, rng=1)
+    weight = np.asfortranarray(first.weight_hh)
+    for cell, view in ((first, weight), (second, weight.view())):
+        vars(cell).update(weight_hh=view, grad_weight_hh=np.zeros((3, 3), order="F"))
+    model = pk.Sequential([pk.Unrolled(first), pk.Unrolled(second)])
+    step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.01))
+    for _ in range(2):
+        step(X, np.ones((4, 5, 3)))
+    return tuple(model.get_params_and_grads()[1])
+
+
+def optimizer_of_an_outer_stack() -> Any:
+    model, x = pk.Sequential([pk.Linear(2, 2, rng=0)]), np.ones((4, 2))
+    outer = pk.Sequential([model])
+    optimizer = pk.SGD(outer, lr=0.1)
+    step = pk.TrainStep(model, pk.MeanSquaredError(), optimizer)
+    step(x, x)
+    new = pk.Linear(2, 2, rng=3)
+    outer.functions.append(new)
+    new.grad_weight[...] = 1
+    step(x, x)
+    optimizer.step()
+    return (new.weight,)
+
+
+def step_that_is_not_finite_after_a_forward() -> Any:
+    """The forward has not been answered, and is then not the latest any more."""
+    model = pk.Sequential([pk.Linear(2, 2, rng=0)])
+    step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    x, y = np.ones((4, 2)), np.zeros((4, 2))
+    step(x, y)
+    step(x, y)
+    model(x)
+    y[0] = np.inf
+    with np.errstate(invalid="ignore"):  # of the weights, which are not finite any more
+        return step(x, y), refusal(lambda: model.compute_backward(x))
+
+
+def first_target_refused() -> Any:
+    model, loss = pk.Sequential([pk.Linear(2, 1, rng=0)]), pk.BinaryCrossEntropy(from_logits=True)
+    step = pk.TrainStep(model, loss, pk.SGD(model))
+    refused = refusal(lambda: step(np.ones((2, 2)), np.array([[1.0], [2.0]])))
+    return refused, refusal(loss.compute_backward)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        exchanged_gradient,
+        word_that_is_not_finite,
+        gradient_that_is_not_finite,
+        table_of_fewer_words,
+        init_state_of_the_base,
+        weights_that_are_views_of_one_array,
+        optimizer_of_an_outer_stack,
+        step_that_is_not_finite_after_a_forward,
+        first_target_refused,
+    ],
+    ids=lambda program: program.__name__,
+)
+def test_edits(program: Callable[[], Any]) -> None:
+    both(program)
+
+
+def test_a_refused_target_leaves_a_gradient_or_none() -> None:
+    loss, z = pk.BinaryCrossEntropy(from_logits=True), np.array([[0.5], [-1.0]])
+    y = np.array([[0.0], [1.0]])
+    loss(z, y)
+    expected = loss.compute_backward()
+    refusal(lambda: loss(5 * z, y + 1))
+    np.testing.assert_array_equal(loss.compute_backward(), expected)
+    with pk.fast.off(), pytest.raises(RuntimeError, match="call it again before backward"):
+        loss.compute_backward()
+    loss(z, y)
+    with pk.fast.off():
+        np.testing.assert_allclose(loss.compute_backward(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", [pk.RNNCell, pk.LSTMCell, pk.GRUCell])
+@pytest.mark.parametrize("bias", [-700.0, -10, 10, 30])
+def test_gates_that_are_nearly_open_or_shut_keep_their_digits(cell: Any, bias: float) -> None:
+    def program() -> Any:
+        options = {"activation": "sigmoid"} if cell is pk.RNNCell else {}
+        unrolled = pk.Unrolled(cell(2, 3, rng=0, **options))
+        unrolled.cell.bias_hh += bias
+        unrolled.compute_backward(np.ones_like(unrolled(X)))
+        return unrolled.cell.grad_bias_hh, unrolled.cell.grad_weight_ih
+
+    shown = []
+    for on in (True, False):
+        with contextlib.nullcontext() if on else pk.fast.off():
+            shown.append(program())
+    for fast, plain in zip(*shown, strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=0)
+
+
+def test_programs_of_whole_steps_do_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = pk.Sequential([pk.Unrolled(pk.LSTMCell(2, 4, rng=0)), pk.Linear(4, 2, rng=1)])
+    step = pk.TrainStep(model, pk.CrossEntropy(), pk.SGD(model))
+    rng = np.random.default_rng(0)
+    for large in (1 << 22, 3000):
+        monkeypatch.setattr("pancake.fast.stacks.LARGE", large)
+        for length in range(1, 13):
+            step(rng.normal(size=(3, length, 2)), rng.integers(0, 2, (3, length)))
+        kept = list(step._steps.programs.values())
+        assert len(kept) <= 8
+        assert len(kept) == 1 or sum(program.numbers for program in kept) <= large
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["four lines", "TrainStep"])
+def test_a_layer_that_is_kept_outlives_its_stack_alone(whole: bool) -> None:
+    model: Any = pk.Sequential([pk.Unrolled(pk.LSTMCell(2, 3, rng=0)), pk.Linear(3, 2, rng=1)])
+    loss, optimizer = pk.MeanSquaredError(), pk.SGD(model)
+    step: Any = pk.TrainStep(model, loss, optimizer)
+    target = np.zeros((4, 5, 2))
+    if whole:
+        step(X, target)
+    else:
+        loss(model(X), target)
+        model.accumulate_grads(loss.compute_backward())
+    first, last = weakref.ref(model[0]), model[1]
+    del model, optimizer, step
+    gc.collect()
+    assert first() is None
+    last.compute_backward(target)  # what it remembers is its own
+    last(np.ones((4, 3)))
+    last.compute_backward(np.ones((4, 2)))
