@@ -29,7 +29,7 @@ SUFFIXES = {  # of the pictures, where there are any
     for path in DEMOS
     if (match := re.search(r'Path\("pictures", "\w+(\.\w+)"\)', path.read_text(encoding="utf-8")))
 }
-LONG = ("babi", "gpt", "lenet", "sweep")  # demos that take seconds even for one epoch
+LONG = ("babi", "gpt", "lenet", "names", "penguin_table", "regularisation", "sweep")  # demos that take seconds even for one epoch
 every_demo = pytest.mark.parametrize(
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in SUFFIXES]
 )
@@ -289,6 +289,7 @@ def test_without_scikit_learn(name: str, message: str, run: Run, monkeypatch: py
     assert errors.splitlines()[-1].endswith(message)
 
 
+@pytest.mark.slow
 def test_class_weights_find_chinstraps(run: Run) -> None:
     code, printed, _ = run(FOLDER / "penguin_table.py", "--epochs", "60", "--output", "table.png")
     assert code == 0

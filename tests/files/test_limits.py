@@ -213,6 +213,7 @@ def test_json_of_little_but_brackets(tmp_path, text):
             load_file(tmp_path / f"model.{suffix}")
 
 
+@pytest.mark.slow
 def test_save_refuses_a_table_that_load_would_refuse(tmp_path):
     model = Scale()
     model.table = [[] for _ in range(400_000)]
