@@ -174,10 +174,11 @@ class Left(Kept):
     holds no program lets a layer that somebody keeps outlive its stack without the other layers.
     """
 
-    __slots__ = ("_make", "_program", "_used_in")
+    __slots__ = ("_make", "_orphaned", "_program", "_used_in")
 
     def __init__(self, program: Any, make: Callable[[], tuple[Any, ...]]) -> None:
         self._program, self._make, self._used_in, self.older = weakref.ref(program), make, None, False
+        self._orphaned = False
 
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]
@@ -186,12 +187,24 @@ class Left(Kept):
     @property
     def used(self) -> bool:
         program = self._program()
-        return program is None or program.latest.used or self._used_in is program.latest
+        return self._orphaned if program is None else self.used_by(program.latest)
 
     @used.setter
     def used(self, value: bool) -> None:
         program = self._program()
-        self._used_in = None if program is None else program.latest
+        if program is None:
+            self._orphaned = value
+        else:
+            self._used_in = program.latest
+
+    def used_by(self, latest: Any) -> bool:
+        """Whether a backward has come for what the latest run of the program has left."""
+        used: bool = latest.used or self._used_in is latest
+        return used
+
+    def orphan(self, latest: Any) -> None:
+        """Note, when the program goes, what only it knows."""
+        self._orphaned, self._used_in = self.used_by(latest), None
 
 
 def scalar(value: float, dtype: Any) -> Array:

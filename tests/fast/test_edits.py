@@ -141,6 +141,15 @@ def step_that_is_not_finite_after_a_forward() -> Any:
         return step(x, y), refusal(lambda: model.compute_backward(x))
 
 
+def slice_that_has_run_and_is_gone() -> Any:
+    """Its forward was never answered, so the one after it may be answered once."""
+    model, x = pk.Sequential([pk.Linear(2, 3, rng=0), pk.Tanh(), pk.Linear(3, 2, rng=1)]), np.ones((4, 2))
+    model[:2](x)
+    gc.collect()
+    y = model(x)
+    return model.compute_backward(y), refusal(lambda: model.compute_backward(y))
+
+
 def first_target_refused() -> Any:
     model, loss = pk.Sequential([pk.Linear(2, 1, rng=0)]), pk.BinaryCrossEntropy(from_logits=True)
     step = pk.TrainStep(model, loss, pk.SGD(model))
@@ -159,6 +168,7 @@ def first_target_refused() -> Any:
         weights_that_are_views_of_one_array,
         optimizer_of_an_outer_stack,
         step_that_is_not_finite_after_a_forward,
+        slice_that_has_run_and_is_gone,
         first_target_refused,
     ],
     ids=lambda program: program.__name__,
