@@ -69,10 +69,6 @@ class Chain:
         self.numbers = 2 * sum(kernel.numbers() for kernel in self.kernels)  # backward has about as many
         self.places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
 
-    def __del__(self) -> None:
-        for left in vars(self).get("left", ()):  # none, if it could not be made
-            left.orphan(self.latest)
-
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
         """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
         for kernel in reversed(self.kernels[1:]):

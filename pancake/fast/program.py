@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import re
 import types
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -170,15 +169,13 @@ class Ran(Kept):
 class Left(Kept):
     """What a program's forward has left in one layer: the same object after every run, since the arrays are the same.
 
-    It says of `used` what a layer's own memory would, without being told of every run: the program's `latest` knows. That it
-    holds no program lets a layer that somebody keeps outlive its stack without the other layers.
+    It says of `used` what a layer's own memory would, without being told of every run: the program's `latest` knows.
     """
 
-    __slots__ = ("_make", "_orphaned", "_program", "_used_in")
+    __slots__ = ("_make", "_program", "_used_in")
 
     def __init__(self, program: Any, make: Callable[[], tuple[Any, ...]]) -> None:
-        self._program, self._make, self._used_in, self.older = weakref.ref(program), make, None, False
-        self._orphaned = False
+        self._program, self._make, self._used_in, self.older = program, make, None, False
 
     @property
     def what(self) -> tuple[Any, ...]:  # type: ignore[override]
@@ -186,25 +183,13 @@ class Left(Kept):
 
     @property
     def used(self) -> bool:
-        program = self._program()
-        return self._orphaned if program is None else self.used_by(program.latest)
-
-    @used.setter
-    def used(self, value: bool) -> None:
-        program = self._program()
-        if program is None:
-            self._orphaned = value
-        else:
-            self._used_in = program.latest
-
-    def used_by(self, latest: Any) -> bool:
-        """Whether a backward has come for what the latest run of the program has left."""
+        latest = self._program.latest
         used: bool = latest.used or self._used_in is latest
         return used
 
-    def orphan(self, latest: Any) -> None:
-        """Note, when the program goes, what only it knows."""
-        self._orphaned, self._used_in = self.used_by(latest), None
+    @used.setter
+    def used(self, value: bool) -> None:
+        self._used_in = self._program.latest
 
 
 def scalar(value: float, dtype: Any) -> Array:

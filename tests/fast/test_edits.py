@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -220,23 +219,3 @@ def test_programs_of_whole_steps_do_not_grow_without_bound(monkeypatch: pytest.M
         kept = list(step._steps.programs.values())
         assert len(kept) <= 8
         assert len(kept) == 1 or sum(program.numbers for program in kept) <= large
-
-
-@pytest.mark.parametrize("whole", [False, True], ids=["four lines", "TrainStep"])
-def test_a_layer_that_is_kept_outlives_its_stack_alone(whole: bool) -> None:
-    model: Any = pk.Sequential([pk.Unrolled(pk.LSTMCell(2, 3, rng=0)), pk.Linear(3, 2, rng=1)])
-    loss, optimizer = pk.MeanSquaredError(), pk.SGD(model)
-    step: Any = pk.TrainStep(model, loss, optimizer)
-    target = np.zeros((4, 5, 2))
-    if whole:
-        step(X, target)
-    else:
-        loss(model(X), target)
-        model.accumulate_grads(loss.compute_backward())
-    first, last = weakref.ref(model[0]), model[1]
-    del model, optimizer, step
-    gc.collect()
-    assert first() is None
-    last.compute_backward(target)  # what it remembers is its own
-    last(np.ones((4, 3)))
-    last.compute_backward(np.ones((4, 2)))
