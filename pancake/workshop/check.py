@@ -15,7 +15,7 @@ from pancake.workshop.exercises import EXERCISES, all_exercises, line
 from pancake.workshop.isolation import judged
 from pancake.workshop.lesson import LESSONS, lesson
 from pancake.workshop.library import name_of
-from pancake.workshop.program import read
+from pancake.workshop.program import Program, read
 from pancake.workshop.verdicts import OPEN, RIGHT, WRONG, Verdict
 
 NAMED = re.compile(r"lesson[ _-]?0*(\d+)", flags=re.IGNORECASE)
@@ -132,8 +132,10 @@ def check(path: Path, only: int | None = None) -> list[Submission]:
     if not jobs:
         raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
     _needs_hypothesis([file for _, file, _, number in jobs if number is None])
+    # Read before there are threads: ast.parse keeps one depth of nesting for all of them, and fails if two are in it.
+    known = [_known(read(file), name) for _, file, name, _ in jobs]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(threads.map(lambda job: _judged(job[1], job[2]), jobs))
+        results = list(threads.map(lambda job, seen: seen or judged(job[1], job[2]), jobs, known))
     for (submission, file, name, number), (status, sentence) in zip(jobs, results, strict=True):
         submission.verdicts.append(Verdict(name, number, status, sentence, file.name))
     for submission in found:
@@ -150,14 +152,13 @@ def _needs_hypothesis(blanks: list[Path]) -> None:
             raise ValueError(f"check: to judge {blanks[0]} hypothesis is needed: pip install hypothesis") from None
 
 
-def _judged(file: Path, exercise: str) -> tuple[str, str]:
-    """Status and sentence; what is open or unreadable needs no process."""
-    program = read(file)
+def _known(program: Program, exercise: str) -> tuple[str, str] | None:
+    """Status and sentence of what is open or unreadable; None if it has to be run."""
     name = name_of(exercise)
     if name in program.defined():
         left = program.open_blanks(name)
-        return (OPEN, "; ".join(left)) if left else judged(file, exercise)
-    return (WRONG, program.errors[0]) if program.errors else (OPEN, f"there is no {name} in {file.name}")
+        return (OPEN, "; ".join(left)) if left else None
+    return (WRONG, program.errors[0]) if program.errors else (OPEN, f"there is no {name} in {program.path.name}")
 
 
 def _best(verdicts: Iterable[Verdict]) -> list[Verdict]:

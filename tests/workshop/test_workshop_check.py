@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workshop_tables import solution
@@ -314,6 +317,23 @@ def test_a_file_that_makes_itself_right_is_wrong(patch: str, said: str, tmp_path
     status, sentence = judged(path, "Square")
     assert status == "wrong"
     assert said in sentence
+
+
+def test_files_are_read_by_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # with two in ast.parse Python raises SystemError now and then
+    for person in ("anna", "bert", "cleo"):
+        (tmp_path / person).mkdir()
+        (tmp_path / person / "lesson_02.py").write_text(lesson(2).script(with_solutions=True))
+    threads: set[int] = set()
+    parse = ast.parse
+
+    def noted(*args: Any, **options: Any) -> ast.AST:
+        threads.add(threading.get_ident())
+        return parse(*args, **options)
+
+    monkeypatch.setattr(ast, "parse", noted)
+    assert all_right(check(tmp_path))
+    assert threads == {threading.get_ident()}
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
