@@ -198,19 +198,26 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 
 
-class LSTMKernel(CellKernel):
+class GatedKernel(CellKernel):
+    """The gates (G, T, B, H) of a cell, each in one piece, and its weights likewise: copies, (G, I, H) and (G, H, H)."""
+
+    def __init__(self, cell: Any, shape: tuple[int, int, int], reverse: bool, inputs: Any) -> None:
+        super().__init__(cell, shape, reverse, inputs)
+        (length, batch, n_in), n, dtype = shape, self.n, self.dtype
+        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
+        self.weight_ih = np.empty((cell.gates, n_in, n), dtype)
+        self.weight_forward, self.weight_back = np.empty((2, cell.gates, n, n), dtype)
+        self.a = np.empty((cell.gates, length, batch, n), dtype)  # W_ih x + b, then the gates
+
+
+class LSTMKernel(GatedKernel):
     """Gates in the order i, f, o, g: the three sigmoids in one piece."""
 
     ORDER = (0, 1, 3, 2)  # of the gates here among those of the cell, and the other way round
 
     def __init__(self, cell: LSTMCell, shape: tuple[int, int, int], reverse: bool, inputs: Any) -> None:
         super().__init__(cell, shape, reverse, inputs)
-        length, batch, n_in = shape
-        n, dtype = self.n, self.dtype
-        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
-        self.weight_ih = np.empty((4, n_in, n), dtype)
-        self.weight_forward, self.weight_back = np.empty((2, 4, n, n), dtype)
-        self.a = np.empty((4, length, batch, n), dtype)  # W_ih x + b, then the gates
+        (length, batch, _), n, dtype = shape, self.n, self.dtype
         self.c_before, _, memories = self.states()
         self.tanh_c, self.o_slope = np.empty((2, length, batch, n), dtype)  # o_slope: dH_t / dC_t
         self.q = np.empty_like(self.a)  # what is to be multiplied by dObj_dC or dObj_dH, then dObj_dZ
@@ -306,18 +313,13 @@ class LSTMKernel(CellKernel):
         return self.h_before[t], self.c_before[t], i, f, g, o, self.tanh_c[t]
 
 
-class GRUKernel(CellKernel):
+class GRUKernel(GatedKernel):
     """Gates in the order r, z, n."""
 
     def __init__(self, cell: GRUCell, shape: tuple[int, int, int], reverse: bool, inputs: Any) -> None:
         super().__init__(cell, shape, reverse, inputs)
-        length, batch, n_in = shape
-        n, dtype = self.n, self.dtype
-        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
-        self.weight_ih = np.empty((3, n_in, n), dtype)
-        self.weight_forward, self.weight_back = np.empty((2, 3, n, n), dtype)
+        (length, batch, _), n, dtype = shape, self.n, self.dtype
         self.bias_n = np.empty(n, dtype)
-        self.a = np.empty((3, length, batch, n), dtype)  # W_ih x + b, then the gates
         self.u = np.empty((length, batch, n), dtype)
         # What is to be multiplied by dObj_dH or dObj_dS_n, then dObj_dU_n, dObj_dS_r, dObj_dS_z, dObj_dS_n: of these the first
         # three go back to the state, the last three to the input.

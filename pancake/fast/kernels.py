@@ -2,7 +2,8 @@
 
 Inside a program numbers stand features first: what a layer sees as x (B, I), or as sequences (B, T, I), is an array (I, N) with
 N = B or T B. Up to `TALL` columns it also lies so in memory, above a last row of ones: that row makes the bias of a `Linear` a
-part of its product, and products with such arrays take the fast forms. Larger ones lie in memory row after row, (N, I).
+part of its product, and products with such arrays take the fast forms. Larger ones lie in memory row after row, (N, I), but for
+what a last `Linear` puts out.
 
 A kernel is made with what comes in, notes its forward at once, and notes its backward when asked. It repeats the arithmetic of
 one page of `pancake/functions` in the order of that page; the tests run both.
@@ -154,11 +155,8 @@ class LinearKernel(Kernel):
             notes.put(lies.seen(x), Text("x"))
         self.x, self.x1, self.joined = x, x1, joined
         # Classes come first where a loss is to reduce over them; more outputs than inputs are hardly classes.
-        self.y = (
-            np.empty((layer.n_out, lies.n), lies.dtype)
-            if last and layer.n_out <= n_in and layer.n_out < WIDE
-            else lies.new(layer.n_out)
-        )
+        classes = last and layer.n_out <= n_in and layer.n_out < WIDE
+        self.y = np.empty((layer.n_out, lies.n), lies.dtype) if classes else lies.new(layer.n_out)
         weight, x = (layer.weight, x) if joined is None or x1 is None else (joined[0].T, x1)
         y: Any = self.y
         if fresh:

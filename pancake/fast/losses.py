@@ -112,18 +112,20 @@ class State:
             self.programs[key] = program
         return program
 
-    def forget(self, program: LossProgram) -> None:
+    def forget(self, loss: Any, program: LossProgram) -> None:
         """Drop a program that has stopped half way, and has overwritten what it was given before; its gradient is whole."""
         self.programs = {key: known for key, known in self.programs.items() if known is not program}
-        program.forward, program.kept = _nothing, _lost
+        program.forward, program.kept = _nothing, functools.partial(_lost, repr(loss))
 
 
 def _nothing(pred: Any, target: Any) -> None:
     """The forward of a program that is not to run again."""
 
 
-def _lost() -> NoReturn:
-    raise RuntimeError("the loss has been given another target since, which it refused: call it again before backward")
+def _lost(loss: str) -> NoReturn:
+    raise RuntimeError(
+        f"{loss}: a target that was refused has overwritten what the call before it left; call it again before backward"
+    )
 
 
 STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
@@ -166,7 +168,7 @@ def _install(cls: Any) -> None:
                 value = math.nan if program is None else program.forward(pred, target)
         except ValueError:  # which the page explains
             value = math.nan
-            state_of(self).forget(program)
+            state_of(self).forget(self, program)
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
             return plain_forward(self, pred, target)

@@ -57,7 +57,7 @@ class Segment:
         if program is not None and not program.fits(x):
             self.programs.clear()
             program = None
-        if program is None and can_run(self.layers, x):
+        if program is None and output_shape(self.layers, x) is not None:
             program = Program(self.layers, x)
             make_room(self.programs, program.numbers)
             self.programs[program.key] = program
@@ -76,13 +76,11 @@ def make_room(programs: dict[Any, Any], numbers: int) -> None:
         del programs[next(iter(programs))]
 
 
-def can_run(layers: list[Any], x: Any) -> bool:
-    """Whether the layers of a segment fit x and each other, with nobody else's methods on them."""
-    return output_shape(layers, x) is not None
-
-
 def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
-    """The shape of what comes out of the layers of a segment; None if they cannot be one program for x."""
+    """The shape of what comes out of the layers of a segment.
+
+    None if they cannot be one program for x: they must fit it and each other, with nobody else's methods on them.
+    """
     if x.__class__ is not np.ndarray or x.ndim not in (2, 3) or not x.size:
         return None
     if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input

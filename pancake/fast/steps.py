@@ -40,6 +40,10 @@ class StepProgram:
         Writes the gradients of all parameters.
     update : callable
         Changes the parameters by them.
+    before : list of (object, Kept)
+        What the parts remembered when the latest forward began, if that was not what the program's own had left.
+    numbers : int
+        About how many numbers its arrays hold.
     """
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
@@ -64,7 +68,7 @@ class StepProgram:
             "", self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
         )
         self.update = optimizer._advance
-        self.before: list[tuple[Any, Any]] = []  # what parts remembered that have not been those of the program's latest forward
+        self.before: list[tuple[Any, Any]] = []
         self.numbers = self.chain.numbers
 
     def _write_forward(self, notes: Notes, value: str, x: Array, y: Array) -> Callable[[Any, Any], Any]:

@@ -176,6 +176,17 @@ def test_edits(program: Callable[[], Any]) -> None:
     both(program)
 
 
+def test_a_step_whose_target_is_refused_leaves_no_gradient_of_two_batches() -> None:
+    model, loss, rng = pk.Sequential([pk.Linear(2, 1, rng=0)]), pk.BinaryCrossEntropy(from_logits=True), np.random.default_rng(0)
+    step = pk.TrainStep(model, loss, pk.SGD(model))
+    for _ in range(2):
+        step(rng.normal(size=(3, 2)), np.array([[1.0], [0.0], [1.0]]))
+    loss.compute_backward()
+    refusal(lambda: step(rng.normal(size=(3, 2)), np.array([[1.0], [0.0], [2.0]])))
+    with pytest.raises(RuntimeError, match="needs a call with prediction and target"):
+        loss.compute_backward()
+
+
 def test_a_refused_target_leaves_a_gradient_or_none() -> None:
     loss, z = pk.BinaryCrossEntropy(from_logits=True), np.array([[0.5], [-1.0]])
     y = np.array([[0.0], [1.0]])
