@@ -107,10 +107,14 @@ class Program(Chain):
     Attributes
     ----------
     forward : callable
-        A function of x; None, and nothing has happened, if x does not look like the input that the program was made for, or
-        something that forward depends on has changed.
+        A function of x and of whether the stack waits for the backward of an older forward, after which `latest` is new. None,
+        and nothing has happened, if x does not look like the input that the program was made for, or something that forward
+        depends on has changed: that is up to the layers.
+    backward : dict of callable
+        Functions of dObj_dOut by whether they return the gradient of the input; NotImplemented, and nothing has happened, if
+        that is up to the layers.
     fits : callable
-        Whether it would be done: for predictions, of which the layers do not hear.
+        Whether forward would be done: for predictions, of which the layers do not hear.
     compute : callable
         The output alone.
     """
@@ -120,7 +124,6 @@ class Program(Chain):
     def __init__(self, layers: list[Any], x: Array) -> None:
         notes = Notes()
         super().__init__(layers, x, notes, True)
-        self.backwards: dict[tuple[bool, bool], Callable[[Any], Any]] = {}
         self.grads = gradient_bits(layers)
         array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
         looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]
@@ -134,73 +137,62 @@ class Program(Chain):
         forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
         looks += notes.unchanged(owners, forwards)
         self.notes, self.looks = notes, looks
-        self.forward = notes.write("x", self.result, looks, lines=[self.taking_over(notes), *notes.lines])
+        me = notes.held(self)
+        ran = [f"ran = {notes.held(Ran)}()", f"ran.program = {me}", "if older: ran.older = True", f"{me}.latest = ran"]
+        lines = [self.taking_over(notes), *notes.lines, f"out = {self.result}", *ran]
+        self.forward = notes.write("x, older", "out", looks, lines=lines, undo=self.forget)
         self.fits = notes.write("x", "True", looks, "False", lines=[])
         self.compute = notes.write("x", self.result)
         self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
         backwards = [method for method in self.methods if method not in forwards]
         self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
+        self.backward: dict[bool, Callable[[Any], Any]] = {
+            input_too: functools.partial(self._begin, input_too) for input_too in (False, True)
+        }
+        self.adding: dict[bool, Callable[[Any], Any]] = {}
 
-    def run(self, x: Any, older: bool) -> Any:
-        """Run forward, after which `latest` is new; None if that is up to the layers."""
-        try:
-            y = self.forward(x)
-            if y is not None:
-                self.latest = ran = Ran()
-                ran.program = self
-                if older:
-                    ran.older = True
-        except BaseException:
-            for layer in self.layers:
-                layer._cache = None
-            raise
-        return y
+    def forget(self) -> None:
+        """Let the layers remember nothing, after a forward that did not come through."""
+        for layer in self.layers:
+            layer._cache = None
 
-    def back(self, d: Any, input_too: bool) -> Any:
-        """Run backward, and return the gradient of the input if it is wanted; NotImplemented if that is up to the layers."""
-        if self.older and any(left.older and left.used for left in self.left):
-            return NotImplemented  # they refuse
-        write = self.grads is not None
-        backward = self.backwards.get((input_too, write)) or self._write_backward(input_too, write)
-        dObj_dIn = backward(d)
-        if dObj_dIn is NotImplemented:  # something has changed, or gradients are not zero, or d is not as the program takes it
-            if d.__class__ is not np.ndarray or d.shape != self.output.shape or d.dtype != self.lies.dtype:
-                if not self.intact():
-                    return NotImplemented
-                d = self.layers[-1]._upstream(d, self.output.shape, self.lies.dtype)
-            backward = self.backwards.get((input_too, False)) or self._write_backward(input_too, False)
-            dObj_dIn = backward(d)
-            if dObj_dIn is NotImplemented:
-                return NotImplemented
-        self.latest.used = True
-        return dObj_dIn
+    def refuses(self) -> bool:
+        """Whether a layer refuses a backward, since it would be the second after two forwards."""
+        return any(left.older and left.used for left in self.left)
 
     @functools.cached_property
     def intact(self) -> Callable[[], bool]:
         """Whether all that backward depends on is still the same."""
         return self.backs.write("", "True", self.unchanged, "False")
 
-    def _write_backward(self, input_too: bool, write: bool) -> Callable[[Any], Any]:
-        """The function of dObj_dOut, which returns NotImplemented, and nothing has happened, if it must not run.
-
-        With `write` that is also where a gradient is not zero: products are written into them instead of added.
-        """
+    def _begin(self, input_too: bool, d: Any) -> Any:
+        """The first backward: written now, if nothing that it would be made from has been exchanged, which may be put back."""
         if not self.intact():
-            return _refuse  # not written with what is there now, which may be put back
+            return NotImplemented
+        other = f"{self.backs.held(self._add)}({input_too}, d)"
+        self.backward[input_too] = self._write_backward(input_too, self.grads is not None, other)
+        return self.backward[input_too](d)
+
+    def _add(self, input_too: bool, d: Any) -> Any:
+        """Backward with products that are added to gradients, which are not zero, or for another d than the program takes."""
+        if not self.intact() or (self.older and self.refuses()):
+            return NotImplemented
+        if d.__class__ is not np.ndarray or d.shape != self.output.shape or d.dtype != self.lies.dtype:
+            d = self.layers[-1]._upstream(d, self.output.shape, self.lies.dtype)
+        if input_too not in self.adding:
+            self.adding[input_too] = self._write_backward(input_too, False, "NotImplemented")
+        return self.adding[input_too](d)
+
+    def _write_backward(self, input_too: bool, write: bool, otherwise: str) -> Callable[[Any], Any]:
+        """The function of dObj_dOut; with `write` products are written into gradients that are zero instead of added."""
         notes = self.backs.copy()
         d: Any = Text("d")
-        array, shape, dtype = map(notes.held, (np.ndarray, self.output.shape, self.lies.dtype))
+        me, array, shape, dtype = map(notes.held, (self, np.ndarray, self.output.shape, self.lies.dtype))
         looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
         looks.append(f"d.__class__ is {array} and d.shape == {shape} and d.dtype == {dtype}")
-        looks += self.unchanged
+        looks += [f"not ({me}.older and {me}.refuses())", *self.unchanged]
         result = self.note_backward(notes, self.lies.columns(d), input_too, write)
-        self.backwards[input_too, write] = notes.write("d", result, looks, "NotImplemented")
-        return self.backwards[input_too, write]
-
-
-def _refuse(d: Any) -> Any:
-    """A backward that is up to the layers."""
-    return NotImplemented
+        return notes.write("d", result, looks, otherwise, lines=[*notes.lines, f"{me}.latest.used = True"])
 
 
 def kernel_of(layer: Any, notes: Notes, lies: Lies, before: Any, last: bool, fresh: bool) -> Kernel:

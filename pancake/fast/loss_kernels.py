@@ -136,11 +136,15 @@ class BinaryKernel(LossKernel):
             self.result = notes.expression(flat.dot, np.ones_like(flat))
         else:
             self.result = notes.expression(np.add.reduce, values, None)
-        e, one = rest, scalar(1, dtype)
-        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
-        notes.call(np.exp, e, e)
-        notes.call(np.add, e, one, self.g)
-        notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
+        if few:
+            notes.call(np.subtract, rest, values, self.g)
+            notes.call(np.exp, self.g, self.g)
+        else:
+            e, one = rest, scalar(1, dtype)
+            notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
+            notes.call(np.exp, e, e)
+            notes.call(np.add, e, one, self.g)
+            notes.call(np.divide, e, self.g, self.g)
         notes.call(np.add, self.g, minus_t, self.g)
         self.last = np.divide, self.g, scalar(divisor, dtype)
 

@@ -120,6 +120,7 @@ class Notes:
         looks: Iterable[str] = (),
         otherwise: str = "None",
         lines: Iterable[str] | None = None,
+        undo: Callable[[], None] | None = None,
     ) -> Callable[..., Any]:
         """The function of these arguments that makes all calls, or runs other lines, and returns the result.
 
@@ -128,7 +129,10 @@ class Notes:
         test = " and ".join(looks)
         refuse = f"return {otherwise}"
         first = ["try:", f"    if not ({test}): {refuse}", f"except KeyError: {refuse}"] if test else []
-        body = "\n    ".join([*first, *(self.lines if lines is None else lines), f"return {result}"])
+        rest = [*(self.lines if lines is None else lines), f"return {result}"]
+        if undo is not None:
+            rest = ["try:", *(f"    {line}" for line in rest), f"except BaseException: {self.held(undo)}(); raise"]
+        body = "\n    ".join([*first, *rest])
         values = {f"v{i}": self.values[i] for i in sorted(set(map(int, re.findall(r"\bv(\d+)\b", body))))}
         # arguments with defaults are local names, which are found faster than global ones
         head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])

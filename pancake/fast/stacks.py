@@ -45,10 +45,10 @@ class Segment:
     def run(self, x: Any, older: bool) -> tuple[Any, Any]:
         """The program for x, if there can be one, and what its forward puts out."""
         known = self._known(x)
-        y = None if known is None else known.run(x, older)
+        y = None if known is None else known.forward(x, older)
         if y is None:
             known = self.program(x)
-            y = None if known is None else known.run(x, older)
+            y = None if known is None else known.forward(x, older)
         return (None if y is None else known), y  # none for words that the table does not have, too
 
     def program(self, x: Any) -> Any:
@@ -202,7 +202,7 @@ def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
 def back_through(item: Any, program: Program | None, d: Any, input_too: bool) -> Any:
     """The chain rule through a segment or another Function."""
     if program is not None:
-        dObj_dIn = program.back(d, input_too)
+        dObj_dIn = program.backward[input_too](d)
         if dObj_dIn is not NotImplemented:
             return dObj_dIn
     layers = item.layers if isinstance(item, Segment) else [item]
@@ -234,7 +234,7 @@ def install() -> None:
         kept = self._cache
         if kept.__class__ is Ran and kept.program.layers == self.functions and lengths is None and not switch.reasons:
             self._cache = None  # until the run is through
-            y = kept.program.run(x, not kept.used)
+            y = kept.program.forward(x, not kept.used)
             if y is not None:
                 self._cache = kept.program.latest
                 return y
@@ -248,7 +248,7 @@ def install() -> None:
         kept = self._cache
         if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
             if not (kept.used and kept.older):
-                dObj_dIn = kept.program.back(dObj_dOut, True)
+                dObj_dIn = kept.program.backward[True](dObj_dOut)
                 if dObj_dIn is not NotImplemented:
                     return dObj_dIn
         elif kept.__class__ is StackKept and not switch.reasons:
@@ -261,9 +261,11 @@ def install() -> None:
 
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
-        kept: Any = None if "compute_backward" in vars(self) else self._cache
+        kept: Any = self._cache
+        if "compute_backward" in vars(self):
+            kept = None
         if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
-            if not (kept.used and kept.older) and kept.program.back(dObj_dOut, False) is None:
+            if not (kept.used and kept.older) and kept.program.backward[False](dObj_dOut) is None:
                 return
         elif kept.__class__ is StackKept and not switch.reasons:
             _answer(self, kept)

@@ -71,7 +71,7 @@ class Optimizer:
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
-        self._lists: list[tuple[dict[str, Any], str, list[Any], list[Any]]] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
         self._places: list[tuple[dict[str, Any], str, Any]] = []
         self._factors: tuple[float, ...]
         self._bind()
@@ -189,11 +189,11 @@ class Optimizer:
 
     def _exchanged(self) -> bool:
         """Whether a part of the library's own containers has been exchanged."""
-        for attributes, name, parts, held in self._lists:  # loops, since each step passes here
-            if name not in attributes or attributes[name] is not parts or parts != held:
+        for attributes, name, value in self._places:  # loops, since each step passes here
+            if name not in attributes or attributes[name] is not value:
                 return True
-        for attributes, name, part in self._places:  # noqa: SIM110
-            if name not in attributes or attributes[name] is not part:
+        for parts, held in self._lists:  # noqa: SIM110
+            if parts != held:
                 return True
         return False
 
@@ -208,8 +208,8 @@ class Optimizer:
         parts = {id(part): part for function in self._functions() for part in function.walk()}
         # Of the library's containers, the lists of parts and the attributes that are parts, which anybody may exchange.
         values = [(vars(part), name, value) for part in parts.values() if is_own(part) for name, value in vars(part).items()]
-        self._places = [place for place in values if isinstance(place[2], Function)]
-        self._lists = [(*place, place[2].copy()) for place in values if isinstance(place[2], list)]
+        self._places = [place for place in values if isinstance(place[2], (Function, list))]
+        self._lists = [(value, value.copy()) for _, _, value in values if isinstance(value, list)]
         users = [part for part in parts.values() if not is_own(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):

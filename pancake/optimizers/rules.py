@@ -111,7 +111,7 @@ class Adam(Optimizer):
 
     def factors(self) -> tuple[float, ...]:
         beta1, beta2 = self.betas
-        t = max(self.steps, 1)
+        t = self.steps or 1
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
         return beta1, beta2, self.eps / root, self._lr * (1 - beta1) / ((1 - beta1**t) * root)
 

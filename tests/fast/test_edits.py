@@ -156,10 +156,30 @@ def first_target_refused() -> Any:
     return refused, refusal(loss.compute_backward)
 
 
+def loss_that_is_called_twice() -> Any:
+    """Of its two backwards the second would be that of the first call."""
+    loss, z = pk.BinaryCrossEntropy(from_logits=True), np.array([[0.5], [-1.0]])
+    loss(z, 0 * z)
+    loss.compute_backward()
+    loss(z, 0 * z)
+    loss(z, 0 * z + 1)
+    return loss.compute_backward(), refusal(loss.compute_backward)
+
+
+def weight_exchanged_before_backward() -> Any:
+    """Which is that of the steps that have run."""
+    model: Any = pk.Sequential([pk.Unrolled(pk.RNNCell(2, 3, rng=0))])
+    y = model(X)
+    vars(model[0].cell)["weight_hh"] = np.ones((3, 3))
+    return model.compute_backward(y), *model.get_params_and_grads()[1]
+
+
 @pytest.mark.parametrize(
     "program",
     [
         exchanged_gradient,
+        loss_that_is_called_twice,
+        weight_exchanged_before_backward,
         word_that_is_not_finite,
         gradient_that_is_not_finite,
         table_of_fewer_words,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,25 @@ def test_random_programs_see_the_same_on_either_path(start: int) -> None:
 def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or else the comparison would be one of the plain layers with themselves."""
     runs = {"forward": 0, "backward": 0}
-    forward, backward = chains.Program.run, chains.Program.back
+    make, write = chains.Program.__init__, chains.Program._write_backward
 
-    def counting_forward(self: Any, x: Any, older: bool) -> Any:
-        result = forward(self, x, older)
-        runs["forward"] += result is not None
-        return result
+    def counting(name: str, run: Callable[..., Any], refused: Any) -> Callable[..., Any]:
+        def counted(*args: Any) -> Any:
+            result = run(*args)
+            runs[name] += result is not refused
+            return result
 
-    def counting_backward(self: Any, d: Any, input_too: bool) -> Any:
-        result = backward(self, d, input_too)
-        runs["backward"] += result is not NotImplemented
-        return result
+        return counted
 
-    monkeypatch.setattr(chains.Program, "run", counting_forward)
-    monkeypatch.setattr(chains.Program, "back", counting_backward)
+    def make_counting(self: Any, layers: list[Any], x: Any) -> None:
+        make(self, layers, x)
+        self.forward = counting("forward", self.forward, None)
+
+    def write_counting(self: Any, *args: Any) -> Any:
+        return counting("backward", write(self, *args), NotImplemented)
+
+    monkeypatch.setattr(chains.Program, "__init__", make_counting)
+    monkeypatch.setattr(chains.Program, "_write_backward", write_counting)
     for seed in range(20):
         with np.errstate(all="ignore"):
             list(World(seed, True).run(25))
