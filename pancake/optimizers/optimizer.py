@@ -228,7 +228,7 @@ class Optimizer:
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
         # of an array of bytes NumPy makes one call of memset, of floats a loop
-        self._zeroed = [grads.view(np.uint8) if grads.ndim == 1 and grads.flags.c_contiguous else grads for grads in self._grads]
+        self._zeroed = [grads.view(np.uint8) if grads.flags.c_contiguous else grads for grads in self._grads]
         self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
         self._pieces = []
         self._cells = []  # for each dtype, the factors as 0-d arrays
