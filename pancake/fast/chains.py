@@ -22,6 +22,8 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.recurrent.unrolled import Unrolled
 
+FEW = 1 << 12  # bytes
+
 
 class Chain:
     """The kernels of neighbouring layers for inputs of one shape and dtype, and what their runs leave in the layers.
@@ -188,11 +190,18 @@ class Program(Chain):
         notes = self.backs.copy()
         d: Any = Text("d")
         me, array, shape, dtype = map(notes.held, (self, np.ndarray, self.output.shape, self.lies.dtype))
-        looks = [f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())" for bits in (self.grads or [] if write else [])]
+        looks = [_all_zero(notes, bits) for bits in (self.grads or [] if write else [])]
         looks.append(f"d.__class__ is {array} and d.shape == {shape} and d.dtype == {dtype}")
         looks += [f"not ({me}.older and {me}.refuses())", *self.unchanged]
         result = self.note_backward(notes, self.lies.columns(d), input_too, write)
         return notes.write("d", result, looks, otherwise, lines=[*notes.lines, f"{me}.latest.used = True"])
+
+
+def _all_zero(notes: Notes, bits: Array) -> str:
+    """The expression whether no byte is other than 0: few are compared in half of the time in which they are searched."""
+    if bits.size <= FEW:
+        return f"{notes.name(bits.tobytes)}() == {notes.held(bytes(bits.size))}"
+    return f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())"
 
 
 def kernel_of(layer: Any, notes: Notes, lies: Lies, before: Any, last: bool, fresh: bool) -> Kernel:
@@ -227,7 +236,7 @@ def key_of(x: Array) -> tuple[Any, ...]:
     return x.shape, x.dtype, time_first(x)
 
 
-def gradient_bits(layers: list[Any]) -> list[Any] | None:
+def gradient_bits(layers: list[Any]) -> list[Array] | None:
     """The gradients of the `Linear`s among some layers in few vectors, as truths of their bytes, which are false only in a 0.
 
     Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a

@@ -111,14 +111,13 @@ class Optimizer:
         """Make a step with the parameters that are known."""
         self.steps += 1
         factors = self.factors()
-        if factors != self._factors:
-            for i, factor in enumerate(factors):
-                if factor != self._factors[i]:
-                    for cells in self._cells:
-                        cells[i][()] = factor
-                        if factor > 0 and not cells[i]:  # a number that the dtype cannot hold: 1e-8 in float16, say
-                            cells[i][()] = np.finfo(cells[i].dtype).smallest_subnormal
-            self._factors = factors
+        for i, factor in enumerate(factors):
+            if factor != self._factors[i]:
+                for cells in self._cells:
+                    cells[i][()] = factor
+                    if factor > 0 and not cells[i]:  # a number that the dtype cannot hold: 1e-8 in float16, say
+                        cells[i][()] = np.finfo(cells[i].dtype).smallest_subnormal
+        self._factors = factors
         for piece in self._pieces:
             self.update(*piece)
 
