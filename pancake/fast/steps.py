@@ -16,8 +16,8 @@ from pancake import memory
 from pancake.fast import losses, stacks, switch
 from pancake.fast.chains import Chain, dtype_of, gradient_bits
 from pancake.fast.kernels import METHODS
-from pancake.fast.loss_kernels import KERNELS
-from pancake.fast.program import Left, Notes
+from pancake.fast.loss_kernels import KERNELS, LossKernel
+from pancake.fast.program import Left, Notes, Text
 from pancake.fast.stacks import STEPPING
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
@@ -25,77 +25,106 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 
+BLOCK = 1 << 19  # bytes of what the layers put out for a block of rows; about as much stays in cache on the way back
+ROWS = 256  # a block has at least so many, or products would be slower
 
-class StepProgram:
+
+class Step:
     """The step for batches of one shape and dtype.
 
     Attributes
     ----------
-    forward : callable
-        The value of the loss, a function of (x, target); None, and nothing has happened, if this is not the step for such a
-        batch, or something that it was made from has changed. ValueError if a target is not one that the loss takes.
     fits : callable
-        Whether it would run.
-    accumulate : callable
-        Writes the gradients of all parameters.
+        Whether this is the step for a batch (x, target), and nothing that it was made from has changed.
     update : callable
-        Changes the parameters by them.
-    before : list of (object, Kept)
-        What the parts remembered when the latest forward began, if that was not what the program's own had left.
+        Changes the parameters by their gradients.
     numbers : int
         About how many numbers its arrays hold.
     """
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
+    fits: Callable[[Any, Any], bool]
+    numbers: int
+
+    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
         self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
         loss.divisor = loss.divisor  # an attribute that is there from now on
+        self.divisor = losses.divisor_of(loss, y)
+        self.update = optimizer._advance
+
+    def objective(self, x: Array, y: Array) -> Any:
+        """Run forward and return the value of the loss: nan if it refuses a target, None if the step does not fit."""
+        raise NotImplementedError
+
+    def give_back(self) -> None:
+        """Let layers and loss remember again what they did before the latest forward, as far as it is there."""
+
+    def accumulate(self) -> None:
+        """Write the gradients of all parameters."""
+
+    def output(self) -> Array:
+        """What the model has put out, as a fresh array."""
+        raise NotImplementedError
+
+    def _looks(self, notes: Notes, chain: Chain, x: Array, y: Array) -> list[str]:
+        """The conditions of `fits`."""
+        owners = [
+            (self.model, ["functions"]),
+            (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
+            (self.optimizer, ["model"]),
+            *chain.guarded,
+        ]
+        methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]
+        array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))
+        return [
+            f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
+            f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
+            *chain.looks,
+            f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
+            f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
+            *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *chain.methods]),
+        ]
+
+
+class StepProgram(Step):
+    """All rows of a batch at once.
+
+    Attributes
+    ----------
+    forward : callable
+        The value of the loss, a function of (x, target); None, and nothing has happened, if the step does not fit. ValueError if
+        a target is not one that the loss takes.
+    before : list of (object, Kept)
+        What the parts remembered when the latest forward began, if that was not what the program's own had left.
+    """
+
+    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
+        super().__init__(model, loss, optimizer, y)
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
-        self.divisor = losses.divisor_of(loss, y)
         kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
         self.model_left.used = self.chain.latest.used = kernel.latest.used = True
-        self.forward = self._write_forward(notes, kernel.value(notes, self.chain.output, self.divisor), x, y)
+        looks = self._looks(notes, self.chain, x, y)
+        places = [(model, "_cache", self.model_left), (loss, "_cache", self.loss_left)]
+        there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
+        take_over = f"if not ({there}): {notes.held(self._take_over)}()"
+        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
+        value = kernel.value(notes, self.chain.output, self.divisor)
+        self.forward = notes.write("x, target", value, looks, lines=[take_over, *notes.lines])
         notes = Notes()
         if kernel.last:
             notes.call(*kernel.last, kernel.g)
         for layer in self.functions:  # a Linear writes its gradients, others add to them
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
-        self.accumulate = notes.write(
-            "", self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
-        )
-        self.update = optimizer._advance
+        self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
+        self.accumulate = notes.write("")  # type: ignore[method-assign]
         self.before: list[tuple[Any, Any]] = []
         self.numbers = self.chain.numbers
 
-    def _write_forward(self, notes: Notes, value: str, x: Array, y: Array) -> Callable[[Any, Any], Any]:
-        owners = [
-            (self.model, ["functions"]),
-            (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
-            (self.optimizer, ["model"]),
-            *self.chain.guarded,
-        ]
-        methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]
-        array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))
-        looks = [
-            f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
-            f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
-            *self.chain.looks,
-            f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
-            f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
-            *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *self.chain.methods]),
-        ]
-        places = [(self.model, "_cache", self.model_left), (self.loss, "_cache", self.loss_left)]
-        there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
-        take_over = f"if not ({there}): {notes.held(self._take_over)}()"
-        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
-        return notes.write("x, target", value, looks, lines=[take_over, *notes.lines])
-
     def objective(self, x: Array, y: Array) -> Any:
-        """Run forward and return the value of the loss, nan if it refuses a target; None as `forward` does."""
         self.before = []
         try:
             value = self.forward(x, y)
@@ -110,14 +139,12 @@ class StepProgram:
         return value
 
     def give_back(self) -> None:
-        """Let layers and loss remember again what they did before the latest forward."""
         for owner, cache in self.before:
             owner._cache = cache
         if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
             self.loss._cache = None
 
     def output(self) -> Array:
-        """What the model has put out, as a fresh array."""
         return self.chain.output.copy()
 
     def _take_over(self) -> None:
@@ -131,13 +158,77 @@ class StepProgram:
             self.chain.older = self.chain.older or left.older
 
 
+class BlockStep(Step):
+    """Many rows in blocks, each through all layers and back while what it leaves is in cache. The layers remember nothing of it.
+
+    Attributes
+    ----------
+    blocks : list of (slice, callable)
+        The rows of each block, and the function of their x, their target and the array for their output which returns their
+        part of the value of the loss and adds to the gradients; the first one writes them.
+    """
+
+    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, count: int) -> None:
+        super().__init__(model, loss, optimizer, y)
+        rows, more = divmod(len(x), count)
+        programs = {}
+        for n in {rows, rows + (more > 0)}:
+            notes = Notes()
+            chain = Chain(self.functions, x[:n], notes, False)
+            kernel = KERNELS[type(loss)](loss, notes, chain.output, y[:n], self.divisor)
+            notes.lines.append(f"value = {kernel.value(notes, chain.output, self.divisor)}")
+            notes.put(Text("out"), chain.output)
+            if kernel.last:
+                notes.call(*kernel.last, kernel.g)
+            programs[n] = [_with_backward(notes.copy(), chain, kernel, write) for write in (True, False)]
+        self.blocks: list[tuple[slice, Callable[[Any, Any, Any], Any]]] = []
+        stop = 0
+        for i in range(count):
+            start, stop = stop, stop + rows + (i < more)
+            self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
+        self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
+        self.fits = notes.write("x, target", "True", self._looks(notes, chain, x, y), "False", lines=[])
+        self.numbers = len(programs) * chain.numbers + self.outputs.size
+
+    def objective(self, x: Array, y: Array) -> Any:
+        """As in any step; the gradients are written as well."""
+        if not self.fits(x, y):
+            return None
+        for owner in (*self.functions, self.model, self.loss):
+            owner._cache = None
+        try:
+            value = sum(block(x[rows], y[rows], self.outputs[rows]) for rows, block in self.blocks)
+        except ValueError:
+            return math.nan
+        self.loss.divisor = self.divisor
+        return value
+
+    def output(self) -> Array:
+        return self.outputs.copy()
+
+
+def _with_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) -> Callable[[Any, Any, Any], Any]:
+    """The function of a block, whose forward is in the notes."""
+    chain.note_backward(notes, chain.lies.columns(kernel.gradient()), False, write)
+    return notes.write("x, target, out", "value")
+
+
+def blocks_of(layers: list[Any], x: Array) -> int:
+    """Into how many blocks the rows of a batch are best cut."""
+    if x.ndim != 2 or type(layers[0]) is not Linear:
+        return 1
+    width = x.shape[1] + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
+    rows = BLOCK // (width * dtype_of(layers[0]).itemsize)
+    return max(1, len(x) // rows) if rows >= ROWS else 1
+
+
 class Steps:
     """The programs for the steps with one model, one loss and one optimizer."""
 
     def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
-        self.latest: StepProgram | None = None
+        self.latest: Step | None = None
 
     def objective(self, x: Any, y: Any) -> Any:
         """Run the forward of the program for such a batch, which is then `latest`, and return the value of the loss.
@@ -156,19 +247,22 @@ class Steps:
             return None
         return value
 
-    def _program(self, x: Any, y: Any, refuses: StepProgram | None) -> StepProgram | None:
+    def _program(self, x: Any, y: Any, refuses: Step | None) -> Step | None:
         """The program for such a batch, if there can be one, but not one that refuses it."""
         if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
             return None
         key = x.shape, x.dtype, y.shape, y.dtype
         known = self.programs.get(key)
-        if isinstance(known, StepProgram):
+        if isinstance(known, Step):
             if known is not refuses and known.fits(x, y):
                 return known
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
             return None
         self.programs.pop(key, None)
-        program = StepProgram(self.model, self.loss, self.optimizer, x, y) if self._can_be(x, y) else None
+        program: Step | None = None
+        if self._can_be(x, y):
+            parts, count = (self.model, self.loss, self.optimizer), blocks_of(self.model.functions, x)
+            program = StepProgram(*parts, x, y) if count == 1 else BlockStep(*parts, x, y, count)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         self.programs[key] = self._parts() if program is None else program
         return program
