@@ -10,7 +10,7 @@ import numpy as np
 from pancake.fast.kernels import WIDE
 from pancake.fast.program import Notes, Text, scalar
 from pancake.function import Kept
-from pancake.functions.activations import largest_exponent
+from pancake.functions.activations import largest_exponent, sigmoid
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError
 from pancake.losses.loss import Loss
@@ -18,6 +18,7 @@ from pancake.memory import Array
 
 INTP = np.dtype(np.intp)
 BLOCK = 1 << 16  # numbers in a block of rows
+FEW = 256  # entries, of which one long call is shorter than several short ones
 TARGET = Text("target")
 
 
@@ -117,7 +118,7 @@ class BinaryKernel(LossKernel):
         # page knows better, are larger. argmax costs a third of max on small arrays.
         bits, largest = (array.view(f"i{dtype.itemsize}") for array in (minus_t, -np.ones((), dtype)))
         notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
-        few = pred.size < 256
+        few = pred.size < FEW
         # In this order a sure and right logit, of which almost nothing is left, loses none of its digits.
         notes.call(np.multiply, minus_t, z, work)
         if few:  # log(exp(z - t z) + exp(-t z)): one call against five; but each entry takes ten times as long
@@ -150,6 +151,46 @@ class BinaryKernel(LossKernel):
 
     def kept(self) -> tuple[Any, ...]:
         return self.z, -self.minus_t, np.ones_like(self.z), np.ones((1,) * self.z.ndim, self.z.dtype)
+
+
+class TwoClassKernel(LossKernel):
+    """log(1 + exp(u)), and +- sigmoid(u) / n with + for the wrong class, where u is its logit less that of the right one."""
+
+    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
+        dtype, self.shape = pred.dtype, pred.shape
+        self.u, self.sign, values, q = (np.empty(target.size, dtype) for _ in range(4))
+        self.g = np.empty((2, target.size), dtype)
+        u, sign = self.u, self.sign
+        rows = [pred[:, 1], pred[:, 0]] if notes.name(pred) != "pred" else [Text("pred[:, 1]"), Text("pred[:, 0]")]
+        notes.call(np.subtract, *rows, u)
+        unsigned = notes.held(np.dtype(target.dtype.str.replace("i", "u")))  # in which a negative label is a huge one
+        notes.lines.append(f"labels = target.view({unsigned})")
+        notes.lines.append("if labels.item(labels.argmax()) > 1: raise ValueError")
+        notes.call(np.array([1, -1], dtype).take, TARGET, None, sign, "clip")
+        notes.call(np.multiply, u, sign, u)
+        if target.size < FEW:
+            notes.call(np.logaddexp, u, scalar(0, dtype), values)
+            self.result = notes.expression(values.dot, np.ones_like(values))
+        else:  # max(u, 0) + log(1 + exp(-|u|))
+            notes.call(np.abs, u, q)
+            notes.call(np.negative, q, q)
+            notes.call(np.exp, q, q)
+            notes.call(np.log1p, q, q)
+            notes.call(np.maximum, u, scalar(0, dtype), out=values)
+            notes.call(np.add, values, q, values)
+            self.result = notes.expression(np.add.reduce, values)
+        notes.call(np.subtract, u, values, q)
+        notes.call(np.exp, q, q)  # sigmoid(u), however small
+        notes.call(np.multiply, q, sign, q)
+        notes.call(np.divide, q, scalar(divisor, dtype), self.g[1])
+        notes.call(np.negative, self.g[1], self.g[0])
+
+    def gradient(self) -> Array:
+        return self.g.T
+
+    def kept(self) -> tuple[Any, ...]:
+        z, a = self.u * self.sign, (1 - self.sign) / 2
+        return np.stack([sigmoid(-z), sigmoid(z)], axis=1), np.stack([1 - a, a], axis=1), self.shape
 
 
 class CrossEntropyKernel(LossKernel):
@@ -246,8 +287,12 @@ class WideKernel(LossKernel):
 
 
 def _class_kernel(loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> LossKernel:
-    wide = pred.shape[-1] >= WIDE and pred.flags.c_contiguous
-    return (WideKernel if wide else CrossEntropyKernel)(loss, notes, pred, target, divisor)
+    kernel: type[LossKernel] = CrossEntropyKernel
+    if pred.shape[1:] == (2,):
+        kernel = TwoClassKernel
+    elif pred.shape[-1] >= WIDE and pred.flags.c_contiguous:
+        kernel = WideKernel
+    return kernel(loss, notes, pred, target, divisor)
 
 
 KERNELS: dict[type[Loss], Callable[..., LossKernel]] = {

@@ -28,8 +28,8 @@ class TrainStep:
     calls only repeat. Everything else (other Functions, weights, lengths, a part that was changed, `pancake.fast.off()`) goes
     through the four lines, without a word.
 
-    What the layers and the loss remember after it is what the four lines would leave; but a batch of thousands of rows goes through
-    the layers and back in blocks of rows that stay in cache, and of that they remember nothing.
+    What the layers and the loss remember after it is what the four lines would leave; but a batch of thousands of rows goes
+    through the layers and back in blocks of rows that stay in cache, and of that they remember nothing.
 
     Parameters
     ----------

@@ -68,10 +68,9 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: a program that forgets a thousandth of the gradient is seen."""
     backward = chains.Program._write_backward
 
-    def forgetful(self: Any, input_too: bool, write: bool) -> Any:
-        run = backward(self, input_too, write)
-        self.backwards[input_too, write] = lambda d: run(0.999 * d if isinstance(d, np.ndarray) else d)
-        return self.backwards[input_too, write]
+    def forgetful(self: Any, *args: Any) -> Any:
+        run = backward(self, *args)
+        return lambda d: run(0.999 * d if isinstance(d, np.ndarray) else d)
 
     monkeypatch.setattr(chains.Program, "_write_backward", forgetful)
     assert any(difference(seed) for seed in range(10))
@@ -157,6 +156,35 @@ def test_cross_entropy_in_every_layout(layout: str, classes: int) -> None:
     pred = np.asarray(pred, order="F") if layout == "F" else pred
     loss = pk.CrossEntropy()
     both(lambda: [loss(pred, target), loss.compute_backward(), loss(pred[0], target[0]), loss.compute_backward()])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint16, bool])
+@pytest.mark.parametrize("rows", [1, 50, 600])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_cross_entropy_of_two_classes(dtype: Any, kind: Any, rows: int, reduction: str) -> None:
+    loss = pk.CrossEntropy(reduction=reduction)
+    for scale in (0.1, 3, 30, 800):
+        pred, target = (scale * RNG.normal(size=(rows, 2))).astype(dtype), RNG.integers(0, 2, rows).astype(kind)
+
+        def run(pred: Any = pred, target: Any = target) -> Any:
+            seen = [loss(pred, target), loss.divisor, loss.compute_backward(), loss(np.asfortranarray(pred), target)]
+            with pk.fast.off():  # the page goes on from there
+                return [*seen, loss.compute_backward()]
+
+        both(run, dtype)
+    for label in (2, -1, 2**40):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="labels from 0 to 1"):
+                loss(pred, np.array([label] * rows))
+
+
+def test_two_sure_and_right_classes_keep_their_digits() -> None:
+    loss = pk.CrossEntropy(reduction="sum")
+    for _ in range(2):
+        assert loss(np.array([[0.0, 40.0], [300.0, 0.0]]), np.array([1, 0])) == pytest.approx(np.exp(-40.0), rel=1e-14)
+        wrong = np.exp([-40.0, -300.0])
+        np.testing.assert_allclose(loss.compute_backward(), [[wrong[0], -wrong[0]], [-wrong[1], wrong[1]]], rtol=1e-14)
 
 
 @pytest.mark.parametrize(
