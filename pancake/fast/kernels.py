@@ -38,18 +38,29 @@ class Lies:
         N, their product.
     time_first : bool
         Whether the N columns of sequences are in the order (T, B), that of the memory of the input.
+    pairs : dict
+        The arrays of `free` for so many features. Two do for all layers: what a gradient was computed from is not needed any more
+        when the next one has been, and the fewer arrays there are the more of them stay in cache.
     """
 
     def __init__(self, leading: tuple[int, ...], dtype: np.dtype[Any], time_first: bool = False, by_row: bool = False) -> None:
         self.leading, self.dtype, self.time_first = leading, dtype, time_first
         self.n = math.prod(leading)
         self.tall = self.n <= TALL and not by_row
+        self.pairs: dict[int, tuple[Array, Array]] = {}
 
     def new(self, features: int) -> Array:
         """A new array (F, N); a tall one is followed in memory by a row of ones, see `with_ones`."""
         if self.tall:
             return np.ones((features + 1, self.n), self.dtype)[:-1]
         return np.empty((self.n, features), self.dtype).T
+
+    def free(self, features: int, taken: Array) -> Array:
+        """One of two arrays (F, N) for gradients on their way back, which is not the one that is taken."""
+        if features not in self.pairs:
+            self.pairs[features] = self.new(features), self.new(features)
+        first, second = self.pairs[features]
+        return second if taken is first else first
 
     def with_ones(self, array: Array) -> Array | None:
         """An array that `new` has made, with the row of ones that follows it."""
@@ -183,7 +194,7 @@ class LinearKernel(Kernel):
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         self.accumulate(notes, d, write)
-        dObj_dIn = self.lies.new(self.layer.n_in)
+        dObj_dIn = self.lies.free(self.layer.n_in, d)
         note_product(notes, self.layer.weight.T, d, dObj_dIn)
         return dObj_dIn
 
