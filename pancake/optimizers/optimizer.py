@@ -71,8 +71,7 @@ class Optimizer:
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
-        self._lists: list[tuple[list[Any], list[Any]]] = []
-        self._places: list[tuple[dict[str, Any], str, Any]] = []
+        self._places: list[tuple[dict[str, Any], str, Any, list[Any] | None]] = []
         self._factors: tuple[float, ...]
         self._bind()
         if not self._params:
@@ -188,11 +187,8 @@ class Optimizer:
 
     def _exchanged(self) -> bool:
         """Whether a part of the library's own containers has been exchanged."""
-        for attributes, name, value in self._places:  # loops, since each step passes here
-            if name not in attributes or attributes[name] is not value:
-                return True
-        for parts, held in self._lists:  # noqa: SIM110
-            if parts != held:
+        for attributes, name, value, parts in self._places:  # a loop, since each step passes here
+            if name not in attributes or attributes[name] is not value or (parts is not None and value != parts):
                 return True
         return False
 
@@ -207,8 +203,8 @@ class Optimizer:
         parts = {id(part): part for function in self._functions() for part in function.walk()}
         # Of the library's containers, the lists of parts and the attributes that are parts, which anybody may exchange.
         values = [(vars(part), name, value) for part in parts.values() if is_own(part) for name, value in vars(part).items()]
-        self._places = [place for place in values if isinstance(place[2], (Function, list))]
-        self._lists = [(value, value.copy()) for _, _, value in values if isinstance(value, list)]
+        self._places = [(*place, None) for place in values if isinstance(place[2], Function)]
+        self._places += [(*place, place[2].copy()) for place in values if isinstance(place[2], list)]
         users = [part for part in parts.values() if not is_own(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):
@@ -258,14 +254,13 @@ class Optimizer:
             "_cells",
             "_factors",
             "_watched",
-            "_lists",
             "_places",
             "ranks",
         )
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _lists=[], _places=[], _generation=-1)
+        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _places=[], _generation=-1)
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
 
