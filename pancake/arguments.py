@@ -7,13 +7,15 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
-from numpy.typing import DTypeLike, NDArray
 
 from pancake.memory import Array
+
+if TYPE_CHECKING:  # here and elsewhere, since it would be a twentieth of the import of pancake
+    from numpy.typing import DTypeLike, NDArray
 
 # in quotes, as numpy.random takes longer to load than all of pancake
 Rng: TypeAlias = "int | np.random.Generator | None"

@@ -6,14 +6,16 @@ import functools
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake.arguments import numeric
 from pancake.memory import Array
 from pancake.tree import Tree
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 EMPTY: tuple[()] = ()  # the default of what is written out in a repr all the same: the parts of a container
 

@@ -8,10 +8,12 @@ little: it is what nets learn best from. docs/initialisation.md has the figures.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Initializer: TypeAlias = "Callable[[int, int, np.random.Generator], NDArray[Any]]"
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import threading
 import weakref
+from _thread import allocate_lock  # threading would be a twentieth of the import of pancake
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
 Pair = tuple[Array, Array]  # a parameter and its gradient
 
 # Elements of a block. Its pages are not in memory before they are written to, so a large block costs a small model nothing.
@@ -44,7 +43,7 @@ class _Block:
 
 
 _blocks: dict[np.dtype[Any], _Block] = {}
-_lock = threading.Lock()
+_lock = allocate_lock()
 
 
 def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any]) -> list[Pair]:

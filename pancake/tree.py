@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake import memory
 from pancake.arguments import Rng, floating_dtype, generator, matching, numeric
 from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
 from pancake.memory import Array, Pair
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 class _Parameter:

@@ -7,10 +7,9 @@ words are often cheaper than products with each word of the text: see `Words`.
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pancake.fast import switch
 from pancake.fast.cells import Rows
@@ -18,6 +17,9 @@ from pancake.fast.kernels import Kernel, Lies
 from pancake.fast.program import Notes, Text
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
 WORDS = 256  # in larger tables the sum over the places of each word costs more than it saves

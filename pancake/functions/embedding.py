@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from pancake.arguments import Rng, as_array, generator, size
 from pancake.function import Function, wide
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 
 class Embedding(Function):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, generator, is_sparse, size
 from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
 from pancake.tree import parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def features(layer: Any, x: Any) -> Any:

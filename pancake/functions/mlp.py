@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake import memory
 from pancake.arguments import Rng, generator, tells_how_to_call
@@ -17,6 +16,9 @@ from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
 from pancake.functions.piecewise_linear import ReLU
 from pancake.initializers import Initializer
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 @tells_how_to_call

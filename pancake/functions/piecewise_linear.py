@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, real, size
 from pancake.function import Function, total
 from pancake.memory import Array
 from pancake.tree import parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 class ReLU(Function):

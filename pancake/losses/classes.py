@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from pancake.arguments import as_array, numeric, real, whole
 from pancake.function import rows
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
 from pancake.memory import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 class ClassLoss(Loss):

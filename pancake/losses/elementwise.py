@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pancake.arguments import numeric, real
 from pancake.functions.activations import sigmoid
 from pancake.losses.loss import Loss
 from pancake.memory import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 EPSILON = float(np.float32(1e-12))  # as torch has it, in every dtype
 

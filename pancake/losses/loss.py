@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pancake.arguments import literal, numeric
 from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
 from pancake.function import Remembers
 from pancake.memory import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from pancake.arguments import matching, number
 from pancake.foreign_names import refuse_foreign_arguments
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
+
+if TYPE_CHECKING:
+    from pancake.optimizers.ranks import Ranks
 
 # Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, generator, size
 from pancake.function import Function, total
@@ -19,6 +18,9 @@ from pancake.functions.activations import sigmoid
 from pancake.memory import Array
 from pancake.recurrent.states import like
 from pancake.tree import parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 # f, and its derivative as a function of y = f(z)
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {

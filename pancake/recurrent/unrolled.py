@@ -7,10 +7,9 @@ Backward runs them in reverse: what a copy returns as the gradient of its state 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from pancake.arguments import numeric, sequence_lengths
 from pancake.function import Function
@@ -19,6 +18,9 @@ from pancake.recurrent.cells import Cell
 from pancake.recurrent.lengths import Lengths, only, where
 from pancake.recurrent.states import each, like
 from pancake.recurrent.step_copies import StepCopies
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 class Unrolled(Function):
