@@ -30,7 +30,7 @@ class LossKernel:
     result : str
         The expression of the sum of the values.
     last : tuple of (function, arrays)
-        The call that makes the gradient from what the notes leave in `g`; empty if `g` is the gradient already.
+        The call that makes the gradient, to be written to `g`; empty if `g` is the gradient already.
     latest : Kept
         Whether what a whole step leaves in the loss has been answered.
     """
@@ -62,19 +62,24 @@ class SquaredErrorKernel(LossKernel):
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype = pred.dtype
-        self.difference, self.g, values = (np.empty_like(pred) for _ in range(3))
+        self.difference, self.g = np.empty_like(pred), np.empty_like(pred)
         t: Any = TARGET
         if target.dtype != dtype:
             t = np.empty_like(pred)
             notes.put(t, TARGET)
         notes.call(np.subtract, pred, t, self.difference)
-        self.note(loss, notes, values, dtype)
         self.last = np.divide, self.g, scalar(divisor, dtype)
-        self.result = notes.expression(np.add.reduce, values, None)
+        self.note(loss, notes, dtype, divisor)
 
-    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
-        notes.call(np.multiply, self.difference, self.difference, values)
-        notes.call(np.multiply, self.difference, scalar(2, dtype), self.g)
+    def note(self, loss: Any, notes: Notes, dtype: Any, divisor: float) -> None:
+        flat = self.difference.ravel("K")
+        if flat.size < FEW and np.may_share_memory(flat, self.difference):  # the cheaper sum of few entries
+            self.result = notes.expression(flat.dot, flat)
+        else:
+            values = np.empty_like(self.difference)
+            notes.call(np.multiply, self.difference, self.difference, values)
+            self.result = notes.expression(np.add.reduce, values, None)
+        self.last = np.divide, self.difference, scalar(divisor / 2, dtype)
 
     def kept(self) -> tuple[Any, ...]:
         return self.difference, np.ones((1,) * self.difference.ndim, self.difference.dtype)
@@ -83,16 +88,18 @@ class SquaredErrorKernel(LossKernel):
 class AbsoluteErrorKernel(SquaredErrorKernel):
     """|p - t| and sign(p - t) / n."""
 
-    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
+    def note(self, loss: Any, notes: Notes, dtype: Any, divisor: float) -> None:
+        values = np.empty_like(self.difference)
         notes.call(np.abs, self.difference, values)
         notes.call(np.sign, self.difference, self.g)
+        self.result = notes.expression(np.add.reduce, values, None)
 
 
 class HuberKernel(SquaredErrorKernel):
     """near (|p - t| - near / 2), near being |p - t| up to delta, and p - t clipped to delta, / n."""
 
-    def note(self, loss: Any, notes: Notes, values: Array, dtype: Any) -> None:
-        delta, near = scalar(loss.delta, dtype), np.empty_like(values)
+    def note(self, loss: Any, notes: Notes, dtype: Any, divisor: float) -> None:
+        delta, values, near = scalar(loss.delta, dtype), np.empty_like(self.g), np.empty_like(self.g)
         notes.call(np.abs, self.difference, values)
         notes.call(np.minimum, values, delta, out=near)
         notes.call(np.multiply, near, scalar(0.5, dtype), self.g)
@@ -100,6 +107,7 @@ class HuberKernel(SquaredErrorKernel):
         notes.call(np.multiply, near, values, values)
         notes.call(np.minimum, self.difference, delta, out=self.g)
         notes.call(np.maximum, self.g, -delta, out=self.g)
+        self.result = notes.expression(np.add.reduce, values, None)
 
 
 class BinaryKernel(LossKernel):
@@ -137,15 +145,11 @@ class BinaryKernel(LossKernel):
             self.result = notes.expression(flat.dot, np.ones_like(flat))
         else:
             self.result = notes.expression(np.add.reduce, values, None)
-        if few:
-            notes.call(np.subtract, rest, values, self.g)
-            notes.call(np.exp, self.g, self.g)
-        else:
-            e, one = rest, scalar(1, dtype)
-            notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
-            notes.call(np.exp, e, e)
-            notes.call(np.add, e, one, self.g)
-            notes.call(np.divide, e, self.g, self.g)
+        e, one = rest, scalar(1, dtype)
+        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
+        notes.call(np.exp, e, e)
+        notes.call(np.add, e, one, self.g)
+        notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
         notes.call(np.add, self.g, minus_t, self.g)
         self.last = np.divide, self.g, scalar(divisor, dtype)
 
