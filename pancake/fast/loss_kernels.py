@@ -115,12 +115,8 @@ class BinaryKernel(LossKernel):
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype = pred.dtype
-        self.z, self.minus_t, values, rest, work, self.g = (np.empty_like(pred) for _ in range(6))
-        z, minus_t = self.z, self.minus_t
-        if notes.name(pred) == "pred":  # which is the caller's, who may change it
-            notes.put(z, pred)
-        else:
-            self.z = z = pred
+        self.z, self.minus_t, values, rest, work, e, self.g = (np.empty_like(pred) for _ in range(7))
+        z, minus_t = pred, self.minus_t
         notes.call(np.negative, TARGET, minus_t)
         # As whole numbers, floats from -0 to -1 are those from the least to that of -1; 1, nan, and +0, made of a -0, which the
         # page knows better, are larger. argmax costs a third of max on small arrays.
@@ -145,10 +141,10 @@ class BinaryKernel(LossKernel):
             self.result = notes.expression(flat.dot, np.ones_like(flat))
         else:
             self.result = notes.expression(np.add.reduce, values, None)
-        e, one = rest, scalar(1, dtype)
-        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=e)
-        notes.call(np.exp, e, e)
-        notes.call(np.add, e, one, self.g)
+        # What is kept need not be more than this either, since the sigmoid has long been 1.
+        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=self.z)
+        notes.call(np.exp, self.z, e)
+        notes.call(np.add, e, scalar(1, dtype), self.g)
         notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
         notes.call(np.add, self.g, minus_t, self.g)
         self.last = np.divide, self.g, scalar(divisor, dtype)
