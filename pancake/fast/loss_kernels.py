@@ -43,6 +43,18 @@ class LossKernel:
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         raise NotImplementedError
 
+    def take_up(self, notes: Notes, target: Array, *calls: str) -> None:
+        """Note what is made of the target alone.
+
+        Few are first compared with those of the last run: where all examples are one batch, they are the same in each step.
+        """
+        if target.size >= FEW:
+            notes.lines += calls
+            return
+        last = notes.held([None])
+        notes.lines.append("seen = target.tobytes()")
+        notes.lines.append(f"if seen != {last}[0]: {'; '.join([f'{last}[0] = None', *calls, f'{last}[0] = seen'])}")
+
     def value(self, notes: Notes, pred: Array, divisor: float) -> str:
         """The expression of the sum, divided: a float64 whatever the predictions are."""
         value = f"{self.result} / {divisor!r}"
@@ -55,6 +67,12 @@ class LossKernel:
     def kept(self) -> tuple[Any, ...]:
         """What the page would remember."""
         raise NotImplementedError
+
+
+def _refuse_more(array: Array, most: int) -> None:
+    """ValueError if a whole number is more than that. argmax costs a third of max on small arrays."""
+    if array.item(array.argmax()) > most:
+        raise ValueError
 
 
 class SquaredErrorKernel(LossKernel):
@@ -117,11 +135,11 @@ class BinaryKernel(LossKernel):
         dtype = pred.dtype
         self.z, self.minus_t, values, rest, work, e, self.g = (np.empty_like(pred) for _ in range(7))
         z, minus_t = pred, self.minus_t
-        notes.call(np.negative, TARGET, minus_t)
         # As whole numbers, floats from -0 to -1 are those from the least to that of -1; 1, nan, and +0, made of a -0, which the
-        # page knows better, are larger. argmax costs a third of max on small arrays.
+        # page knows better, are larger.
         bits, largest = (array.view(f"i{dtype.itemsize}") for array in (minus_t, -np.ones((), dtype)))
-        notes.lines.append(f"if {notes.name(bits.item)}({notes.name(bits.argmax)}()) > {int(largest)}: raise ValueError")
+        look = notes.expression(_refuse_more, bits, int(largest))
+        self.take_up(notes, target, notes.expression(np.negative, TARGET, minus_t), look)
         few = pred.size < FEW
         # In this order a sure and right logit, of which almost nothing is left, loses none of its digits.
         notes.call(np.multiply, minus_t, z, work)
@@ -164,9 +182,8 @@ class TwoClassKernel(LossKernel):
         rows = [pred[:, 1], pred[:, 0]] if notes.name(pred) != "pred" else [Text("pred[:, 1]"), Text("pred[:, 0]")]
         notes.call(np.subtract, *rows, u)
         unsigned = notes.held(np.dtype(target.dtype.str.replace("i", "u")))  # in which a negative label is a huge one
-        notes.lines.append(f"labels = target.view({unsigned})")
-        notes.lines.append("if labels.item(labels.argmax()) > 1: raise ValueError")
-        notes.call(np.array([1, -1], dtype).take, TARGET, None, sign, "clip")
+        look = notes.expression(_refuse_more, Text(f"target.view({unsigned})"), 1)
+        self.take_up(notes, target, look, notes.expression(np.array([1, -1], dtype).take, TARGET, None, sign, "clip"))
         notes.call(np.multiply, u, sign, u)
         if target.size < FEW:
             notes.call(np.logaddexp, u, scalar(0, dtype), values)
@@ -217,7 +234,7 @@ class CrossEntropyKernel(LossKernel):
             notes.put(s, classes_first)
             classes_first = s
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
-        notes.put(self.right, places)  # ValueError if a label is none
+        self.take_up(notes, target, f"{notes.name(self.right)}[...] = {places}")  # ValueError if a label is none
         notes.call(np.maximum.reduce, classes_first, 0, None, top)
         notes.call(np.subtract, classes_first, top, s)
         notes.call(np.exp, s, self.e)

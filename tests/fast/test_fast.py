@@ -187,6 +187,28 @@ def test_two_sure_and_right_classes_keep_their_digits() -> None:
         np.testing.assert_allclose(loss.compute_backward(), [[wrong[0], -wrong[0]], [-wrong[1], wrong[1]]], rtol=1e-14)
 
 
+@pytest.mark.parametrize("loss", [pk.BinaryCrossEntropy(True), pk.CrossEntropy()], ids=repr)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_targets_that_are_changed_in_place_are_seen(loss: pk.Loss, classes: int) -> None:
+    pred = RNG.normal(size=(6, classes))
+    labels = isinstance(loss, pk.CrossEntropy)
+
+    def run() -> list[Any]:
+        target: Any = np.zeros(6, int) if labels else np.zeros((6, classes))
+        seen = []
+        for value in (0, 0, 1, 1, 0):
+            target[2] = value
+            seen += [loss(pred, target), loss.compute_backward()]
+        target[2] = 7
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"expected (labels|every target)"):
+                loss(pred, target)
+        target[2] = 1
+        return [*seen, loss(pred, target), loss.compute_backward()]
+
+    both(run)
+
+
 @pytest.mark.parametrize(
     "loss", [pk.MeanSquaredError, pk.MeanAbsoluteError, pk.Huber, lambda **k: pk.BinaryCrossEntropy(True, **k)]
 )
