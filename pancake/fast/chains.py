@@ -36,12 +36,12 @@ class Chain:
         With `fresh`, the expression of what comes out as new memory.
     guarded, methods : list
         What must stay the same for the kernels to be those of the layers, as `Notes.unchanged` takes it.
-    places : list
-        Where the layers find what the runs leave.
-    latest : Ran
-        What the latest run has left in the stack.
     numbers : int
         About how many numbers its arrays hold.
+    places : list
+        Where the layers find what the runs leave, as `remember` has made it.
+    latest : Ran
+        What the latest run has left in the stack, likewise.
     """
 
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
@@ -59,9 +59,6 @@ class Chain:
         self.output = lies.seen(kernel.y)
         self.result = kernel.result if isinstance(kernel, LinearKernel) else f"{notes.name(self.output)}.copy('K')"
         self.looks = self.kernels[0].looks(notes, x)
-        self.left = [Left(self, kernel.kept) for kernel in self.kernels]
-        self.older, self.latest = False, Ran()
-        self.latest.program = self
         self.guarded: list[Owner] = []
         self.methods: list[tuple[type, str]] = []
         for kernel in self.kernels:
@@ -69,7 +66,6 @@ class Chain:
             self.guarded += owners
             self.methods += methods
         self.numbers = 2 * sum(kernel.numbers() for kernel in self.kernels)  # backward has about as many
-        self.places = [(layer, "_cache", left) for layer, left in zip(layers, self.left, strict=True)]
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
         """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
@@ -80,6 +76,13 @@ class Chain:
             return "None"
         dObj_dIn = self.kernels[0].backward(notes, d, write)
         return f"{notes.name(self.kernels[0].seen(dObj_dIn))}.copy('K')"
+
+    def remember(self) -> None:
+        """Make ready what runs are to leave in the layers and the stack."""
+        self.left = [Left(self, kernel.kept) for kernel in self.kernels]
+        self.places = [(layer, "_cache", left) for layer, left in zip(self.layers, self.left, strict=True)]
+        self.older, self.latest = False, Ran()
+        self.latest.program = self
 
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.
@@ -126,6 +129,7 @@ class Program(Chain):
     def __init__(self, layers: list[Any], x: Array) -> None:
         notes = Notes()
         super().__init__(layers, x, notes, True)
+        self.remember()
         self.grads = gradient_bits(layers)
         array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
         looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]

@@ -176,18 +176,20 @@ class TwoClassKernel(LossKernel):
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype, self.shape = pred.dtype, pred.shape
-        self.u, self.sign, values, q = (np.empty(target.size, dtype) for _ in range(4))
-        self.g = np.empty((2, target.size), dtype)
-        u, sign = self.u, self.sign
+        n = target.size
+        both, (sign, q), self.g = (np.empty((2, n), dtype) for _ in range(3))
+        u, values = both
+        self.u, self.sign = u, sign
         rows = [pred[:, 1], pred[:, 0]] if notes.name(pred) != "pred" else [Text("pred[:, 1]"), Text("pred[:, 0]")]
         notes.call(np.subtract, *rows, u)
         unsigned = notes.held(np.dtype(target.dtype.str.replace("i", "u")))  # in which a negative label is a huge one
         look = notes.expression(_refuse_more, Text(f"target.view({unsigned})"), 1)
         self.take_up(notes, target, look, notes.expression(np.array([1, -1], dtype).take, TARGET, None, sign, "clip"))
         notes.call(np.multiply, u, sign, u)
-        if target.size < FEW:
+        # The sum has 0 u in it: nan where u is infinite, which is up to the page; it may be that of a right logit that is.
+        if n < FEW:
             notes.call(np.logaddexp, u, scalar(0, dtype), values)
-            self.result = notes.expression(values.dot, np.ones_like(values))
+            self.result = notes.expression(both.reshape(-1).dot, np.repeat(np.array([0, 1], dtype), n))
         else:  # max(u, 0) + log(1 + exp(-|u|))
             notes.call(np.abs, u, q)
             notes.call(np.negative, q, q)
@@ -195,7 +197,8 @@ class TwoClassKernel(LossKernel):
             notes.call(np.log1p, q, q)
             notes.call(np.maximum, u, scalar(0, dtype), out=values)
             notes.call(np.add, values, q, values)
-            self.result = notes.expression(np.add.reduce, values)
+            zero = notes.expression(u.dot, np.zeros(n, dtype))
+            self.result = f"({notes.expression(np.add.reduce, values)} + {zero})"
         notes.call(np.subtract, u, values, q)
         notes.call(np.exp, q, q)  # sigmoid(u), however small
         notes.call(np.multiply, q, sign, q)

@@ -101,6 +101,7 @@ class StepProgram(Step):
         super().__init__(model, loss, optimizer, y)
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
+        self.chain.remember()
         kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)

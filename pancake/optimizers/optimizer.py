@@ -206,7 +206,8 @@ class Optimizer:
         # Of the library's containers, the lists of parts and the attributes that are parts, which anybody may exchange.
         values = [(vars(part), name, value) for part in parts.values() if is_own(part) for name, value in vars(part).items()]
         self._places = [(*place, None) for place in values if isinstance(place[2], Function)]
-        self._places += [(*place, place[2].copy()) for place in values if isinstance(place[2], list)]
+        lists = [place for place in values if isinstance(place[2], list) and all(isinstance(p, Function) for p in place[2])]
+        self._places += [(*place, place[2].copy()) for place in lists]
         users = [part for part in parts.values() if not is_own(part)]
         self._watched = [(part, part._holdings()) for part in users]
         if self._params and not _changed(self._params + self._param_grads, params + grads):

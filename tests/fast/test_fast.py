@@ -187,6 +187,23 @@ def test_two_sure_and_right_classes_keep_their_digits() -> None:
         np.testing.assert_allclose(loss.compute_backward(), [[wrong[0], -wrong[0]], [-wrong[1], wrong[1]]], rtol=1e-14)
 
 
+@pytest.mark.parametrize("rows", [3, 300])
+def test_two_classes_with_infinite_logits(rows: int) -> None:
+    loss, y = pk.CrossEntropy(), np.zeros(rows, int)
+
+    def run() -> list[Any]:
+        seen = []
+        for value, place in ((np.inf, 0), (np.inf, 1), (-np.inf, 0), (-np.inf, 1), (np.nan, 0)):
+            pred = np.ones((rows, 2))
+            pred[1, place] = value
+            seen += [loss(pred, y), loss.compute_backward()]
+        return seen
+
+    with np.errstate(all="ignore"):
+        both(run)
+        assert np.isnan(run()[0])
+
+
 @pytest.mark.parametrize("loss", [pk.BinaryCrossEntropy(True), pk.CrossEntropy()], ids=repr)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_targets_that_are_changed_in_place_are_seen(loss: pk.Loss, classes: int) -> None:

@@ -491,6 +491,30 @@ def test_nothing_is_remembered_of_blocks() -> None:
             backward()
 
 
+def test_infinite_numbers_in_one_block_are_seen() -> None:
+    x, y = np.ones((5000, 2)), np.zeros(5000, int)
+    x[3000] = np.inf
+    model = pk.mlp([2, 64, 64, 2], activation=pk.ReLU, rng=0)
+    with np.errstate(all="ignore"):
+        assert np.isnan(TrainStep(model, pk.CrossEntropy(), pk.SGD(model))(x, y))
+
+
+def test_the_arrays_of_blocks_go_with_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    begin = chains.Chain.__init__
+    monkeypatch.setattr(chains.Chain, "__init__", lambda self, *args: (made.append(weakref.ref(self)), begin(self, *args))[1])
+    model = pk.mlp([2, 64, 64, 2], rng=0)
+    step = TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    step(RNG.normal(size=(5000, 2)), RNG.normal(size=(5000, 2)))
+    gc.disable()
+    try:
+        del step
+        assert made
+        assert all(chain() is None for chain in made)
+    finally:
+        gc.enable()
+
+
 def test_fit_measures_what_blocks_put_out() -> None:
     x, y = RNG.normal(size=(6000, 2)), RNG.integers(0, 2, 6000)
     accuracies = []

@@ -978,3 +978,14 @@ def test_adam_in_float16(scale):
         assert np.isfinite(narrow.bias).all()
     assert narrow.bias.dtype == np.float16
     np.testing.assert_allclose(narrow.bias, wide.bias, rtol=0.1, atol=0.01)
+
+
+def test_lists_of_arrays_in_a_part_are_no_parts():
+    """As the state that somebody leaves in an `Unrolled`."""
+    model = Sequential([Linear(2, 2, rng=0)])
+    model.notes = [np.zeros(3)]
+    optimizer = SGD(model)
+    model.notes[0] = np.ones(3)
+    optimizer.zero_grad()
+    optimizer.step()
+    assert optimizer.steps == 1
