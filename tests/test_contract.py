@@ -58,21 +58,18 @@ IN_TABLE = [name for name in CONCRETE if CLASSES[name] in TABLE]
 
 
 def drawn(base, strategy):
-    """Examples of every class below a base, each as a parameter of a test."""
+    """Examples of every class below a base, and their names."""
     names = [name for name in IN_TABLE if issubclass(CLASSES[name], base)]
     found = [(name, i, example) for name in names for i, example in enumerate(examples(strategy(CLASSES[name]), 4))]
-    return [pytest.param(*copy.deepcopy(example), id=f"{name}-{i}") for name, i, example in found]
+    return [example for _, _, example in found], [f"{name}-{i}" for name, i, _ in found]
 
 
-each_function = pytest.mark.parametrize(("function", "x"), drawn(Function, functions))
-each_loss = pytest.mark.parametrize(("loss", "pred", "target"), drawn(Loss, losses))
+# Drawn once, which takes seconds; as pairs (and triples) for other tests, too.
+FUNCTIONS, FUNCTION_IDS = drawn(Function, functions)
+LOSSES, LOSS_IDS = drawn(Loss, losses)
 
-
-# The same as pairs (and triples), for other tests.
-FUNCTIONS = [tuple(case.values) for case in drawn(Function, functions)]
-FUNCTION_IDS = [case.id for case in drawn(Function, functions)]
-LOSSES = [tuple(case.values) for case in drawn(Loss, losses)]
-LOSS_IDS = [case.id for case in drawn(Loss, losses)]
+each_function = pytest.mark.parametrize(("function", "x"), copy.deepcopy(FUNCTIONS), ids=FUNCTION_IDS)
+each_loss = pytest.mark.parametrize(("loss", "pred", "target"), copy.deepcopy(LOSSES), ids=LOSS_IDS)
 
 
 def each(change, tree):
