@@ -261,9 +261,7 @@ def install() -> None:
 
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
-        kept: Any = self._cache
-        if "compute_backward" in vars(self):
-            kept = None
+        kept: Any = None if "compute_backward" in vars(self) else self._cache
         if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
             if not (kept.used and kept.older) and kept.program.backward[False](dObj_dOut) is None:
                 return
