@@ -243,6 +243,7 @@ def test_nets_in_c_are_compared(modules: Any, capsys: pytest.CaptureFixture[str]
     assert max(here.values()) - min(here.values()) < 1
 
 
+@pytest.mark.slow
 def test_starts_are_measured(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """initialisation.py with few and short trainings: three tables of numbers, a row for each start, and the caption."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: it brings the data sets")

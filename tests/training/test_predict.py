@@ -412,7 +412,7 @@ def wrapped_model():
     return model
 
 
-@pytest.mark.parametrize("make_model", [plain_model, wrapped_model])
+@pytest.mark.parametrize("make_model", [pytest.param(plain_model, marks=pytest.mark.slow), wrapped_model])
 def test_an_interrupt_at_any_line_leaves_the_model_whole(make_model):
     x, model = SEQUENCES[:2, :1], make_model()
     y = model(x)
