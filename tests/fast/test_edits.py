@@ -71,6 +71,12 @@ def table_of_fewer_words() -> Any:
     return (refusal(lambda: model(np.array([[0, 5, 4, 1]]))),)
 
 
+def word_below_zero() -> Any:
+    model: Any = pk.Sequential([pk.Embedding(6, 2, rng=0), pk.Unrolled(pk.RNNCell(2, 3, rng=0))])
+    y = model(np.array([[0, 5, 4, 1]]))
+    return y, refusal(lambda: model(np.array([[0, 5, -1, 1]])))
+
+
 @pytest.mark.parametrize("part", ["unrolled", "cell"])
 @pytest.mark.parametrize("when", ["before", "between"])
 @pytest.mark.parametrize("norm", [True, False])
@@ -183,6 +189,7 @@ def weight_exchanged_before_backward() -> Any:
         word_that_is_not_finite,
         gradient_that_is_not_finite,
         table_of_fewer_words,
+        word_below_zero,
         init_state_of_the_base,
         weights_that_are_views_of_one_array,
         optimizer_of_an_outer_stack,
