@@ -22,7 +22,7 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.recurrent.unrolled import Unrolled
 
-FEW = 1 << 12  # bytes up to which a comparison with zeros takes half the time of a search
+FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
 class Chain:
@@ -203,7 +203,7 @@ class Program(Chain):
 
 def _all_zero(notes: Notes, bits: Array) -> str:
     """The expression whether no byte is other than 0."""
-    if bits.size <= FEW:
+    if bits.size <= FEW_BYTES:
         return f"{notes.name(bits.tobytes)}() == {notes.held(bytes(bits.size))}"
     return f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())"
 

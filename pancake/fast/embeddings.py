@@ -14,7 +14,7 @@ import numpy as np
 from pancake.fast import switch
 from pancake.fast.cells import Rows
 from pancake.fast.kernels import Kernel, Lies
-from pancake.fast.program import Notes, Text
+from pancake.fast.program import Notes, Text, unsigned
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
 
@@ -85,8 +85,7 @@ class EmbeddingKernel(Kernel):
         self.y = self.inputs.table.T
 
     def looks(self, notes: Notes, x: Array) -> list[str]:
-        unsigned = np.dtype(x.dtype.str.replace("i", "u"))  # in which a negative index is a huge one
-        largest = notes.expression(np.maximum.reduce, Text(f"x.view({notes.held(unsigned)})"), None)
+        largest = notes.expression(np.maximum.reduce, Text(f"x.view({notes.held(unsigned(x.dtype))})"), None)
         looks = [f"{largest} < {self.layer.num_embeddings}"]
         if type(self.inputs) is Words:  # a word that is not finite must not reach those that stand in the text
             looks.append(notes.expression(_is_finite, self.layer.weight))

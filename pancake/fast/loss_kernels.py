@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import WIDE
-from pancake.fast.program import Notes, Text, scalar
+from pancake.fast.program import Notes, Text, scalar, unsigned
 from pancake.function import Kept
 from pancake.functions.activations import largest_exponent, sigmoid
 from pancake.losses.classes import CrossEntropy
@@ -43,7 +43,7 @@ class LossKernel:
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         raise NotImplementedError
 
-    def take_up(self, notes: Notes, target: Array, *calls: str) -> None:
+    def note_target(self, notes: Notes, target: Array, *calls: str) -> None:
         """Note what is made of the target alone.
 
         Few are first compared with those of the last run: where all examples are one batch, they are the same in each step.
@@ -139,7 +139,7 @@ class BinaryKernel(LossKernel):
         # page knows better, are larger.
         bits, largest = (array.view(f"i{dtype.itemsize}") for array in (minus_t, -np.ones((), dtype)))
         look = notes.expression(_refuse_more, bits, int(largest))
-        self.take_up(notes, target, notes.expression(np.negative, TARGET, minus_t), look)
+        self.note_target(notes, target, notes.expression(np.negative, TARGET, minus_t), look)
         few = pred.size < FEW
         # In this order a sure and right logit, of which almost nothing is left, loses none of its digits.
         notes.call(np.multiply, minus_t, z, work)
@@ -172,7 +172,10 @@ class BinaryKernel(LossKernel):
 
 
 class TwoClassKernel(LossKernel):
-    """log(1 + exp(u)), and +- sigmoid(u) / n with + for the wrong class, where u is its logit less that of the right one."""
+    """log(1 + exp(u)), and +- sigmoid(u) / n with + for the wrong class, where u is its logit less that of the right one.
+
+    For predictions (N, 2) and labels (N,).
+    """
 
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
         dtype, self.shape = pred.dtype, pred.shape
@@ -182,9 +185,8 @@ class TwoClassKernel(LossKernel):
         self.u, self.sign = u, sign
         rows = [pred[:, 1], pred[:, 0]] if notes.name(pred) != "pred" else [Text("pred[:, 1]"), Text("pred[:, 0]")]
         notes.call(np.subtract, *rows, u)
-        unsigned = notes.held(np.dtype(target.dtype.str.replace("i", "u")))  # in which a negative label is a huge one
-        look = notes.expression(_refuse_more, Text(f"target.view({unsigned})"), 1)
-        self.take_up(notes, target, look, notes.expression(np.array([1, -1], dtype).take, TARGET, None, sign, "clip"))
+        look = notes.expression(_refuse_more, Text(f"target.view({notes.held(unsigned(target.dtype))})"), 1)
+        self.note_target(notes, target, look, notes.expression(np.array([1, -1], dtype).take, TARGET, None, sign, "clip"))
         notes.call(np.multiply, u, sign, u)
         # The sum has 0 u in it: nan where u is infinite, which is up to the page; it may be that of a right logit that is.
         if n < FEW:
@@ -237,7 +239,7 @@ class CrossEntropyKernel(LossKernel):
             notes.put(s, classes_first)
             classes_first = s
         places = Text(f"{notes.name(np.ravel_multi_index)}(({t}, {notes.name(columns)}), {(C, n)})")
-        self.take_up(notes, target, f"{notes.name(self.right)}[...] = {places}")  # ValueError if a label is none
+        self.note_target(notes, target, f"{notes.name(self.right)}[...] = {places}")  # ValueError if a label is none
         notes.call(np.maximum.reduce, classes_first, 0, None, top)
         notes.call(np.subtract, classes_first, top, s)
         notes.call(np.exp, s, self.e)

@@ -196,6 +196,11 @@ class Left(Kept):
         self._used_in = self._program.latest
 
 
+def unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which a negative whole number, looked at bit for bit, is a huge one."""
+    return np.dtype(dtype.str.replace("i", "u"))
+
+
 def scalar(value: float, dtype: Any) -> Array:
     """A number as a 0-d array: the cheapest operand there is, and one that never widens a result."""
     return np.array(value, dtype)

@@ -36,6 +36,8 @@ class Step:
     ----------
     fits : callable
         Whether this is the step for a batch (x, target), and nothing that it was made from has changed.
+    accumulate : callable
+        Writes the gradients of all parameters, if `objective` has not.
     update : callable
         Changes the parameters by their gradients.
     numbers : int
@@ -43,6 +45,7 @@ class Step:
     """
 
     fits: Callable[[Any, Any], bool]
+    accumulate: Callable[[], Any]
     numbers: int
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
@@ -58,8 +61,10 @@ class Step:
     def give_back(self) -> None:
         """Let layers and loss remember again what they did before the latest forward, as far as it is there."""
 
-    def accumulate(self) -> None:
-        """Write the gradients of all parameters."""
+    def forget(self) -> None:
+        """Let the layers, the stack and the loss remember nothing."""
+        for owner in (*self.functions, self.model, self.loss):
+            owner._cache = None
 
     def output(self) -> Array:
         """What the model has put out, as a fresh array."""
@@ -115,13 +120,11 @@ class StepProgram(Step):
         value = kernel.value(notes, self.chain.output, self.divisor)
         self.forward = notes.write("x, target", value, looks, lines=[take_over, *notes.lines])
         notes = Notes()
-        if kernel.last:
-            notes.call(*kernel.last, kernel.g)
         for layer in self.functions:  # a Linear writes its gradients, others add to them
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
-        self.chain.note_backward(notes, self.chain.lies.columns(kernel.gradient()), False, True)
-        self.accumulate = notes.write("")  # type: ignore[method-assign]
+        _note_backward(notes, self.chain, kernel, True)
+        self.accumulate = notes.write("")
         self.before: list[tuple[Any, Any]] = []
         self.numbers = self.chain.numbers
 
@@ -132,8 +135,7 @@ class StepProgram(Step):
         except ValueError:
             return math.nan
         except BaseException:
-            for owner in (*self.functions, self.model, self.loss):
-                owner._cache = None
+            self.forget()
             raise
         if value is not None:
             self.loss.divisor = self.divisor
@@ -172,16 +174,18 @@ class BlockStep(Step):
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, count: int) -> None:
         super().__init__(model, loss, optimizer, y)
         rows, more = divmod(len(x), count)
-        programs = {}
+        programs: dict[int, list[Callable[[Any, Any, Any], Any]]] = {}
         for n in {rows, rows + (more > 0)}:
             notes = Notes()
             chain = Chain(self.functions, x[:n], notes, False)
             kernel = KERNELS[type(loss)](loss, notes, chain.output, y[:n], self.divisor)
             notes.lines.append(f"value = {kernel.value(notes, chain.output, self.divisor)}")
             notes.put(Text("out"), chain.output)
-            if kernel.last:
-                notes.call(*kernel.last, kernel.g)
-            programs[n] = [_with_backward(notes.copy(), chain, kernel, write) for write in (True, False)]
+            programs[n] = []
+            for write in (True, False):
+                program = notes.copy()
+                _note_backward(program, chain, kernel, write)
+                programs[n].append(program.write("x, target, out", "value"))
         self.blocks: list[tuple[slice, Callable[[Any, Any, Any], Any]]] = []
         stop = 0
         for i in range(count):
@@ -189,14 +193,14 @@ class BlockStep(Step):
             self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
         self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
         self.fits = notes.write("x, target", "True", self._looks(notes, chain, x, y), "False", lines=[])
+        self.accumulate = lambda: None  # since it is done
         self.numbers = len(programs) * chain.numbers + self.outputs.size
 
     def objective(self, x: Array, y: Array) -> Any:
         """As in any step; the gradients are written as well."""
         if not self.fits(x, y):
             return None
-        for owner in (*self.functions, self.model, self.loss):
-            owner._cache = None
+        self.forget()
         try:
             value = sum(block(x[rows], y[rows], self.outputs[rows]) for rows, block in self.blocks)
         except ValueError:
@@ -208,10 +212,11 @@ class BlockStep(Step):
         return self.outputs.copy()
 
 
-def _with_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) -> Callable[[Any, Any, Any], Any]:
-    """The function of a block, whose forward is in the notes."""
+def _note_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) -> None:
+    """Note the gradient of the loss, and the chain rule from there."""
+    if kernel.last:
+        notes.call(*kernel.last, kernel.g)
     chain.note_backward(notes, chain.lies.columns(kernel.gradient()), False, write)
-    return notes.write("x, target, out", "value")
 
 
 def blocks_of(layers: list[Any], x: Array) -> int:

@@ -105,7 +105,7 @@ def same_training(model: Any, loss: Any, optimizer: Any, data: Any, rtol: float 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_every_activation(activation: Any, dtype: Any, cut: bool) -> None:
     model = net(activation, dtype=dtype)
-    rtol = (1e-9 if dtype is np.float64 else 1e-2) if cut else 0  # Adam makes much of the last digit of a small gradient
+    rtol = (1e-9 if dtype is np.float64 else 1e-4) if cut else 0  # Adam makes much of the last digit of a small gradient
     step = same_training(model, pk.MeanSquaredError(), pk.Adam(model, lr=0.1), batches(numbers), rtol)
     assert len(programs(step)) == 3  # one for each size of batch
     assert cut == any(isinstance(program, BlockStep) for program in programs(step))
@@ -214,8 +214,7 @@ def test_large_layers() -> None:
     assert programs(same_training(model, pk.CrossEntropy(), pk.Adam(model), data, 1e-4))
 
 
-@pytest.mark.usefixtures("cut")
-def test_what_is_refused_is_explained_and_changes_nothing() -> None:
+def test_what_is_refused_is_explained_and_changes_nothing(cut: bool) -> None:
     model = net()
     loss, optimizer = pk.CrossEntropy(), pk.Adam(model)
     step = TrainStep(model, loss, optimizer)
@@ -234,7 +233,7 @@ def test_what_is_refused_is_explained_and_changes_nothing() -> None:
         assert all(np.array_equal(after[name], array) for name, array in before.items())
         assert optimizer.steps == 1
     optimizer.steps = 0
-    same_training(model, loss, optimizer, batches(labels), 1e-9)
+    same_training(model, loss, optimizer, batches(labels), 1e-9 if cut else 1e-11)
 
 
 def test_numbers_that_are_not_finite_are_those_of_the_four_lines(cut: bool) -> None:
@@ -477,6 +476,37 @@ def test_blocks_of_many_rows() -> None:
         assert sum(sizes) in (5000, 5001)
         assert max(sizes) - min(sizes) <= 1 < len(sizes)
         assert program.numbers < 1_000_000  # instead of ten million
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("words", [0, 300])
+def test_sequences_are_not_cut(words: int) -> None:
+    lower = [pk.Embedding(words, 3, rng=0)] if words else []
+    model = pk.Sequential([*lower, pk.Unrolled(pk.LSTMCell(3, 4, rng=1)), pk.Linear(4, 2, rng=2)])
+    x = RNG.integers(0, words, (8, 5)) if words else RNG.normal(size=(8, 5, 3))
+    step = same_training(model, pk.MeanSquaredError(), pk.SGD(model), [(x, RNG.normal(size=(8, 5, 2)))] * 3, 1e-11)
+    assert [type(program) for program in programs(step)] == [StepProgram]
+
+
+@pytest.mark.parametrize("loss", [pk.BinaryCrossEntropy(True), pk.CrossEntropy()], ids=repr)
+@pytest.mark.parametrize("n_out", [2, 3])
+def test_a_refused_target_is_not_taken_for_the_one_before(loss: Any, n_out: int) -> None:
+    model, x = net(n_out=n_out), RNG.normal(size=(4, 3))
+    y: Any = np.zeros(4, int) if isinstance(loss, pk.CrossEntropy) else np.zeros((4, n_out))
+    bad = y.copy()
+    bad[1] = 7
+    trained = []
+    for steps_between in (True, False):
+        twin = copy.deepcopy(model)
+        step = TrainStep(twin, copy.copy(loss), pk.SGD(twin, lr=0.1))
+        for _ in range(3):
+            step(x, y)
+            if steps_between:
+                with pytest.raises(ValueError, match="expected"):
+                    step(x, bad)
+        trained.append(list(twin.state_dict().values()))
+    for a, b in zip(*trained, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_nothing_is_remembered_of_blocks() -> None:
