@@ -155,6 +155,14 @@ def slice_that_has_run_and_is_gone() -> Any:
     return model.compute_backward(y), refusal(lambda: model.compute_backward(y))
 
 
+def second_backward_of_an_older_forward_and_of_another_shape() -> Any:
+    """The layer that was called alone refuses before it looks at the gradient."""
+    model, x = pk.Sequential([pk.Linear(2, 3, rng=0), pk.Linear(3, 2, rng=1)]), np.ones((4, 2))
+    model[1](np.ones((4, 3)))
+    y = model(x)
+    return model.compute_backward(y), refusal(lambda: model.compute_backward(np.ones((5, 7))))
+
+
 def first_target_refused() -> Any:
     model, loss = pk.Sequential([pk.Linear(2, 1, rng=0)]), pk.BinaryCrossEntropy(from_logits=True)
     step = pk.TrainStep(model, loss, pk.SGD(model))
@@ -195,12 +203,27 @@ def weight_exchanged_before_backward() -> Any:
         optimizer_of_an_outer_stack,
         step_that_is_not_finite_after_a_forward,
         slice_that_has_run_and_is_gone,
+        second_backward_of_an_older_forward_and_of_another_shape,
         first_target_refused,
     ],
     ids=lambda program: program.__name__,
 )
 def test_edits(program: Callable[[], Any]) -> None:
     both(program)
+
+
+def test_layers_remember_nothing_of_a_forward_that_failed() -> None:
+    """Of which some arrays are already those of the new input."""
+    model, x = pk.Sequential([pk.Linear(1, 1, bias=False, rng=0), pk.LeakyReLU(0.5), pk.Linear(1, 1, rng=1)]), np.ones((2, 1))
+    for _ in range(2):
+        y = model(x)
+        model.compute_backward(y)
+    model[0].weight[...] = -1
+    with pytest.raises(FloatingPointError), np.errstate(under="raise"):
+        model(np.full((2, 1), np.finfo(float).smallest_subnormal))
+    for part in (model, *model):
+        with pytest.raises(RuntimeError, match="compute_forward"):
+            part.compute_backward(y)
 
 
 def test_a_step_whose_target_is_refused_leaves_no_gradient_of_two_batches() -> None:

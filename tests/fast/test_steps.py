@@ -481,7 +481,7 @@ def test_blocks_of_many_rows() -> None:
 @pytest.mark.usefixtures("cut")
 @pytest.mark.parametrize("words", [0, 300])
 def test_sequences_are_not_cut(words: int) -> None:
-    lower = [pk.Embedding(words, 3, rng=0)] if words else []
+    lower: list[Any] = [pk.Embedding(words, 3, rng=0)] if words else [pk.Linear(3, 3, rng=0)]
     model = pk.Sequential([*lower, pk.Unrolled(pk.LSTMCell(3, 4, rng=1)), pk.Linear(4, 2, rng=2)])
     x = RNG.integers(0, words, (8, 5)) if words else RNG.normal(size=(8, 5, 3))
     step = same_training(model, pk.MeanSquaredError(), pk.SGD(model), [(x, RNG.normal(size=(8, 5, 2)))] * 3, 1e-11)
