@@ -29,7 +29,16 @@ SUFFIXES = {  # of the pictures, where there are any
     for path in DEMOS
     if (match := re.search(r'Path\("pictures", "\w+(\.\w+)"\)', path.read_text(encoding="utf-8")))
 }
-LONG = ("babi", "gpt", "lenet", "names", "penguin_table", "regularisation", "sweep")  # demos that take seconds even for one epoch
+LONG = (
+    "babi",
+    "gpt",
+    "lenet",
+    "memory",
+    "names",
+    "penguin_table",
+    "regularisation",
+    "sweep",
+)  # demos that take seconds even for one epoch
 every_demo = pytest.mark.parametrize(
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in SUFFIXES]
 )

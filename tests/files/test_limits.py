@@ -141,6 +141,7 @@ def test_buffers_are_no_longer_than_those_in_the_file(tmp_path):
         load(tmp_path, library("BatchNorm", {"n": 10**10}, {}, {"running_mean": "m"}), {"m": np.zeros(2)})
 
 
+@pytest.mark.slow
 def test_many_generators_of_one_state(tmp_path):
     state = {"dict": [["key", {"array": "a"}], ["pos", 1]]}
     generator = {"dict": [["bit_generator", "MT19937"], ["state", state]]}

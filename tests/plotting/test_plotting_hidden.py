@@ -107,6 +107,7 @@ def test_pyplot_is_left_alone_and_so_is_the_model() -> None:
     model.compute_backward(loss.compute_backward())  # still that of the forward before
 
 
+@pytest.mark.slow
 def test_the_film_goes_from_the_input_to_the_last_layer(tmp_path: Path) -> None:
     model = pk.mlp([2, 5, 2, 2], activation=pk.Tanh, init="he_normal", rng=1)  # whose boundary crosses the picture
     drawn = plot_hidden_plane(model, X, Y, lines=4, class_names={0: "a", 1: "b"})

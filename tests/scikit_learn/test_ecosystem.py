@@ -56,6 +56,7 @@ def test_pipeline_and_cross_validation() -> None:
     assert learning_curve(pipeline, X, y, train_sizes=[0.5], shuffle=True, random_state=0)[1].shape == (1, 5)
 
 
+@pytest.mark.slow
 def test_grid_search_in_several_processes() -> None:
     grid = {
         "mlpclassifier__alpha": [1e-4, 1.0],

@@ -125,6 +125,7 @@ def test_the_smallest_example_is_reported() -> None:
     assert error.__context__ is None or error.__suppress_context__
 
 
+@pytest.mark.slow
 def test_the_snippet_reproduces_the_failure() -> None:
     error = failure(gradient_property(NegativeSecond, n_in=sizes, n_out=sizes))
     lines = str(error).split("To reproduce:")[1]
@@ -233,6 +234,7 @@ def test_any_width_where_nothing_says_which() -> None:
     assert len(widths(Squared, target=lambda pred: batches(pred.shape[1], batch=len(pred)))) > 1
 
 
+@pytest.mark.slow
 def test_inputs_of_the_user() -> None:
     assert widths(Dense, n_in=2, n_out=1, x=sequences(2)) == {2}
     assert widths(Dense, n_in=2, n_out=1, x=lambda layer: sequences(layer.n_in, time=3)) == {2}
@@ -284,6 +286,7 @@ def test_a_subclass_of_a_loss_needs_no_target() -> None:
     assert "\ntarget = np.array(" in str(error)
 
 
+@pytest.mark.slow
 def test_another_check() -> None:
     class Overwrites(Dense):
         def compute_backward(self, dObj_dOut: Any) -> Any:
@@ -326,6 +329,7 @@ def with_heads(n: int, heads: int) -> Dense:
     return Dense(n, 1)
 
 
+@pytest.mark.slow
 def test_arguments_that_a_constructor_refuses_are_not_this_example() -> None:
     seen = set()
 
@@ -360,6 +364,7 @@ def test_arguments_may_depend_on_others() -> None:
         gradient_property(with_heads, n=lambda heads: heads, heads=lambda n: n)()
 
 
+@pytest.mark.slow
 def test_a_decorated_test_may_draw_more() -> None:
     drawn = []
 
@@ -372,6 +377,7 @@ def test_a_decorated_test_may_draw_more() -> None:
     assert max(row for _, row in drawn) > 0
 
 
+@pytest.mark.slow
 def test_what_does_not_fail_again_is_said_to_be_random() -> None:
     made = itertools.count()
 
@@ -436,6 +442,7 @@ def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_pytest_shows_the_report_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "layers.py").write_text(LAYER)
     (tmp_path / "test_layers.py").write_text(THREE_LINES)

@@ -132,6 +132,7 @@ def test_the_lines_reproduce_the_failure(check, name):
     assert len(lines_of(error)) < 10_000
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_large_array_are_short():
     snippet = lines_of(failure(check_gradients, wrong.AllWeightsOfTenThousand(), np.random.default_rng(7).normal(size=(4, 100))))
     assert '"weight": np.random.default_rng(0).normal(size=(100, 100)),' in snippet

@@ -285,6 +285,7 @@ def test_closures_and_foreign_objects_that_cannot_be_copied_are_noted():
 # --- mutate ---
 
 
+@pytest.mark.slow
 def test_mutate_plants_every_kind_of_fault_and_sees_them():
     report = mutate(wrong.Dense(), X)
     assert not report.survivors, report

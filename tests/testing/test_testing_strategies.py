@@ -306,6 +306,7 @@ def test_integers_go_into_an_embedding_first(drawn: Any) -> None:
     assert isinstance(stack[0], Embedding)
 
 
+@pytest.mark.slow
 def test_stacks_shrink_to_a_few_small_layers() -> None:
     def holds(function: Function, cls: type[Function]) -> bool:
         return any(isinstance(part, cls) for part in function.walk())
