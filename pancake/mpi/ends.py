@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import math
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ from pancake.training.errors import NonFiniteError
 # losses, and 1 of a rank that makes no more steps.
 TAIL = 3
 FIRST, TOTAL, ENDED = -3, -2, -1
+
+# Seconds that mpiexec gets to pass on what a rank has written: it drops what it has not read yet when it hears of an abort.
+ON_ITS_WAY = 0.5
 
 
 class Disagreement(ValueError):
@@ -109,6 +113,7 @@ def abort(comm: Any, error: BaseException) -> None:
     sys.stderr.flush()
     agreed_error[:] = [error]  # which is said
     _leaving.clear()  # Abort may return, and the program then goes on until it is ended
+    time.sleep(ON_ITS_WAY)
     comm.Abort(1)
 
 
