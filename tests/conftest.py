@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -20,6 +21,12 @@ settings.register_profile("ci", derandomize=True, max_examples=40, **_common)
 settings.register_profile("dev", max_examples=40, **_common)
 settings.register_profile("thorough", max_examples=3000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the half a million objects that are the tests, each time that one collects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ def share(parts: int) -> settings:
     return settings(max_examples=max(1, settings.default.max_examples // parts))
 
 
+@pytest.mark.slow  # four examples of each, drawn once, are those of test_contract.py; here are others, and more in other profiles
 @each_function
 @share(10)
 @given(st.data())

@@ -28,7 +28,9 @@ PROGRAMS, CHUNK = (10_000, 100) if THOROUGH else (300, 20)
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("start", range(0, PROGRAMS, CHUNK))
+@pytest.mark.parametrize(
+    "start", [pytest.param(start, marks=pytest.mark.slow if start >= 160 else []) for start in range(0, PROGRAMS, CHUNK)]
+)
 def test_random_programs_see_the_same_on_either_path(start: int) -> None:
     for seed in range(start, start + CHUNK):
         found = difference(seed)

@@ -114,9 +114,12 @@ MADE_BY_THEIR_CLASS = [
     if isinstance(fault.make, type) and name not in ("DrawsFromANewGenerator", "PickleLosesState")
     if (fault.named and check is check_gradients) or (check is check_function and not name.endswith("OfTenThousand"))
 ]
+QUICK = MADE_BY_THEIR_CLASS[::4]
 
 
-@pytest.mark.parametrize(("check", "name"), MADE_BY_THEIR_CLASS)
+@pytest.mark.parametrize(
+    ("check", "name"), [pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.slow) for pair in MADE_BY_THEIR_CLASS]
+)
 def test_the_lines_reproduce_the_failure(check, name):
     fault = wrong.FAULTS[name]
     error = failure(check, fault.make(), fault.x, target=fault.target)
