@@ -7,13 +7,16 @@ which of the arrays of a model happen to be neighbours and returns each stretch 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
+import mmap
+import sys
 import weakref
 from _thread import allocate_lock  # threading would be a twentieth of the import of pancake
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
@@ -22,12 +25,8 @@ Pair = tuple[Array, Array]  # a parameter and its gradient
 
 # Elements of a block. Its pages are not in memory before they are written to, so a large block costs a small model nothing.
 BLOCK_SIZE = 1 << 18
-
-# A layer keeps the block that it lies in alive. So neighbours are of similar size, or else a small layer that is kept would keep
-# the memory of a large model that is dropped.
-SIMILAR = 512
 ROOMY = 1 << 26  # elements; for layers larger than that no room is kept
-
+HUGE = 1 << 22  # bytes, from which on the system is asked for huge pages, as NumPy does for its arrays
 
 # The C library of Linux gives the memory of a large array back to the system when it is freed, and each page of the next one
 # costs a fault: a quarter of a `predict`, a tenth of a step of wide layers. Once it has seen an array of this size come and go
@@ -35,11 +34,81 @@ ROOMY = 1 << 26  # elements; for layers larger than that no room is kept
 np.empty(30 << 20, np.uint8)
 
 
+class _Pages(mmap.mmap):
+    """So many bytes, all zero, which the system gives page by page as they are written to, and takes back page by page.
+
+    Attributes
+    ----------
+    pieces : dict of int to weakref
+        The arrays in it, by the byte where they begin.
+    free : dict of int to int
+        The two ends of each stretch that nobody needs any more, in bytes, by each other.
+    """
+
+    pieces: dict[int, weakref.ref[Array]]
+    free: dict[int, int]
+
+    def __new__(cls, size: int) -> Self:
+        try:
+            if sys.platform == "win32":
+                pages = super().__new__(cls, -1, size)
+            else:  # a process that is forked has them for itself
+                pages = super().__new__(cls, -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, OverflowError):
+            raise MemoryError(
+                f"parameters that need {size / 2**30:.3g} GiB, and their gradients, find no room in memory"
+            ) from None
+        pages.pieces, pages.free = {}, {}
+        if size >= HUGE:
+            pages._advise("MADV_HUGEPAGE")
+        return pages
+
+    def piece(self, dtype: np.dtype[Any], start: int, size: int) -> Array:
+        """An array in these pages. When it and all views of it are gone, its pages are given back.
+
+        A view of a piece has the piece as its base, and so keeps it; a view of `_whole` does not.
+        """
+        start, stop = start * dtype.itemsize, (start + size) * dtype.itemsize
+        array: Array = np.frombuffer(self, dtype, size, start)
+        if size:
+            self.pieces[start] = weakref.ref(array, functools.partial(_given_back, weakref.ref(self), start, stop))
+        return array
+
+    def give_back(self, start: int, stop: int) -> None:
+        """These bytes are not needed any more: nor is a page that they share with others that are not."""
+        self.pieces.pop(start, None)
+        left, right = self.free.pop(start, start), self.free.pop(stop, stop)
+        self.free[left], self.free[right] = right, left
+        page = mmap.PAGESIZE
+        first, last = max(-(-left // page), start // page), min(right // page, -(-stop // page))
+        if first < last:
+            self._advise("MADV_DONTNEED", first * page, (last - first) * page)
+            # or a huge page for what lies beside them would bring them back
+            self._advise("MADV_NOHUGEPAGE", first * page, (last - first) * page)
+
+    def _advise(self, advice: str, *where: int) -> None:
+        if hasattr(mmap, advice):  # a word that this system has
+            with contextlib.suppress(OSError):  # of a kernel without huge pages
+                self.madvise(getattr(mmap, advice), *where)
+
+
+def _given_back(owner: weakref.ref[_Pages], start: int, stop: int, _: object) -> None:
+    pages = owner()
+    if pages is not None:  # or all of them go just now
+        pages.give_back(start, stop)
+
+
 class _Block:
+    """A block that the next layers of a dtype lie in. What is left over of the one before is given back."""
+
     def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
-        self.values: Array = np.zeros(size, dtype)
-        self.grads: Array = np.zeros(size, dtype)
-        self.used = 0
+        self.size, self.used = size, 0
+        self.values, self.grads = _Pages(size * dtype.itemsize), _Pages(size * dtype.itemsize)
+        before = _blocks.get(dtype)
+        if before is not None:
+            for pages in (before.values, before.grads):
+                pages.give_back(before.used * dtype.itemsize, len(pages))
+        _blocks[dtype] = self
 
 
 _blocks: dict[np.dtype[Any], _Block] = {}
@@ -60,24 +129,17 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
     total = sum(math.prod(shape) for shape, _ in layouts)
     with _lock:
         block = _blocks.get(dtype)
-        if block is None or block.used + total > block.values.size or not _similar(block.used, total):
+        if block is None or block.used + total > block.size:
             # room for the layers that follow a large one, so that they are one vector
-            room = 4 * total if total < ROOMY else total
-            apart = block is not None and total < block.used and not _similar(block.used, total)
-            block = _blocks[dtype] = _Block(max(BLOCK_SIZE // 16 if apart else BLOCK_SIZE, room), dtype)
+            block = _Block(max(BLOCK_SIZE, 4 * total if total < ROOMY else total), dtype)
         start = block.used
         block.used += total
     pairs = []
     for shape, order in layouts:
-        stop = start + math.prod(shape)
-        memory_order: Any = order
-        pairs.append(
-            (
-                block.values[start:stop].reshape(shape, order=memory_order),
-                block.grads[start:stop].reshape(shape, order=memory_order),
-            )
-        )
-        start = stop
+        size, memory_order = math.prod(shape), cast(Literal["C", "F"], order)
+        value, grad = (pages.piece(dtype, start, size) for pages in (block.values, block.grads))
+        pairs.append((value.reshape(shape, order=memory_order), grad.reshape(shape, order=memory_order)))
+        start += size
     return pairs
 
 
@@ -85,13 +147,8 @@ def make_room(total: int, dtype: np.dtype[Any]) -> None:
     """Let the layers that are made next come to lie side by side, if they have no more than `total` parameters together."""
     with _lock:
         block = _blocks.get(dtype)
-        if block is None or block.used + total > block.values.size:
-            _blocks[dtype] = _Block(max(BLOCK_SIZE, total), dtype)
-
-
-def _similar(used: int, total: int) -> bool:
-    """Whether so many elements may come to lie in a block of which so many are used."""
-    return not used or max(used, total) <= max(BLOCK_SIZE // 16, SIMILAR * min(used, total))
+        if block is None or block.used + total > block.size:
+            _Block(max(BLOCK_SIZE, total), dtype)
 
 
 def copies(pairs: Sequence[Pair], dtype: np.dtype[Any] | None = None) -> list[Pair]:
@@ -200,7 +257,7 @@ def runs(params: Sequence[Array], grads: Sequence[Array]) -> list[Run]:
             result.append(Run(value, grad, [(index, 0, value.size)]))
         else:
             start, *block = place
-            key = id(block[0]), id(block[1])
+            key = block[0].ctypes.data, block[1].ctypes.data
             blocks[key] = block[0], block[1]
             in_blocks.setdefault(key, []).append((start, start + value.size, index))
     for key, places in in_blocks.items():
@@ -230,7 +287,8 @@ def joined(params: Sequence[Array], grads: Sequence[Array]) -> Pair | None:
     if not weight.T.flags.c_contiguous or pairs[0] is None or pairs[1] is None:
         return None
     (start, values, gradients), (next_, *others) = pairs[0], pairs[1]
-    if values is not others[0] or gradients is not others[1] or next_ != start + weight.size:
+    same = [a.ctypes.data == b.ctypes.data for a, b in zip((values, gradients), others, strict=True)]
+    if not all(same) or next_ != start + weight.size:
         return None
     part = slice(start, next_ + bias.size)
     return values[part].reshape(-1, bias.size), gradients[part].reshape(-1, bias.size)
@@ -242,8 +300,8 @@ def _same_layout(value: Array, grad: Array) -> bool:
 
 def _place(value: Array, grad: Array) -> tuple[int, Array, Array] | None:
     """Where in which block a pair lies (offset, values, gradients), or None if in none."""
-    owner, grad_owner = value.base, grad.base
-    if not (_is_vector(owner) and _is_vector(grad_owner) and _same_layout(value, grad)):
+    owner, grad_owner = _whole(value), _whole(grad)
+    if owner is None or grad_owner is None or not _same_layout(value, grad):
         return None
     offset = value.ctypes.data - owner.ctypes.data
     if offset != grad.ctypes.data - grad_owner.ctypes.data or owner.dtype != value.dtype or grad_owner.dtype != value.dtype:
@@ -251,5 +309,12 @@ def _place(value: Array, grad: Array) -> tuple[int, Array, Array] | None:
     return offset // value.itemsize, owner, grad_owner
 
 
-def _is_vector(array: Any) -> TypeGuard[Array]:
-    return isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.owndata and array.flags.c_contiguous
+def _whole(array: Array) -> Array | None:
+    """The vector that an array is a part of: all numbers of its block, or a vector of somebody else's; None if there is none."""
+    vector: Any = array.base
+    if not (isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.flags.c_contiguous):
+        return None
+    pages = getattr(vector.base, "obj", None)
+    if isinstance(pages, _Pages):
+        return np.frombuffer(pages, vector.dtype)
+    return vector if vector.flags.owndata else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from pancake.fast import cells
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.embeddings import EmbeddingKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
-from pancake.fast.program import Left, Notes, Owner, Ran, Text
+from pancake.fast.program import Left, Notes, Owner, Ran, Text, let_go
 from pancake.fast.sequences import UnrolledKernel
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -84,6 +85,10 @@ class Chain:
         self.older, self.latest = False, Ran()
         self.latest.program = self
 
+    def let_go_with(self, stack: Any) -> None:
+        """When this stack is dropped, let what is left of its layers go. The chain is there as long as one of them needs it."""
+        self.dropped = weakref.ref(stack, functools.partial(_dropped, [weakref.ref(layer) for layer in self.layers]))
+
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.
 
@@ -104,6 +109,10 @@ class Chain:
     def kept(self) -> tuple[Any, ...]:
         """What the plain stack would remember."""
         return ([*zip(self.layers, self.left, strict=True)],)
+
+
+def _dropped(layers: list[weakref.ref[Any]], _: object) -> None:
+    let_go(layer() for layer in layers)
 
 
 class Program(Chain):

@@ -18,7 +18,7 @@ from pancake.fast import cells, embeddings, switch
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.chains import Program, dtype_of, key_of
 from pancake.fast.kernels import METHODS
-from pancake.fast.program import DTYPES, Ran
+from pancake.fast.program import DTYPES, Ran, let_go
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
@@ -149,8 +149,12 @@ def state_of(stack: Sequential) -> State:
     key = id(stack)
     known = STATES.get(key)
     if known is None or known[1].functions != stack.functions:
-        known = STATES[key] = weakref.ref(stack, functools.partial(STATES.pop, key)), State(stack.functions)
+        known = STATES[key] = weakref.ref(stack, functools.partial(_drop, key)), State(stack.functions)
     return known[1]
+
+
+def _drop(key: int, _: object) -> None:
+    let_go(STATES.pop(key)[1].functions)
 
 
 class StackKept(Kept):

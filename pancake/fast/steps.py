@@ -107,6 +107,7 @@ class StepProgram(Step):
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.chain.remember()
+        self.chain.let_go_with(model)
         kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)

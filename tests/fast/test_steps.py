@@ -437,6 +437,58 @@ def test_a_loss_does_not_keep_what_it_has_trained() -> None:
     np.testing.assert_array_equal(loss.compute_backward(), d)
 
 
+@pytest.mark.parametrize("kind", ["one segment", "two segments", "step"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_layers_that_are_kept_of_a_dropped_stack_answer_as_ever(kind: str, answered: bool) -> None:
+    (x, y), *_ = batches(numbers)
+
+    def used() -> tuple[list[Any], Any, Any]:
+        model, loss = net(), pk.MeanSquaredError()
+        if kind == "two segments":
+            model.functions.insert(2, Identity())
+        others = weakref.ref(model[1])
+        optimizer = pk.SGD(model)
+        if kind == "step":
+            TrainStep(model, loss, optimizer)(x, y)
+        else:
+            loss(model(x), y)
+            if answered:
+                model.accumulate_grads(loss.compute_backward())
+        return [model[0], model[-1]], loss, others
+
+    with pk.fast.off():
+        wanted = used()[0]
+    layers, loss, others = used()
+    for _ in range(2):  # the model, and what its layers have held of it
+        gc.collect()
+    assert others() is None
+    d = RNG.normal(size=(4, 2))
+    for layer, twin in zip(reversed(layers), reversed(wanted), strict=True):
+        assert layer._cache.used == twin._cache.used == (answered or kind == "step")
+        d, twin_d = layer.compute_backward(d), twin.compute_backward(d)
+        np.testing.assert_array_equal(d, twin_d)
+        for ours, theirs in zip(layer.get_params_and_grads()[1], twin.get_params_and_grads()[1], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        layer(RNG.normal(size=(2, layer.n_in)))
+    loss.compute_backward()
+
+
+@pytest.mark.parametrize("forwards", [1, 2])
+def test_a_layer_of_a_dropped_stack_knows_of_an_older_forward(forwards: int) -> None:
+    def used() -> Any:
+        model = net()
+        for _ in range(forwards):
+            model(np.ones((4, 3)))
+        return model[-1]
+
+    with pk.fast.off():
+        plain = used()
+    for layer in (plain, used()):
+        layer.compute_backward(np.ones((4, 2)))
+        with contextlib.nullcontext() if forwards == 1 else pytest.raises(RuntimeError, match="forward"):
+            layer.compute_backward(np.ones((4, 2)))
+
+
 def test_a_refused_target_leaves_the_divisor_of_a_loss() -> None:
     (x, y), *_ = batches(labels)
     model, loss = net(), pk.CrossEntropy()
