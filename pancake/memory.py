@@ -1,8 +1,9 @@
 """Parameters side by side in memory, so that an optimizer sees few long vectors instead of many small arrays.
 
 A block is two vectors of one dtype: values and, at the same offsets, their gradients. `allocate` hands out
-neighbouring pieces of the current block as layers are made. Nothing in a block ever moves; `runs` finds out later
-which of the arrays of a model happen to be neighbours and returns each stretch of them as one long view.
+neighbouring pieces of the current block as layers are made. Nothing in a block ever moves, and what is dropped gives its memory
+back; `runs` finds out later which of the arrays of a model happen to be neighbours and returns each stretch of them as one long
+view.
 """
 
 from __future__ import annotations
