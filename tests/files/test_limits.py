@@ -6,12 +6,12 @@ import contextlib
 import io
 import json
 import struct
-import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 from participant import Branches, Listed, Scale, Skip
+from traced import traced
 
 import pancake as pk
 from pancake.files.archives import TEXT, write_npz, write_safetensors
@@ -58,14 +58,10 @@ def load_file(path):
 @contextlib.contextmanager
 def little_memory(folder):
     """Look at the memory that reading the file in the folder takes."""
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         yield
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
     (path,) = folder.iterdir()
-    assert peak < 20 * path.stat().st_size + 50_000_000
+    assert memory.peak < 20 * path.stat().st_size + 50_000_000
 
 
 AGAIN = "it names the same things again and again"

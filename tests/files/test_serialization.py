@@ -22,6 +22,7 @@ from fixtures.make import train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from participant import Branches, Dense, Lazy, Listed, Rebinding, Scale, Skip
+from traced import traced
 
 from pancake import (
     SGD,
@@ -1113,14 +1114,12 @@ def mutations(draw, size):
 
 def attempt(path):
     """What load returns, or None for a ValueError that names the file; it never takes much memory."""
-    tracemalloc.start()
-    try:
-        result = load(path, custom=USERS)
-    except ValueError as error:
-        result = error
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < LIMIT
+    with traced() as memory:
+        try:
+            result = load(path, custom=USERS)
+        except ValueError as error:
+            result = error
+    assert memory.peak < LIMIT
     if isinstance(result, ValueError):
         assert path.name in str(result)
         return None
