@@ -44,10 +44,13 @@ class _Pages(mmap.mmap):
         The arrays in it, by the byte where they begin.
     free : dict of int to int
         The two ends of each stretch that nobody needs any more, in bytes, by each other.
+    huge : bool
+        Whether the system may give huge pages.
     """
 
     pieces: dict[int, weakref.ref[Array]]
     free: dict[int, int]
+    huge: bool
 
     def __new__(cls, size: int) -> Self:
         try:
@@ -59,8 +62,8 @@ class _Pages(mmap.mmap):
             raise MemoryError(
                 f"parameters that need {size / 2**30:.3g} GiB, and their gradients, find no room in memory"
             ) from None
-        pages.pieces, pages.free = {}, {}
-        if size >= HUGE:
+        pages.pieces, pages.free, pages.huge = {}, {}, size >= HUGE
+        if pages.huge:
             pages._advise("MADV_HUGEPAGE")
         return pages
 
@@ -84,8 +87,12 @@ class _Pages(mmap.mmap):
         first, last = max(-(-left // page), start // page), min(right // page, -(-stop // page))
         if first < last:
             self._advise("MADV_DONTNEED", first * page, (last - first) * page)
-            # or a huge page for what lies beside them would bring them back
-            self._advise("MADV_NOHUGEPAGE", first * page, (last - first) * page)
+            # A huge page for what lies beside them would bring them back. Of holes all is said to have none, since each stretch
+            # of another kind is a map of its own, of which a process has 65,530.
+            rest = stop == len(self)
+            if self.huge:
+                self._advise("MADV_NOHUGEPAGE", *((first * page, (last - first) * page) if rest else ()))
+                self.huge = rest
 
     def _advise(self, advice: str, *where: int) -> None:
         if hasattr(mmap, advice):  # a word that this system has
@@ -105,11 +112,10 @@ class _Block:
     def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
         self.size, self.used = size, 0
         self.values, self.grads = _Pages(size * dtype.itemsize), _Pages(size * dtype.itemsize)
-        before = _blocks.get(dtype)
+        before, _blocks[dtype] = _blocks.get(dtype), self  # first, so that nothing comes to lie in what is given back
         if before is not None:
             for pages in (before.values, before.grads):
                 pages.give_back(before.used * dtype.itemsize, len(pages))
-        _blocks[dtype] = self
 
 
 _blocks: dict[np.dtype[Any], _Block] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import ctypes
 import gc
+import inspect
 import itertools
 import mmap
 import os
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -352,7 +355,8 @@ def test_a_small_layer_holds_no_large_block():
 @pytest.mark.usefixtures("fresh_block")
 def test_pages_are_given_back_when_nothing_lies_on_them_any_more():
     page = mmap.PAGESIZE // 8  # numbers
-    pairs = memory.allocate([((page // 2,), "C"), ((2, 2 * page), "F"), ((3 * page,), "C")], F64)
+    pairs = memory.allocate([((page // 2,), "C"), ((0, 3), "C"), ((2, 2 * page), "F"), ((0,), "C"), ((3 * page,), "C")], F64)
+    del pairs[1], pairs[2]  # which take no memory
     for pair in pairs:
         for array in pair:
             array += 1
@@ -367,6 +371,45 @@ def test_pages_are_given_back_when_nothing_lies_on_them_any_more():
     np.testing.assert_array_equal(whole[:stop], np.where(given_back, 0, 1))
     first, last = pairs
     assert all((array == 1).all() for array in (*first, *last))
+    block = memory._blocks[F64]
+    assert len(block.values.pieces) == len(block.grads.pieces) == 2
+
+
+@linux
+@pytest.mark.usefixtures("fresh_block")
+def test_maps_of_memory_do_not_become_more_with_layers_that_are_kept():
+    def maps():
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    kept, before = [], maps()
+    for _ in range(1000):
+        Linear(48, 48, rng=0)
+        kept.append(Linear(48, 48, rng=0))
+    assert maps() - before < 100
+    assert all(layer.weight.all() for layer in kept)
+
+
+@pytest.mark.usefixtures("fresh_block")
+def test_an_interrupt_between_two_blocks_gives_nothing_back_that_comes_to_be_used():
+    lines, start = inspect.getsourcelines(memory._Block.__init__)
+    for line in range(start, start + len(lines)):
+        neighbour = Linear(30, 30, rng=0)
+
+        def trace(frame, event, argument, line=line):
+            if event == "line" and frame.f_lineno == line:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(lambda frame, *rest: trace if frame.f_code is memory._Block.__init__.__code__ else None)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                memory.make_room(1 << 19, F64)
+        finally:
+            sys.settrace(before)
+        layer = Linear(20, 20, rng=0)
+        del neighbour
+        assert layer.weight.all()
 
 
 def test_more_parameters_than_memory():

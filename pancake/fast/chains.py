@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from pancake.fast import cells
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.embeddings import EmbeddingKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
-from pancake.fast.program import Left, Notes, Owner, Ran, Text, let_go
+from pancake.fast.program import Left, Notes, Owner, Ran, Text
 from pancake.fast.sequences import UnrolledKernel
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -43,7 +42,11 @@ class Chain:
         Where the layers find what the runs leave, as `remember` has made it.
     latest : Ran
         What the latest run has left in the stack, likewise.
+    dropped : weakref
+        What lets go of the layers with their model, where nobody else does.
     """
+
+    dropped: Any
 
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
         """Note the forward, a function of `x`."""
@@ -85,9 +88,13 @@ class Chain:
         self.older, self.latest = False, Ran()
         self.latest.program = self
 
-    def let_go_with(self, stack: Any) -> None:
-        """When this stack is dropped, let what is left of its layers go. The chain is there as long as one of them needs it."""
-        self.dropped = weakref.ref(stack, functools.partial(_dropped, [weakref.ref(layer) for layer in self.layers]))
+    def let_go(self, _: object = None) -> None:
+        """Let layers that somebody keeps hold their own arrays alone. The stack is gone or has other layers: this never runs."""
+        for layer, left in zip(self.layers, self.left, strict=True):
+            if layer._cache is left:
+                left.leave()
+        for kernel in self.kernels:
+            kernel.lies.pairs.clear()
 
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.
@@ -109,10 +116,6 @@ class Chain:
     def kept(self) -> tuple[Any, ...]:
         """What the plain stack would remember."""
         return ([*zip(self.layers, self.left, strict=True)],)
-
-
-def _dropped(layers: list[weakref.ref[Any]], _: object) -> None:
-    let_go(layer() for layer in layers)
 
 
 class Program(Chain):

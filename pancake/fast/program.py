@@ -195,18 +195,11 @@ class Left(Kept):
     def used(self, value: bool) -> None:
         self._used_in = self._program.latest
 
-    def alone(self) -> Kept:
-        """The same for a layer whose program is not to run again."""
-        kept = Kept(self.what, self.older)
-        kept.used = self.used
-        return kept
-
-
-def let_go(layers: Iterable[Any]) -> None:
-    """Let each of some layers, of a stack that is gone, hold what it remembers itself, and so nothing of the others."""
-    for layer in layers:
-        if layer is not None and layer._cache.__class__ is Left:
-            layer._cache = layer._cache.alone()
+    def leave(self) -> None:
+        """Answer without the program, which is not to run again, so that the layer does not hold it."""
+        latest = Kept((), False)
+        latest.used = self.used
+        self._program, self._used_in = types.SimpleNamespace(latest=latest), None
 
 
 def unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -18,7 +18,7 @@ from pancake.fast import cells, embeddings, switch
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.chains import Program, dtype_of, key_of
 from pancake.fast.kernels import METHODS
-from pancake.fast.program import DTYPES, Ran, let_go
+from pancake.fast.program import DTYPES, Ran
 from pancake.function import Function, Kept
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
@@ -140,6 +140,12 @@ class State:
                 stretch = []
         self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
 
+    def let_go(self) -> None:
+        """Let layers that somebody keeps hold nothing of the others: the stack is gone, or has other layers."""
+        for item in self.items:
+            for program in item.programs.values() if isinstance(item, Segment) else ():
+                program.let_go()
+
 
 STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
 
@@ -149,12 +155,14 @@ def state_of(stack: Sequential) -> State:
     key = id(stack)
     known = STATES.get(key)
     if known is None or known[1].functions != stack.functions:
+        if known is not None:
+            known[1].let_go()
         known = STATES[key] = weakref.ref(stack, functools.partial(_drop, key)), State(stack.functions)
     return known[1]
 
 
 def _drop(key: int, _: object) -> None:
-    let_go(STATES.pop(key)[1].functions)
+    STATES.pop(key)[1].let_go()
 
 
 class StackKept(Kept):

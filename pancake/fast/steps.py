@@ -7,6 +7,7 @@ copies for the outside, looks whether anything has changed, and zeros that are o
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -107,7 +108,7 @@ class StepProgram(Step):
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.chain.remember()
-        self.chain.let_go_with(model)
+        self.chain.dropped = weakref.ref(model, self.chain.let_go)  # the chain is there as long as a layer needs it
         kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)

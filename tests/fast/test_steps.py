@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import types
 import weakref
 from typing import Any
 
@@ -16,6 +17,7 @@ from test_contract import FUNCTION_IDS, FUNCTIONS, LOSS_IDS, LOSSES, make
 import pancake as pk
 from pancake import TrainStep
 from pancake.fast import chains, steps
+from pancake.fast.sequences import UnrolledKernel
 from pancake.fast.steps import BlockStep, Step, StepProgram, Steps
 from pancake.functions.containers import Identity
 
@@ -487,6 +489,71 @@ def test_a_layer_of_a_dropped_stack_knows_of_an_older_forward(forwards: int) -> 
         layer.compute_backward(np.ones((4, 2)))
         with contextlib.nullcontext() if forwards == 1 else pytest.raises(RuntimeError, match="forward"):
             layer.compute_backward(np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("kind", ["four lines", "step"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_stack_goes_on_with_layers_of_one_that_is_dropped(kind: str, moved: bool) -> None:
+    (x, y), *_ = batches(numbers)
+
+    def run() -> Any:
+        old = net()
+        step = TrainStep(old, pk.MeanSquaredError(), pk.SGD(old))
+        if kind == "step":
+            step(x, y)
+        else:
+            old.accumulate_grads(old(x))
+        layers = [old.functions.pop(0)] if moved else old.functions[:2]
+        new = pk.Sequential([*layers, pk.Linear(5, 4, rng=2)])
+        for grad in new.get_params_and_grads()[1]:
+            grad.fill(0)
+        out = new(x)
+        del old, step
+        gc.collect()
+        return new.compute_backward(out), [grad.copy() for grad in new.get_params_and_grads()[1]]
+
+    with pk.fast.off():
+        wanted, grads = run()
+    got, ours = run()
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    for a, b in zip(ours, grads, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+class Inside(pk.Function):
+    """Runs its layers in a stack that lies in a circle, and goes back through them one by one."""
+
+    def __init__(self) -> None:
+        self.first, self.second = pk.Linear(3, 3, rng=0), pk.Linear(3, 3, rng=1)
+
+    def compute_forward(self, x: Any) -> Any:
+        stack: Any = pk.Sequential([self.first, pk.Tanh(), self.second])
+        stack.note = types.SimpleNamespace(stack=stack)
+        self.between = stack.functions[1]
+        return stack(x)
+
+    def compute_backward(self, dObj_dOut: Any) -> Any:
+        return self.first.compute_backward(self.between.compute_backward(self.second.compute_backward(dObj_dOut)))
+
+
+def test_a_stack_that_is_collected_between_forward_and_backward_is_not_missed() -> None:
+    model = pk.Sequential([pk.Linear(3, 3, rng=2), Inside(), pk.Linear(3, 2, rng=3)])
+    y = model(np.ones((4, 3)))
+    gc.collect()
+    d = model.compute_backward(y)
+    with pk.fast.off():
+        model(np.ones((4, 3)))
+        np.testing.assert_allclose(d, model.compute_backward(y), rtol=1e-12)
+
+
+def test_nothing_is_computed_when_a_recurrent_stack_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UnrolledKernel, "kept", lambda kernel: pytest.fail("asked for what nobody needs"))
+    model = pk.Sequential([pk.Unrolled(pk.LSTMCell(3, 4, rng=0)), pk.Linear(4, 2, rng=1)])
+    model(np.ones((2, 5, 3)))
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_refused_target_leaves_the_divisor_of_a_loss() -> None:

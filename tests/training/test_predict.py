@@ -379,7 +379,7 @@ def test_eight_threads_predict_with_one_model(training):
 
 
 # What Python calls when an object goes. It prints and forgets whatever is raised there, a Ctrl-C too, as in its own weakref.py.
-WHEN_OBJECTS_GO = {function.__code__ for function in (memory._given_back, stacks._drop, chains._dropped)}
+WHEN_OBJECTS_GO = {function.__code__ for function in (memory._given_back, stacks._drop, chains.Chain.let_go)}
 
 
 def interrupted_at(step, function):
