@@ -74,8 +74,7 @@ class _Pages(mmap.mmap):
         """
         start, stop = start * dtype.itemsize, (start + size) * dtype.itemsize
         array: Array = np.frombuffer(self, dtype, size, start)
-        if size:
-            self.pieces[start] = weakref.ref(array, functools.partial(_given_back, weakref.ref(self), start, stop))
+        self.pieces[start] = weakref.ref(array, functools.partial(_given_back, weakref.ref(self), start, stop))
         return array
 
     def give_back(self, start: int, stop: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import tracemalloc
 import types
 import weakref
 from typing import Any
@@ -510,7 +511,13 @@ def test_a_stack_goes_on_with_layers_of_one_that_is_dropped(kind: str, moved: bo
         out = new(x)
         del old, step
         gc.collect()
-        return new.compute_backward(out), [grad.copy() for grad in new.get_params_and_grads()[1]]
+        dObj_dIn, grads = new.compute_backward(out), [grad.copy() for grad in new.get_params_and_grads()[1]]
+        for _ in range(2):
+            new(x)
+        new.compute_backward(out)
+        with pytest.raises(RuntimeError, match="forward"):  # there has been none for the first of the two
+            new[0].compute_backward(np.ones((4, 5)))
+        return dObj_dIn, grads
 
     with pk.fast.off():
         wanted, grads = run()
@@ -518,6 +525,35 @@ def test_a_stack_goes_on_with_layers_of_one_that_is_dropped(kind: str, moved: bo
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
     for a, b in zip(ours, grads, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_layer_that_is_taken_out_of_a_stack_holds_no_neighbour() -> None:
+    (x, _), *_ = batches(numbers)
+    model = net()
+    model(x)
+    kept = model.functions.pop()
+    neighbour = weakref.ref(model.functions.pop())
+    model(x)
+    gc.collect()
+    assert neighbour() is None
+    assert kept.compute_backward(np.ones((4, 2))).shape == (4, 5)
+
+
+def test_a_layer_that_is_kept_holds_no_work_arrays() -> None:
+    def last() -> Any:
+        model = pk.Sequential([pk.Linear(3, 500), pk.Tanh(), pk.Linear(500, 500), pk.Tanh(), pk.Linear(500, 2)])
+        y = model(np.ones((2000, 3)))
+        model.accumulate_grads(y)
+        return model[-1]
+
+    tracemalloc.start()
+    try:
+        layer = last()
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 1 < held / (2000 * layer.n_in * 8) < 1.2  # its input
 
 
 class Inside(pk.Function):
