@@ -187,7 +187,7 @@ def test_thousands_of_models_leave_nothing_behind(make):
         tracemalloc.stop()
     assert most <= before + 2  # of either dtype one that goes
     assert blocks_alive() <= before + 1
-    assert current < 1e5
+    assert current < 1e6  # 300 models without their numbers have more
     assert not memory._successors
 
 
