@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import Kernel, Lies
-from pancake.fast.program import Notes, scalar
+from pancake.fast.program import Notes, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import (
     ELU,
@@ -75,7 +75,7 @@ class SigmoidKernel(ActivationKernel):
 
     def rise(self, notes: Notes, z: Array) -> None:
         e, self.t = self.new("e"), self.new("t")
-        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), out=e)
+        notes.call(np.minimum, z, bound(largest_exponent(z.dtype), z), out=e)
         notes.call(np.exp, e, e)
         notes.call(np.add, e, self.scalar(1), self.t)
         notes.call(np.divide, e, self.t, z)
@@ -98,7 +98,7 @@ class TanhKernel(ActivationKernel):
 
 class ReLUKernel(ActivationKernel):
     def rise(self, notes: Notes, z: Array) -> None:
-        notes.call(np.maximum, z, self.scalar(0), out=z)
+        notes.call(np.maximum, z, bound(0, z), out=z)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         # The sign of y is the slope. It costs half of a comparison on small arrays, and twice as much on large ones.
@@ -112,8 +112,8 @@ class ReLUKernel(ActivationKernel):
 
 class HardTanhKernel(ActivationKernel):
     def rise(self, notes: Notes, z: Array) -> None:
-        notes.call(np.minimum, z, self.scalar(1), out=z)
-        notes.call(np.maximum, z, self.scalar(-1), out=z)
+        notes.call(np.minimum, z, bound(1, z), out=z)
+        notes.call(np.maximum, z, bound(-1, z), out=z)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         notes.call(np.abs, self.y, s)
@@ -145,10 +145,10 @@ class ELUKernel(ActivationKernel):
         y, self.below, self.e = self.apart(), self.new("below"), self.new("e")
         above = self.new("above")
         scale = getattr(self.layer, "scale", 1.0)
-        notes.call(np.minimum, z, self.scalar(0), out=self.below)
+        notes.call(np.minimum, z, bound(0, z), out=self.below)
         notes.call(np.expm1, self.below, self.e)
         notes.call(np.multiply, self.e, self.scalar(self.layer.alpha), self.e)
-        notes.call(np.maximum, z, self.scalar(0), out=above)
+        notes.call(np.maximum, z, bound(0, z), out=above)
         notes.call(np.add, above, self.e, y)
         if scale != 1:
             notes.call(np.multiply, y, self.scalar(scale), y)
@@ -172,7 +172,7 @@ class SiLUKernel(ActivationKernel):
 
     def rise(self, notes: Notes, z: Array) -> None:
         y, s, t = self.apart(), self.new("s"), self.new("t")
-        notes.call(np.minimum, z, self.scalar(largest_exponent(z.dtype)), out=s)
+        notes.call(np.minimum, z, bound(largest_exponent(z.dtype), z), out=s)
         notes.call(np.exp, s, s)
         notes.call(np.add, s, self.scalar(1), t)
         notes.call(np.divide, s, t, s)
@@ -200,7 +200,7 @@ class GELUKernel(ActivationKernel):
             notes.call(np.multiply, P, z, P)
             notes.call(np.add, z, P, P)
             notes.call(np.multiply, P, self.scalar(2 * ROOT_2_PI), P)
-            notes.call(np.minimum, P, self.scalar(largest_exponent(z.dtype)), out=P)
+            notes.call(np.minimum, P, bound(largest_exponent(z.dtype), P), out=P)
             notes.call(np.exp, P, P)
             notes.call(np.add, P, self.scalar(1), self.work)
             notes.call(np.divide, P, self.work, P)
@@ -236,7 +236,7 @@ class SoftplusKernel(ActivationKernel):
         notes.call(np.negative, e, e)
         notes.call(np.exp, e, e)
         notes.call(np.log1p, e, e)
-        notes.call(np.maximum, z, self.scalar(0), out=rise)
+        notes.call(np.maximum, z, bound(0, z), out=rise)
         notes.call(np.add, rise, e, rise)
         notes.call(np.divide, rise, beta, z)
 

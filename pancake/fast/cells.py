@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.program import DTYPES, Owner, guard, scalar
+from pancake.fast.program import DTYPES, Owner, bound, guard, scalar
 from pancake.functions.activations import largest_exponent
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
@@ -204,7 +204,8 @@ class GatedKernel(CellKernel):
     def __init__(self, cell: Any, shape: tuple[int, int, int], reverse: bool, inputs: Any) -> None:
         super().__init__(cell, shape, reverse, inputs)
         (length, batch, n_in), n, dtype = shape, self.n, self.dtype
-        self.one, self.largest = scalar(1, dtype), scalar(largest_exponent(dtype), dtype)
+        self.one = scalar(1, dtype)
+        self.largest = bound(largest_exponent(dtype), np.empty((cell.gates - 1, batch, n), dtype))  # of all gates but the tanh
         self.weight_ih = np.empty((cell.gates, n_in, n), dtype)
         self.weight_forward, self.weight_back = np.empty((2, cell.gates, n, n), dtype)
         self.a = np.empty((cell.gates, length, batch, n), dtype)  # W_ih x + b, then the gates

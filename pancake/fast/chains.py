@@ -22,6 +22,7 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.recurrent.unrolled import Unrolled
 
+SMALL_PRODUCT = 10**6  # multiplications
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
@@ -48,16 +49,19 @@ class Chain:
 
     dropped: Any
 
-    def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool) -> None:
-        """Note the forward, a function of `x`."""
+    def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool, lent: bool = False) -> None:
+        """Note the forward, a function of `x`, which is `lent` if backward follows at once and nothing is remembered."""
         self.layers, self.key = layers, key_of(x)
         sequences = any(type(layer) is Unrolled for layer in layers)
         leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
-        lies = Lies(leading, dtype_of(layers[0]), sequences or time_first(x), sequences)
+        # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
+        by_row = sequences or (type(layers[0]) is Linear and x.size * layers[0].n_out > SMALL_PRODUCT)
+        lies = Lies(leading, dtype_of(layers[0]), sequences or time_first(x), by_row)
+        argument = lies.columns(Text("x")) if lent and x.ndim == 2 and x.dtype == lies.dtype else None
         self.kernels: list[Any] = []
         for layer in layers:
             before = self.kernels[-1] if self.kernels else None
-            self.kernels.append(kernel_of(layer, notes, lies, before, layer is layers[-1], fresh))
+            self.kernels.append(kernel_of(layer, notes, lies, argument, before, layer is layers[-1], fresh))
             lies = self.kernels[-1].lies
         self.lies, kernel = lies, self.kernels[-1]
         self.output = lies.seen(kernel.y)
@@ -220,10 +224,10 @@ def _all_zero(notes: Notes, bits: Array) -> str:
     return f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())"
 
 
-def kernel_of(layer: Any, notes: Notes, lies: Lies, before: Any, last: bool, fresh: bool) -> Kernel:
-    """The kernel of a layer after that of the layer `before`, if it is not the first."""
+def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, last: bool, fresh: bool) -> Kernel:
+    """The kernel of a layer after that of the layer `before`; of the first one, for the argument of the program."""
     if isinstance(layer, Linear):
-        return LinearKernel(layer, notes, lies, None if before is None else before.y, last, last and fresh)
+        return LinearKernel(layer, notes, lies, argument if before is None else before.y, last, last and fresh)
     if isinstance(layer, Embedding):
         return EmbeddingKernel(layer, notes, lies)
     if isinstance(layer, Unrolled):

@@ -1,9 +1,9 @@
 """Kernels: what a plain layer computes, as calls of NumPy into arrays made beforehand.
 
 Inside a program numbers stand features first: what a layer sees as x (B, I), or as sequences (B, T, I), is an array (I, N) with
-N = B or T B. Up to `TALL` columns it also lies so in memory, above a last row of ones: that row makes the bias of a `Linear` a
-part of its product, and products with such arrays take the fast forms. Larger ones lie in memory row after row, (N, I), but for
-what a last `Linear` puts out.
+N = B or T B. Up to `TALL` columns it also lies so in memory, above a last row of ones, unless the first product is a large one:
+that row makes the bias of a `Linear` a part of its product, and products with such arrays take the fast forms. Larger ones lie in
+memory row after row, (N, I), but for what a last `Linear` puts out.
 
 A kernel is made with what comes in, notes its forward at once, and notes its backward when asked. It repeats the arithmetic of
 one page of `pancake/functions` in the order of that page; the tests run both.
@@ -79,7 +79,7 @@ class Lies:
             return array.reshape(-1, time, batch).transpose(2, 1, 0)
         return array.reshape(-1, batch, time).transpose(1, 2, 0)
 
-    def columns(self, seen: Array) -> Array:
+    def columns(self, seen: Any) -> Any:
         """A view (F, N) of an array, or of a `Text`, as a layer sees it; a copy if it does not lie in this order."""
         if len(self.leading) == 1:
             return seen.T
@@ -151,19 +151,26 @@ class LinearKernel(Kernel):
 
     guarded = ("weight", "grad_weight", "bias", "grad_bias")
 
-    def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Array | None, last: bool, fresh: bool) -> None:
-        """Note the forward, for x (I, N), or for the argument `x` of the program if the layer is the first.
+    def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Any, last: bool, fresh: bool) -> None:
+        """Note the forward, for x (I, N): an array, or the argument of the program as a text. None stands for a copy of the
+        argument, which nobody outside can change before backward refers to it.
 
         With `fresh` it puts out new memory, the expression `result`, instead of filling `y`.
         """
         self.layer, self.lies, n_in = layer, lies, layer.n_in
         joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias]) if lies.tall else None
-        x1 = None if x is None else lies.with_ones(x)
-        if x is None:  # a copy, so that nobody outside can change what backward refers to
-            joined = joined if lies.n * n_in <= SMALL else None
-            x1 = np.ones((lies.n, n_in + 1), lies.dtype).T if joined else None
-            x = np.empty((lies.n, n_in), lies.dtype).T if x1 is None else x1[:-1]
+        x1 = None
+        if isinstance(x, np.ndarray):
+            x1 = lies.with_ones(x)
+        elif joined is not None and lies.n * n_in <= SMALL:
+            x1 = np.ones((lies.n, n_in + 1), lies.dtype).T
+            x = x1[:-1]
             notes.put(lies.seen(x), Text("x"))
+        else:
+            joined = None
+            if x is None:
+                x = np.empty((lies.n, n_in), lies.dtype).T
+                notes.put(lies.seen(x), Text("x"))
         self.x, self.x1, self.joined = x, x1, joined
         # Classes come first where a loss is to reduce over them; more outputs than inputs are hardly classes.
         classes = last and layer.n_out <= n_in and layer.n_out < WIDE

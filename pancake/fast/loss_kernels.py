@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import WIDE
-from pancake.fast.program import Notes, Text, scalar, unsigned
+from pancake.fast.program import Notes, Text, bound, scalar, unsigned
 from pancake.function import Kept
 from pancake.functions.activations import largest_exponent, sigmoid
 from pancake.losses.classes import CrossEntropy
@@ -117,14 +117,14 @@ class HuberKernel(SquaredErrorKernel):
     """near (|p - t| - near / 2), near being |p - t| up to delta, and p - t clipped to delta, / n."""
 
     def note(self, loss: Any, notes: Notes, dtype: Any, divisor: float) -> None:
-        delta, values, near = scalar(loss.delta, dtype), np.empty_like(self.g), np.empty_like(self.g)
+        values, near = np.empty_like(self.g), np.empty_like(self.g)
         notes.call(np.abs, self.difference, values)
-        notes.call(np.minimum, values, delta, out=near)
+        notes.call(np.minimum, values, bound(loss.delta, values), out=near)
         notes.call(np.multiply, near, scalar(0.5, dtype), self.g)
         notes.call(np.subtract, values, self.g, values)
         notes.call(np.multiply, near, values, values)
-        notes.call(np.minimum, self.difference, delta, out=self.g)
-        notes.call(np.maximum, self.g, -delta, out=self.g)
+        notes.call(np.minimum, self.difference, bound(loss.delta, self.g), out=self.g)
+        notes.call(np.maximum, self.g, bound(-loss.delta, self.g), out=self.g)
         self.result = notes.expression(np.add.reduce, values, None)
 
 
@@ -147,7 +147,7 @@ class BinaryKernel(LossKernel):
             notes.call(np.add, z, work, rest)
             notes.call(np.logaddexp, rest, work, values)
         else:  # max(z, 0) - t z + log(1 + exp(-|z|))
-            notes.call(np.maximum, z, scalar(0, dtype), out=values)
+            notes.call(np.maximum, z, bound(0, values), out=values)
             notes.call(np.add, values, work, values)
             notes.call(np.abs, z, work)
             notes.call(np.negative, work, work)
@@ -160,7 +160,7 @@ class BinaryKernel(LossKernel):
         else:
             self.result = notes.expression(np.add.reduce, values, None)
         # What is kept need not be more than this either, since the sigmoid has long been 1.
-        notes.call(np.minimum, z, scalar(largest_exponent(dtype), dtype), out=self.z)
+        notes.call(np.minimum, z, bound(largest_exponent(dtype), self.z), out=self.z)
         notes.call(np.exp, self.z, e)
         notes.call(np.add, e, scalar(1, dtype), self.g)
         notes.call(np.divide, e, self.g, self.g)  # sigmoid(z)
@@ -197,7 +197,7 @@ class TwoClassKernel(LossKernel):
             notes.call(np.negative, q, q)
             notes.call(np.exp, q, q)
             notes.call(np.log1p, q, q)
-            notes.call(np.maximum, u, scalar(0, dtype), out=values)
+            notes.call(np.maximum, u, bound(0, u), out=values)
             notes.call(np.add, values, q, values)
             zero = notes.expression(u.dot, np.zeros(n, dtype))
             self.result = f"({notes.expression(np.add.reduce, values)} + {zero})"

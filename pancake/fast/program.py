@@ -19,6 +19,7 @@ from pancake.function import Kept
 from pancake.memory import Array
 
 DTYPES = frozenset(map(np.dtype, (np.float32, np.float64)))  # of programs
+MANY = 1 << 18  # numbers of an array beside which a second one of the same size still costs little
 
 Owner = tuple[Any, Iterable[str]]
 Place = tuple[Any, str, Any]
@@ -210,3 +211,22 @@ def unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def scalar(value: float, dtype: Any) -> Array:
     """A number as a 0-d array: the cheapest operand there is, and one that never widens a result."""
     return np.array(value, dtype)
+
+
+def bound(value: float, like: Array) -> Array:
+    """A number for `maximum` and `minimum` of an array like this one: repeated in one of the same shape, if that is not large.
+
+    Two arrays are compared several numbers at a time, an array and a single number one by one, which takes three times as long.
+    """
+    if like.size > MANY:
+        return scalar(value, like.dtype)
+    flat = _repeated(value, like.dtype, (like.size - 1).bit_length())[: like.size]
+    return flat.reshape(like.shape, order="C" if like.flags.c_contiguous else "F")
+
+
+@functools.lru_cache(maxsize=64)
+def _repeated(value: float, dtype: np.dtype[Any], bits: int) -> Array:
+    """2^bits times a number, for all programs."""
+    array = np.full(1 << bits, value, dtype)
+    array.flags.writeable = False
+    return array

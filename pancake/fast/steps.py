@@ -16,7 +16,7 @@ import numpy as np
 from pancake import memory
 from pancake.fast import losses, stacks, switch
 from pancake.fast.chains import Chain, dtype_of, gradient_bits
-from pancake.fast.kernels import METHODS
+from pancake.fast.kernels import METHODS, SMALL
 from pancake.fast.loss_kernels import KERNELS, LossKernel
 from pancake.fast.program import Left, Notes, Text
 from pancake.fast.stacks import STEPPING
@@ -164,7 +164,9 @@ class StepProgram(Step):
 
 
 class BlockStep(Step):
-    """Many rows in blocks, each through all layers and back while what it leaves is in cache. The layers remember nothing of it.
+    """Large batches: rows in blocks, each through all layers and back while what it leaves is in cache.
+
+    The layers remember nothing of it, so that x need not be copied.
 
     Attributes
     ----------
@@ -179,12 +181,12 @@ class BlockStep(Step):
         programs: dict[int, list[Callable[[Any, Any, Any], Any]]] = {}
         for n in {rows, rows + (more > 0)}:
             notes = Notes()
-            chain = Chain(self.functions, x[:n], notes, False)
+            chain = Chain(self.functions, x[:n], notes, False, lent=True)
             kernel = KERNELS[type(loss)](loss, notes, chain.output, y[:n], self.divisor)
             notes.lines.append(f"value = {kernel.value(notes, chain.output, self.divisor)}")
             notes.put(Text("out"), chain.output)
             programs[n] = []
-            for write in (True, False):
+            for write in (True, False)[:count]:
                 program = notes.copy()
                 _note_backward(program, chain, kernel, write)
                 programs[n].append(program.write("x, target, out", "value"))
@@ -203,8 +205,10 @@ class BlockStep(Step):
         if not self.fits(x, y):
             return None
         self.forget()
+        value: Any = 0.0
         try:
-            value = sum(block(x[rows], y[rows], self.outputs[rows]) for rows, block in self.blocks)
+            for rows, block in self.blocks:
+                value += block(x[rows], y[rows], self.outputs[rows])
         except ValueError:
             return math.nan
         self.loss.divisor = self.divisor
@@ -222,12 +226,13 @@ def _note_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) 
 
 
 def blocks_of(layers: list[Any], x: Array) -> int:
-    """Into how many blocks the rows of a batch are best cut."""
+    """Into how many blocks the rows of a batch are best cut; 0 if it is so small that the layers may remember a copy of it."""
     if x.ndim != 2 or type(layers[0]) is not Linear:
-        return 1
+        return 0
     width = x.shape[1] + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
     rows = BLOCK // (width * dtype_of(layers[0]).itemsize)
-    return max(1, len(x) // rows) if rows >= ROWS else 1
+    blocks = len(x) // rows if rows >= ROWS else 1
+    return 0 if blocks <= 1 and x.size <= SMALL else max(1, blocks)
 
 
 class Steps:
@@ -270,7 +275,7 @@ class Steps:
         program: Step | None = None
         if self._can_be(x, y):
             parts, count = (self.model, self.loss, self.optimizer), blocks_of(self.model.functions, x)
-            program = StepProgram(*parts, x, y) if count == 1 else BlockStep(*parts, x, y, count)
+            program = BlockStep(*parts, x, y, count) if count else StepProgram(*parts, x, y)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         self.programs[key] = self._parts() if program is None else program
         return program

@@ -28,8 +28,9 @@ class TrainStep:
     calls only repeat. Everything else (other Functions, weights, lengths, a part that was changed, `pancake.fast.off()`) goes
     through the four lines, without a word.
 
-    What the layers and the loss remember after it is what the four lines would leave; but a batch of thousands of rows goes
-    through the layers and back in blocks of rows that stay in cache, and of that they remember nothing.
+    What the layers and the loss remember after it is what the four lines would leave; but of a large batch, with more than 16,384
+    numbers in x or thousands of rows, they remember nothing: its x is not copied, and many rows go through the layers and back in
+    blocks that stay in cache.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import chains, embeddings, losses, prediction, sequences, stacks
+from pancake.fast import chains, embeddings, losses, prediction, program, sequences, stacks
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.program import Notes
 
@@ -133,6 +133,30 @@ def test_every_kernel_trains_as_its_page(activation: Any, dtype: Any, shape: tup
     loss = pk.MeanSquaredError()
     both(trained(model, loss, x, y), dtype)
     assert stacks.state_of(model).items[0].programs
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("most", [1, program.MANY])
+@pytest.mark.parametrize("rows", [1, 40, 300])
+def test_every_kernel_takes_numbers_of_all_sizes(
+    activation: Any, dtype: Any, most: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "MANY", most)
+    model = pk.Sequential([pk.Linear(1, 8, bias=False, rng=0, dtype=dtype), activation()])
+    model[0].weight[...] = np.array([0, 1e-30, 0.5, 1, 100, 1e4, np.inf, np.nan], dtype)[:, np.newaxis]
+    x = np.linspace(-3, 3, rows, dtype=dtype)[:, np.newaxis] if rows > 1 else np.full((1, 1), -1, dtype)
+
+    def run() -> list[Any]:
+        with np.errstate(all="ignore"):
+            y = model(x)
+            return [y, model.compute_backward(np.ones_like(y))]
+
+    fast = run()
+    with pk.fast.off():
+        plain = run()
+    for a, b in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])

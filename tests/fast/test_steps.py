@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import gc
 import pickle
-import tracemalloc
-import types
-import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 from test_contract import FUNCTION_IDS, FUNCTIONS, LOSS_IDS, LOSSES, make
+from twins import RNG, batches, four_lines, labels, net, numbers, programs, same_training
 
 import pancake as pk
 from pancake import TrainStep
 from pancake.fast import chains, steps
-from pancake.fast.sequences import UnrolledKernel
-from pancake.fast.steps import BlockStep, Step, StepProgram, Steps
+from pancake.fast.steps import BlockStep, StepProgram, Steps
 from pancake.functions.containers import Identity
 
-RNG = np.random.default_rng(0)
 ACTIVATIONS = [
     pk.Sigmoid(),
     pk.Tanh(),
@@ -48,35 +42,6 @@ RULES: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-def four_lines(model: Any, loss: Any, optimizer: Any, x: Any, y: Any, *weight: Any) -> Any:
-    optimizer.zero_grad()
-    objective = loss(model(x), y, *weight)
-    model.accumulate_grads(loss.compute_backward())
-    optimizer.step()
-    return objective
-
-
-def net(activation: Any = None, n_out: int = 2, dtype: Any = np.float64) -> Any:
-    hidden = pk.Tanh() if activation is None else copy.copy(activation)
-    return pk.Sequential([pk.Linear(3, 5, rng=0, dtype=dtype), hidden, pk.Linear(5, n_out, rng=1, dtype=dtype)])
-
-
-def batches(y: Any, sizes: tuple[int, ...] = (4, 4, 4, 2, 4, 300, 4)) -> list[tuple[Any, Any]]:
-    return [(RNG.normal(size=(n, 3)), y(n)) for n in sizes]
-
-
-def numbers(n: int) -> Any:
-    return RNG.uniform(0.1, 0.9, size=(n, 2))
-
-
-def labels(n: int) -> Any:
-    return RNG.integers(0, 2, n)
-
-
-def programs(step: TrainStep) -> list[Step]:
-    return [program for program in step._steps.programs.values() if isinstance(program, Step)]
-
-
 @pytest.fixture(params=["whole", "blocks"])
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether batches go in blocks of two rows or so."""
@@ -84,24 +49,6 @@ def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool
         monkeypatch.setattr(steps, "ROWS", 1)
         monkeypatch.setattr(steps, "BLOCK", 180)
     return bool(request.param == "blocks")
-
-
-def same_training(model: Any, loss: Any, optimizer: Any, data: Any, rtol: float = 0) -> TrainStep:
-    """Train twins, one by each way, and compare all that comes of it: bit for bit where sums have one order."""
-    twin, twin_loss, twin_optimizer = copy.deepcopy((model, loss, optimizer))
-    step = TrainStep(model, loss, optimizer)
-    for x, y in data:
-        got, wanted = step(x, y), four_lines(twin, twin_loss, twin_optimizer, x, y)
-        assert type(got) is type(wanted)
-        arrays = zip(
-            (got, loss.divisor, *model.state_dict().values(), *model.get_params_and_grads()[1]),
-            (wanted, twin_loss.divisor, *twin.state_dict().values(), *twin.get_params_and_grads()[1]),
-            strict=True,
-        )
-        for a, b in arrays:
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 10)
-    assert optimizer.steps == twin_optimizer.steps == len(data)
-    return step
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
@@ -428,170 +375,6 @@ def test_a_gradient_that_no_optimizer_clears_is_added_to() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_a_loss_does_not_keep_what_it_has_trained() -> None:
-    (x, y), *_ = batches(numbers)
-    model, loss = net(), pk.MeanSquaredError()
-    step = TrainStep(model, loss, pk.SGD(model))
-    step(x, y)
-    layer, d = weakref.ref(model[0]), loss.compute_backward()
-    del model, step
-    gc.collect()
-    assert layer() is None
-    np.testing.assert_array_equal(loss.compute_backward(), d)
-
-
-@pytest.mark.parametrize("kind", ["one segment", "two segments", "step"])
-@pytest.mark.parametrize("answered", [True, False])
-def test_layers_that_are_kept_of_a_dropped_stack_answer_as_ever(kind: str, answered: bool) -> None:
-    (x, y), *_ = batches(numbers)
-
-    def used() -> tuple[list[Any], Any, Any]:
-        model, loss = net(), pk.MeanSquaredError()
-        if kind == "two segments":
-            model.functions.insert(2, Identity())
-        others = weakref.ref(model[1])
-        optimizer = pk.SGD(model)
-        if kind == "step":
-            TrainStep(model, loss, optimizer)(x, y)
-        else:
-            loss(model(x), y)
-            if answered:
-                model.accumulate_grads(loss.compute_backward())
-        return [model[0], model[-1]], loss, others
-
-    with pk.fast.off():
-        wanted = used()[0]
-    layers, loss, others = used()
-    for _ in range(2):  # the model, and what its layers have held of it
-        gc.collect()
-    assert others() is None
-    d = RNG.normal(size=(4, 2))
-    for layer, twin in zip(reversed(layers), reversed(wanted), strict=True):
-        assert layer._cache.used == twin._cache.used == (answered or kind == "step")
-        d, twin_d = layer.compute_backward(d), twin.compute_backward(d)
-        np.testing.assert_array_equal(d, twin_d)
-        for ours, theirs in zip(layer.get_params_and_grads()[1], twin.get_params_and_grads()[1], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-        layer(RNG.normal(size=(2, layer.n_in)))
-    loss.compute_backward()
-
-
-@pytest.mark.parametrize("forwards", [1, 2])
-def test_a_layer_of_a_dropped_stack_knows_of_an_older_forward(forwards: int) -> None:
-    def used() -> Any:
-        model = net()
-        for _ in range(forwards):
-            model(np.ones((4, 3)))
-        return model[-1]
-
-    with pk.fast.off():
-        plain = used()
-    for layer in (plain, used()):
-        layer.compute_backward(np.ones((4, 2)))
-        with contextlib.nullcontext() if forwards == 1 else pytest.raises(RuntimeError, match="forward"):
-            layer.compute_backward(np.ones((4, 2)))
-
-
-@pytest.mark.parametrize("kind", ["four lines", "step"])
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_stack_goes_on_with_layers_of_one_that_is_dropped(kind: str, moved: bool) -> None:
-    (x, y), *_ = batches(numbers)
-
-    def run() -> Any:
-        old = net()
-        step = TrainStep(old, pk.MeanSquaredError(), pk.SGD(old))
-        if kind == "step":
-            step(x, y)
-        else:
-            old.accumulate_grads(old(x))
-        layers = [old.functions.pop(0)] if moved else old.functions[:2]
-        new = pk.Sequential([*layers, pk.Linear(5, 4, rng=2)])
-        for grad in new.get_params_and_grads()[1]:
-            grad.fill(0)
-        out = new(x)
-        del old, step
-        gc.collect()
-        dObj_dIn, grads = new.compute_backward(out), [grad.copy() for grad in new.get_params_and_grads()[1]]
-        for _ in range(2):
-            new(x)
-        new.compute_backward(out)
-        with pytest.raises(RuntimeError, match="forward"):  # there has been none for the first of the two
-            new[0].compute_backward(np.ones((4, 5)))
-        return dObj_dIn, grads
-
-    with pk.fast.off():
-        wanted, grads = run()
-    got, ours = run()
-    np.testing.assert_allclose(got, wanted, rtol=1e-12)
-    for a, b in zip(ours, grads, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12)
-
-
-def test_a_layer_that_is_taken_out_of_a_stack_holds_no_neighbour() -> None:
-    (x, _), *_ = batches(numbers)
-    model = net()
-    model(x)
-    kept = model.functions.pop()
-    neighbour = weakref.ref(model.functions.pop())
-    model(x)
-    gc.collect()
-    assert neighbour() is None
-    assert kept.compute_backward(np.ones((4, 2))).shape == (4, 5)
-
-
-def test_a_layer_that_is_kept_holds_no_work_arrays() -> None:
-    def last() -> Any:
-        model = pk.Sequential([pk.Linear(3, 500), pk.Tanh(), pk.Linear(500, 500), pk.Tanh(), pk.Linear(500, 2)])
-        y = model(np.ones((2000, 3)))
-        model.accumulate_grads(y)
-        return model[-1]
-
-    tracemalloc.start()
-    try:
-        layer = last()
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert 1 < held / (2000 * layer.n_in * 8) < 1.2  # its input
-
-
-class Inside(pk.Function):
-    """Runs its layers in a stack that lies in a circle, and goes back through them one by one."""
-
-    def __init__(self) -> None:
-        self.first, self.second = pk.Linear(3, 3, rng=0), pk.Linear(3, 3, rng=1)
-
-    def compute_forward(self, x: Any) -> Any:
-        stack: Any = pk.Sequential([self.first, pk.Tanh(), self.second])
-        stack.note = types.SimpleNamespace(stack=stack)
-        self.between = stack.functions[1]
-        return stack(x)
-
-    def compute_backward(self, dObj_dOut: Any) -> Any:
-        return self.first.compute_backward(self.between.compute_backward(self.second.compute_backward(dObj_dOut)))
-
-
-def test_a_stack_that_is_collected_between_forward_and_backward_is_not_missed() -> None:
-    model = pk.Sequential([pk.Linear(3, 3, rng=2), Inside(), pk.Linear(3, 2, rng=3)])
-    y = model(np.ones((4, 3)))
-    gc.collect()
-    d = model.compute_backward(y)
-    with pk.fast.off():
-        model(np.ones((4, 3)))
-        np.testing.assert_allclose(d, model.compute_backward(y), rtol=1e-12)
-
-
-def test_nothing_is_computed_when_a_recurrent_stack_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UnrolledKernel, "kept", lambda kernel: pytest.fail("asked for what nobody needs"))
-    model = pk.Sequential([pk.Unrolled(pk.LSTMCell(3, 4, rng=0)), pk.Linear(4, 2, rng=1)])
-    model(np.ones((2, 5, 3)))
-    alive = weakref.ref(model)
-    del model
-    gc.collect()
-    assert alive() is None
-
-
 def test_a_refused_target_leaves_the_divisor_of_a_loss() -> None:
     (x, y), *_ = batches(labels)
     model, loss = net(), pk.CrossEntropy()
@@ -620,29 +403,6 @@ def test_a_second_backward_after_a_step_is_that_of_the_step() -> None:
     np.testing.assert_allclose(model.compute_backward(d), dObj_dIn, rtol=1e-12)
 
 
-def test_blocks_of_many_rows() -> None:
-    model = pk.mlp([2, 64, 64, 3], activation=pk.Tanh, rng=0)
-    data = [(RNG.normal(size=(n, 2)), RNG.integers(0, 3, n)) for n in (5000, 5001, 5000, 4)]
-    step = same_training(model, pk.CrossEntropy(), pk.Adam(model), data, 1e-9)
-    large = [program for program in programs(step) if isinstance(program, BlockStep)]
-    assert len(large) == 2
-    for program in large:
-        sizes = [rows.stop - rows.start for rows, _ in program.blocks]
-        assert sum(sizes) in (5000, 5001)
-        assert max(sizes) - min(sizes) <= 1 < len(sizes)
-        assert program.numbers < 1_000_000  # instead of ten million
-
-
-@pytest.mark.usefixtures("cut")
-@pytest.mark.parametrize("words", [0, 300])
-def test_sequences_are_not_cut(words: int) -> None:
-    lower: list[Any] = [pk.Embedding(words, 3, rng=0)] if words else [pk.Linear(3, 3, rng=0)]
-    model = pk.Sequential([*lower, pk.Unrolled(pk.LSTMCell(3, 4, rng=1)), pk.Linear(4, 2, rng=2)])
-    x = RNG.integers(0, words, (8, 5)) if words else RNG.normal(size=(8, 5, 3))
-    step = same_training(model, pk.MeanSquaredError(), pk.SGD(model), [(x, RNG.normal(size=(8, 5, 2)))] * 3, 1e-11)
-    assert [type(program) for program in programs(step)] == [StepProgram]
-
-
 @pytest.mark.parametrize("loss", [pk.BinaryCrossEntropy(True), pk.CrossEntropy()], ids=repr)
 @pytest.mark.parametrize("n_out", [2, 3])
 def test_a_refused_target_is_not_taken_for_the_one_before(loss: Any, n_out: int) -> None:
@@ -662,53 +422,6 @@ def test_a_refused_target_is_not_taken_for_the_one_before(loss: Any, n_out: int)
         trained.append(list(twin.state_dict().values()))
     for a, b in zip(*trained, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_nothing_is_remembered_of_blocks() -> None:
-    """Of which the last one is no answer for the batch."""
-    model, loss = pk.mlp([2, 64, 64, 2], rng=0), pk.MeanSquaredError()
-    x, y = RNG.normal(size=(5000, 2)), RNG.normal(size=(5000, 2))
-    step = TrainStep(model, loss, pk.SGD(model))
-    y_hat = model(x)
-    step(x, y)
-    for backward in (loss.compute_backward, lambda: model.compute_backward(y_hat), lambda: model[0].compute_backward(y_hat)):
-        with pytest.raises(RuntimeError, match="needs"):
-            backward()
-
-
-def test_infinite_numbers_in_one_block_are_seen() -> None:
-    x, y = np.ones((5000, 2)), np.zeros(5000, int)
-    x[3000] = np.inf
-    model = pk.mlp([2, 64, 64, 2], activation=pk.ReLU, rng=0)
-    with np.errstate(all="ignore"):
-        assert np.isnan(TrainStep(model, pk.CrossEntropy(), pk.SGD(model))(x, y))
-
-
-def test_the_arrays_of_blocks_go_with_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    begin = chains.Chain.__init__
-    monkeypatch.setattr(chains.Chain, "__init__", lambda self, *args: (made.append(weakref.ref(self)), begin(self, *args))[1])
-    model = pk.mlp([2, 64, 64, 2], rng=0)
-    step = TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
-    step(RNG.normal(size=(5000, 2)), RNG.normal(size=(5000, 2)))
-    gc.disable()
-    try:
-        del step
-        assert made
-        assert all(chain() is None for chain in made)
-    finally:
-        gc.enable()
-
-
-def test_fit_measures_what_blocks_put_out() -> None:
-    x, y = RNG.normal(size=(6000, 2)), RNG.integers(0, 2, 6000)
-    accuracies = []
-    for on in (True, False):
-        model = pk.mlp([2, 64, 64, 2], rng=0)
-        with contextlib.nullcontext() if on else pk.fast.off():
-            options: Any = {"epochs": 2, "batch_size": 6000, "metrics": {"accuracy": pk.accuracy}, "rng": 0, "progress": False}
-            accuracies.append(pk.fit(model, pk.CrossEntropy(), pk.Adam(model), x, y, **options)["accuracy"])
-    assert accuracies[0] == accuracies[1]
 
 
 def test_copies_and_pickles_carry_no_program() -> None:
@@ -825,3 +538,13 @@ def test_a_stack_without_a_program_keeps_those_of_its_parts(monkeypatch: pytest.
     for n in range(2, 20):
         step(*batches(numbers, (n,))[0])
     assert len(step._steps.programs) <= 8
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("words", [0, 300])
+def test_sequences_are_not_cut(words: int) -> None:
+    lower: list[Any] = [pk.Embedding(words, 3, rng=0)] if words else [pk.Linear(3, 3, rng=0)]
+    model = pk.Sequential([*lower, pk.Unrolled(pk.LSTMCell(3, 4, rng=1)), pk.Linear(4, 2, rng=2)])
+    x = RNG.integers(0, words, (8, 5)) if words else RNG.normal(size=(8, 5, 3))
+    step = same_training(model, pk.MeanSquaredError(), pk.SGD(model), [(x, RNG.normal(size=(8, 5, 2)))] * 3, 1e-11)
+    assert [type(program) for program in programs(step)] == [StepProgram]
