@@ -256,19 +256,27 @@ def key_of(x: Array) -> tuple[Any, ...]:
     return x.shape, x.dtype, time_first(x)
 
 
+def gradients_apart(pairs: list[memory.Pair]) -> bool:
+    """Whether each parameter has memory of its own, and its gradient too.
+
+    Where two layers share a gradient, the second must add to what the first has written; of two gradients of one parameter an
+    optimizer sees the first.
+    """
+    for arrays in zip(*pairs, strict=True):
+        bounds = sorted(map(byte_bounds, arrays))
+        if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds)):
+            return False
+    return True
+
+
 def gradient_bits(layers: list[Any]) -> list[Array] | None:
     """The gradients of the `Linear`s among some layers in few vectors, as truths of their bytes, which are false only in a 0.
 
-    Where all are zero, products are written into them instead of added. None where that cannot be: where two layers share a
-    gradient, the second must add to what the first has written.
+    Where all are zero, products are written into them instead of added. None where that cannot be.
     """
     pairs = [(layer, pair) for layer in layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
-    bounds = sorted(byte_bounds(grad) for _, (_, grad) in pairs)
-    if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(bounds)):
+    if not gradients_apart([pair for _, pair in pairs]):
         return None
-    every = memory.runs([value for _, (value, _) in pairs], [grad for _, (_, grad) in pairs])
-    if sum(run.grads.size for run in every) < sum(grad.size for _, (_, grad) in pairs):
-        return None  # an optimizer sees one of two gradients of the same parameter
     linear = [pair for layer, pair in pairs if isinstance(layer, Linear)]
     runs = memory.runs([value for value, _ in linear], [grad for _, grad in linear])
     if not all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs):

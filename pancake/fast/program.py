@@ -8,7 +8,6 @@ the plain layer would remember; so a layer's own backward can take over at any t
 from __future__ import annotations
 
 import functools
-import re
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -134,7 +133,7 @@ class Notes:
         if undo is not None:
             rest = ["try:", *(f"    {line}" for line in rest), f"except BaseException: {self.held(undo)}(); raise"]
         body = "\n    ".join([*first, *rest])
-        values = {f"v{i}": self.values[i] for i in sorted(set(map(int, re.findall(r"\bv(\d+)\b", body))))}
+        values = {f"v{i}": value for i, value in enumerate(self.values)}
         # arguments with defaults are local names, which are found faster than global ones
         head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])
         exec(_compiled(f"def run({head}):\n    {body}"), values)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.chains import Chain, dtype_of, gradient_bits
+from pancake.fast.chains import Chain, dtype_of, gradients_apart
 from pancake.fast.kernels import METHODS, SMALL
 from pancake.fast.loss_kernels import KERNELS, LossKernel
 from pancake.fast.program import Left, Notes, Text
@@ -292,7 +292,11 @@ class Steps:
         if not stacks.as_installed(vars(model)):
             return False
         shape = stacks.output_shape(model.functions, x) if stacks.State(model.functions).whole else None
-        if shape is None or gradient_bits(model.functions) is None:
+        if shape is None:
+            return False
+        # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
+        pairs = [pair for layer in model.functions for pair in zip(*layer.get_params_and_grads(), strict=True)]
+        if not gradients_apart(pairs):
             return False
         if not isinstance(optimizer, Optimizer) or optimizer.model is not model or optimizer.ranks is not None:
             return False
@@ -301,9 +305,7 @@ class Steps:
         if any(getattr(type(optimizer), name) is not method for name, method in STEPPING.items()):
             return False
         optimizer._follow()
-        # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
-        grads = [grad for layer in model.functions for grad in layer.get_params_and_grads()[1]]
-        if set(map(id, grads)) != set(map(id, optimizer._param_grads)):
+        if {id(grad) for _, grad in pairs} != set(map(id, optimizer._param_grads)):
             return False
         pred = np.empty(shape, dtype_of(model.functions[0]))
         return type(loss) in KERNELS and losses.can_compute(loss, pred, y)

@@ -164,56 +164,40 @@ class Training:
         """A step for each batch; return the loss and the metrics of the epoch."""
         model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
         measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
-        trained, leaves_out, ranks = self.trained, self.trained.leaves_out, self.ranks
-        outputs, steps = Outputs(), self.steps
+        trained, averaged, ranks, steps = self.trained, self.averaged, self.ranks, self.steps
+        outputs = Outputs()
+        count: Any
         total = seen = rows = 0.0
         batch = 0
         for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
-            if weight is not None and not weight.any():
+            # count: by how much this batch counts in the average over all, by what the loss has divided; if that is 0, nothing in
+            # it counts, as with labels that are all ignored, and there is no step
+            objective: Any = steps.objective(x, y) if weight is lengths is None else None
+            program = None if objective is None else steps.latest
+            pred = None
+            if program is not None:
+                objective, count = float(objective), program.divisor if averaged else 1.0
+                program.accumulate()
+            elif weight is not None and not weight.any():
+                count = 0
                 seen += self._count_of_nothing(x, y, weight, lengths)
-                program = None
-                count: Any = 0
                 if ranks is not None:  # to whose step this rank adds nothing
                     optimizer.zero_grad()
             else:
-                objective: Any = steps.objective(x, y) if weight is lengths is None else None
-                program = None if objective is None else steps.latest
-                if program is None:
-                    optimizer.zero_grad()
-                    if leaves_out:
-                        trained.keep_others()
-                    pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
-                    try:
-                        objective = loss(pred, y) if weight is None else loss(pred, y, weight)
-                    except ValueError:
-                        if is_finite((pred, y, weight)):
-                            raise
-                        objective = nan  # what a loss says to nan is not what the user needs to know
-                    if not measures:
-                        pred = None  # its memory serves what comes next
-                if objective.__class__ is not float:
-                    objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
-                if not isfinite(objective):
-                    if ranks is not None:
-                        with suppress(NonFiniteError):  # which the others raise, who do not know why
-                            ranks.join(nan)
-                    self.modes.renew()
-                    why = reason(model, x, y, weight, lengths)
-                    raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
-                # by how much this batch counts in the average over all: by what the loss has divided
-                count = getattr(loss, "divisor", None) if self.averaged else 1.0
+                optimizer.zero_grad()
+                if trained.leaves_out:
+                    trained.keep_others()
+                objective, pred = self._forward(batch, x, y, weight, lengths)
+                count = getattr(loss, "divisor", None) if averaged else 1.0
                 if count is None:
                     count = len(y)
-            if count:  # else nothing in the batch counts, as with labels that are all ignored, and there is no step
-                if program is not None:
-                    program.accumulate()
-                else:
+                if count:
                     model.accumulate_grads(loss.compute_backward())
-                if leaves_out:
-                    trained.put_back_others()
-            if count if ranks is None else ranks.join(float(count), self.averaged):
+                    if trained.leaves_out:
+                        trained.put_back_others()
+            if count if ranks is None else ranks.join(float(count), averaged):
                 if clip_norm is not None:
                     scale_down(trained.gradients(), clip_norm)
                 interrupts.busy = True
@@ -237,6 +221,29 @@ class Training:
             "loss": mean,
             **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
         }
+
+    def _forward(self, batch: int, x: Any, y: Any, weight: Any, lengths: Any) -> tuple[float, Any]:
+        """The objective of a batch, and what the model has put out if a metric is to be told of it."""
+        model, loss = self.model, self.loss
+        pred = model.compute_forward(x) if lengths is None else model(x, lengths=lengths)
+        try:
+            objective = loss(pred, y) if weight is None else loss(pred, y, weight)
+        except ValueError:
+            if is_finite((pred, y, weight)):
+                raise
+            objective = nan  # what a loss says to nan is not what the user needs to know
+        if not self.options.measures:
+            pred = None  # its memory serves what comes next
+        if objective.__class__ is not float:
+            objective = float(np.sum(objective) if isinstance(objective, np.ndarray) else objective)
+        if not isfinite(objective):
+            if self.ranks is not None:
+                with suppress(NonFiniteError):  # which the others raise, who do not know why
+                    self.ranks.join(nan)
+            self.modes.renew()
+            why = reason(model, x, y, weight, lengths)
+            raise NonFiniteError(f"the loss is {objective} in epoch {self.epoch}, batch {batch}: {why}")
+        return objective, pred
 
     def _count_of_nothing(self, x: Any, y: Any, weight: Any, lengths: Any) -> float:
         """By how much a batch of which every weight is 0 counts in the average: a mean over entries counts them all the same."""
