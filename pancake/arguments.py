@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -53,6 +54,30 @@ def tells_how_to_call(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return call
+
+
+def refuse_foreign_arguments(cls: type, given: Mapping[str, object]) -> None:
+    """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told."""
+    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # a signature would take longer than most constructors
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
+        return
+    taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    for name in given:
+        if name not in taken:
+            raise TypeError(_refusal(cls.__name__, name, taken))
+
+
+def refuse_unknown_arguments(function: Callable[..., object], unknown: Mapping[str, object]) -> None:
+    """Refuse what a function has caught as `**unknown`, with what is meant, if that can be told."""
+    for name in unknown:
+        *taken, _ = inspect.signature(function).parameters
+        raise TypeError(_refusal(function.__name__, name, taken))
+
+
+def _refusal(owner: str, name: str, taken: Sequence[str]) -> str:
+    from pancake.foreign_names import refusal
+
+    return refusal(owner, name, taken)
 
 
 # --- numbers ---

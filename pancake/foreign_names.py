@@ -1,9 +1,11 @@
-"""The words of other libraries, and pancake's own for the same things: what an error says to somebody who comes from there."""
+"""The words of other libraries, and pancake's own for the same things: what an error says to somebody who comes from there.
+
+Loaded where an error needs it.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 # Names that are looked for in pancake itself, from torch (also its functional and optim), Keras and scikit-learn.
 TOP_LEVEL: Mapping[str, str] = {
@@ -209,27 +211,9 @@ def advice(name: str, table: Mapping[str, str] = TOP_LEVEL) -> str:
     return f"; pancake's word for it is {table[name]}" if name in table else ""
 
 
-def refuse_foreign_arguments(cls: type, given: Mapping[str, object]) -> None:
-    """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told."""
-    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # a signature would take longer than most constructors
-    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
-        return
-    taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    for name in given:
-        if name not in taken:
-            raise TypeError(refusal(cls.__name__, name, taken))
-
-
-def refuse_unknown_arguments(function: Callable[..., object], unknown: Mapping[str, object]) -> None:
-    """Refuse what a function has caught as `**unknown`, with what is meant, if that can be told."""
-    for name in unknown:
-        *taken, _ = inspect.signature(function).parameters
-        raise TypeError(refusal(function.__name__, name, taken))
-
-
 def refusal(owner: str, name: str, taken: Sequence[str]) -> str:
     """What is said of an argument that is not among those taken: which one is meant, or who takes it, or which there are."""
-    from difflib import get_close_matches  # which hardly any program needs
+    from difflib import get_close_matches  # which attributes that are not there do not need
 
     said = f"{owner}: got an unexpected argument {name!r}"
     if ARGUMENTS.get(name) in taken:

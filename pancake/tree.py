@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, floating_dtype, generator, matching, numeric
-from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
+from pancake.arguments import Rng, floating_dtype, generator, matching, numeric, refuse_foreign_arguments
 from pancake.memory import Array, Pair
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ class Tree:
             delattr(cls, "_cache")
 
     def __getattr__(self, name: str) -> Any:  # of attributes that are not there
+        from pancake.foreign_names import ATTRIBUTES, advice
+
         raise AttributeError(
             f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
         )

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Never
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, generator, tells_how_to_call
-from pancake.foreign_names import refuse_unknown_arguments
+from pancake.arguments import Rng, generator, refuse_unknown_arguments, tells_how_to_call
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear

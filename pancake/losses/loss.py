@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from pancake.arguments import literal, numeric
-from pancake.foreign_names import ATTRIBUTES, advice, refuse_foreign_arguments
+from pancake.arguments import literal, numeric, refuse_foreign_arguments
 from pancake.function import Remembers
 from pancake.memory import Array
 
@@ -56,6 +55,8 @@ class Loss(Remembers):
         return self
 
     def __getattr__(self, name: str) -> Any:  # of attributes that are not there
+        from pancake.foreign_names import ATTRIBUTES, advice
+
         raise AttributeError(
             f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
         )

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import matching, number
-from pancake.foreign_names import refuse_foreign_arguments
+from pancake.arguments import matching, number, refuse_foreign_arguments
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.origin import is_own

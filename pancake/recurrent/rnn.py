@@ -8,8 +8,7 @@ from typing import Never
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, generator, share
-from pancake.foreign_names import refuse_unknown_arguments
+from pancake.arguments import Rng, generator, refuse_unknown_arguments, share
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from pancake.arguments import Rng, generator, number, size, tells_how_to_call
-from pancake.foreign_names import refuse_unknown_arguments
+from pancake.arguments import Rng, generator, number, refuse_unknown_arguments, size, tells_how_to_call
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import Ranks
