@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -277,6 +276,8 @@ class Tree:
 
         This is how the same layer stands twice in one stack.
         """
+        import copy  # which hardly any program needs
+
         memo: dict[int, Any] = {id(array): array for pair in self._pairs() for array in pair}
         for tree in self.walk():
             for name, value in vars(tree).items():
@@ -304,9 +305,11 @@ class Tree:
             for old_pair, new_pair in zip(pairs, memory.copies(pairs), strict=True):
                 memo.update((id(old), new) for old, new in zip(old_pair, new_pair, strict=True))
                 memo.setdefault(id(memo), []).append(old_pair)  # as deepcopy does: an id is only good while its array lives
+        from copy import deepcopy  # whoever calls this has loaded it
+
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        vars(result).update((name, copy.deepcopy(value, memo)) for name, value in self.__getstate__().items() if name != "_cache")
+        vars(result).update((name, deepcopy(value, memo)) for name, value in self.__getstate__().items() if name != "_cache")
         result._cache = _emptied(self._cache)
         return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
@@ -187,6 +186,8 @@ class Sequential(Listed):
         ValueError
             As the forward does, if the shape does not fit.
         """
+        import copy  # which hardly any program needs
+
         rows = [("", "input", str(tuple(input_shape)), "")]
         model = copy.deepcopy(self)
         model.eval()
