@@ -26,6 +26,7 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 
+REFUSED = object()  # in place of the value of a loss: it is not finite, or a target is none that the loss takes
 BLOCK = 1 << 19  # bytes of what the layers put out for a block of rows; about as much stays in cache on the way back
 ROWS = 256  # a block has at least so many, or products would be slower
 
@@ -37,8 +38,6 @@ class Step:
     ----------
     fits : callable
         Whether this is the step for a batch (x, target), and nothing that it was made from has changed.
-    accumulate : callable
-        Writes the gradients of all parameters, if `objective` has not.
     update : callable
         Changes the parameters by their gradients.
     numbers : int
@@ -46,7 +45,6 @@ class Step:
     """
 
     fits: Callable[[Any, Any], bool]
-    accumulate: Callable[[], Any]
     numbers: int
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
@@ -56,11 +54,11 @@ class Step:
         self.update = optimizer._advance
 
     def objective(self, x: Array, y: Array) -> Any:
-        """Run forward and return the value of the loss: nan if it refuses a target, None if the step does not fit."""
-        raise NotImplementedError
+        """Write the gradients of all parameters, and return the value of the loss.
 
-    def give_back(self) -> None:
-        """Let layers and loss remember again what they did before the latest forward, as far as it is there."""
+        None, and nothing has happened, if the step does not fit; or `REFUSED`.
+        """
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Let the layers, the stack and the loss remember nothing."""
@@ -96,9 +94,9 @@ class StepProgram(Step):
 
     Attributes
     ----------
-    forward : callable
-        The value of the loss, a function of (x, target); None, and nothing has happened, if the step does not fit. ValueError if
-        a target is not one that the loss takes.
+    run : callable
+        Writes the gradients, and returns the value of the loss: a function of (x, target). None, and nothing has happened, if the
+        step does not fit. ValueError if the value is not finite, or a target is not one that the loss takes.
     before : list of (object, Kept)
         What the parts remembered when the latest forward began, if that was not what the program's own had left.
     """
@@ -119,35 +117,30 @@ class StepProgram(Step):
         there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
         take_over = f"if not ({there}): {notes.held(self._take_over)}()"
         self.fits = notes.write("x, target", "True", looks, "False", lines=[])
-        value = kernel.value(notes, self.chain.output, self.divisor)
-        self.forward = notes.write("x, target", value, looks, lines=[take_over, *notes.lines])
-        notes = Notes()
+        notes.lines.append(f"value = {kernel.value(notes, self.chain.output, self.divisor)}")
+        notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
+        notes.lines.append(f"{notes.held(loss)}.divisor = {self.divisor!r}")
         for layer in self.functions:  # a Linear writes its gradients, others add to them
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
-        self.accumulate = notes.write("")
+        self.run = notes.write("x, target", "value", looks, lines=[take_over, *notes.lines])
         self.before: list[tuple[Any, Any]] = []
         self.numbers = self.chain.numbers
 
     def objective(self, x: Array, y: Array) -> Any:
         self.before = []
         try:
-            value = self.forward(x, y)
+            return self.run(x, y)
         except ValueError:
-            return math.nan
+            for owner, cache in self.before:  # let layers and loss remember again what they did
+                owner._cache = cache
+            if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
+                self.loss._cache = None
+            return REFUSED
         except BaseException:
             self.forget()
             raise
-        if value is not None:
-            self.loss.divisor = self.divisor
-        return value
-
-    def give_back(self) -> None:
-        for owner, cache in self.before:
-            owner._cache = cache
-        if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
-            self.loss._cache = None
 
     def output(self) -> Array:
         return self.chain.output.copy()
@@ -197,11 +190,9 @@ class BlockStep(Step):
             self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
         self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
         self.fits = notes.write("x, target", "True", self._looks(notes, chain, x, y), "False", lines=[])
-        self.accumulate = lambda: None  # since it is done
         self.numbers = len(programs) * chain.numbers + self.outputs.size
 
     def objective(self, x: Array, y: Array) -> Any:
-        """As in any step; the gradients are written as well."""
         if not self.fits(x, y):
             return None
         self.forget()
@@ -210,7 +201,9 @@ class BlockStep(Step):
             for rows, block in self.blocks:
                 value += block(x[rows], y[rows], self.outputs[rows])
         except ValueError:
-            return math.nan
+            return REFUSED
+        if not math.isfinite(value):
+            return REFUSED
         self.loss.divisor = self.divisor
         return value
 
@@ -244,7 +237,7 @@ class Steps:
         self.latest: Step | None = None
 
     def objective(self, x: Any, y: Any) -> Any:
-        """Run the forward of the program for such a batch, which is then `latest`, and return the value of the loss.
+        """Write the gradients for such a batch by its program, which is then `latest`, and return the value of the loss.
 
         None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong.
         """
@@ -253,12 +246,9 @@ class Steps:
         latest = self.latest
         value = None if latest is None else latest.objective(x, y)
         if value is None:
-            self.latest = self._program(x, y, latest)
-            value = None if self.latest is None else self.latest.objective(x, y)
-        if value is not None and self.latest is not None and not math.isfinite(value):
-            self.latest.give_back()
-            return None
-        return value
+            self.latest = latest = self._program(x, y, latest)
+            value = None if latest is None else latest.objective(x, y)
+        return None if value is REFUSED else value
 
     def _program(self, x: Any, y: Any, refuses: Step | None) -> Step | None:
         """The program for such a batch, if there can be one, but not one that refuses it."""

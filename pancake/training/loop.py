@@ -179,7 +179,6 @@ class Training:
             pred = None
             if program is not None:
                 objective, count = float(objective), program.divisor if averaged else 1.0
-                program.accumulate()
             elif weight is not None and not weight.any():
                 count = 0
                 seen += self._count_of_nothing(x, y, weight, lengths)

@@ -104,7 +104,6 @@ class TrainStep:
         objective = steps.objective(x, y) if weight is lengths is None else None
         program = steps.latest
         if objective is not None and program is not None:
-            program.accumulate()
             program.update()
             return objective
         self.optimizer.zero_grad()
