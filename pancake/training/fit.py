@@ -246,6 +246,11 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
     if is_pair:
         if not 2 <= len(validation) <= 4:
             raise ValueError(f"fit: expected validation to be (x, y[, weight[, lengths]]), got {len(validation)} parts")
+        if len(validation) == 3 and lengths is not None:
+            raise ValueError(
+                "fit: the examples to train with have lengths, and those in validation weights alone; expected "
+                "(x, y, None, lengths), or (x, y, weight, None) if all these sequences are whole"
+            )
         given = examples("fit: validation", *validation)
     if y is None:
         for name, value in (("sample_weight", sample_weight), ("lengths", lengths), ("validation", validation)):

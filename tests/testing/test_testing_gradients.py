@@ -396,6 +396,34 @@ def test_what_was_not_checked_is_named():
     assert "not checked" not in check_gradients(wrong.Dense(), X).summary()
 
 
+class Forgotten(pk.Function):
+    """Has a parameter without a gradient, beside state and what it caches in an attribute."""
+
+    buffers = ("mean",)
+
+    def __init__(self):
+        self.k, self.mean = np.array([2.0, 3.0, 4.0]), np.zeros(3)
+        self.b, self.grad_b = np.zeros(3), np.zeros(3)
+
+    def compute_forward(self, x):
+        self.x = np.array(x)
+        return self.k * (self.x - self.mean) + self.b
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_b += dObj_dOut.sum(axis=0)
+        return self.k * dObj_dOut
+
+
+def test_a_parameter_whose_gradient_was_forgotten_is_named():
+    f = Forgotten()
+    f(X)
+    for check in (check_gradients, pk.testing.check_function):
+        for function, path in ((f, ""), (pk.Sequential([pk.Linear(3, 3, rng=0), f]), "1.")):
+            notes = check(function, X).notes
+            assert [note.partition(":")[0] for note in notes] == [path + "k"]
+            assert "no grad_k stands beside it" in notes[0]
+
+
 def test_a_gradient_that_is_not_finite_is_wrong():
     with pytest.raises(GradientError, match=r"x\[0, 1\]: backward nan, numeric .*; backward is not finite"):
         check_gradients(Map(np.tanh, lambda x: np.where(x == X[0, 1], np.nan, 1 - np.tanh(x) ** 2)), X)

@@ -1074,6 +1074,11 @@ def test_a_profiler_survives_the_search():
         ({"metrics": [accuracy]}, TypeError, "a dict of functions"),
         ({"sample_weight": np.ones(3)}, ValueError, "as many rows in sample_weight"),
         ({"lengths": np.ones(3, int)}, ValueError, "as many rows in lengths"),
+        (
+            {"lengths": np.ones(37, int), "validation": (np.ones((2, 2)), np.ones((2, 1)), np.ones(2, int))},
+            ValueError,
+            r"expected \(x, y, None, lengths\)",
+        ),
         ({"validation": (np.ones((2, 2)),)}, ValueError, "got 1 parts"),
         ({"validation": (np.ones((2, 2)), np.ones((3, 1)))}, ValueError, "validation: expected as many rows in y"),
         ({"validation": "some"}, ValueError, "a fraction between 0 and 1"),
