@@ -18,6 +18,7 @@ from pancake.memory import Array
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads", "init_state")
+STRETCH = 1 << 20  # bytes of gates that a cell goes back through at once; about as much, and what is made of it, stays in cache
 
 
 class Rows:
@@ -56,6 +57,8 @@ class CellKernel:
         Both of each step.
     times : list of int
         The steps in the order in which they run.
+    stretches : list of lists of int
+        The same steps back, cut into pieces.
     model : Cell
         A copy, on which the plain backward of steps that have run can be made, whatever becomes of the cell.
     intact : callable
@@ -68,6 +71,8 @@ class CellKernel:
         self.ones = np.ones(self.N, self.dtype)  # ones @ d is d.sum(axis=0) in half of the time
         self.model, self.intact = cell.shared_copy(), guard(*parts(cell))
         self.times = list(range(shape[0]))[:: -1 if reverse else 1]
+        at_once = max(1, STRETCH // (cell.gates * shape[1] * self.n * self.dtype.itemsize))
+        self.stretches = [self.times[::-1][start : start + at_once] for start in range(0, shape[0], at_once)]
         self.h_before, self.h_after, self.hidden = self.states()
 
     def states(self) -> tuple[Array, Array, list[tuple[Array, Array]]]:
@@ -86,8 +91,15 @@ class CellKernel:
         """Some steps one after the other; the state that they leave, whose first or only array is the last out_t."""
         raise NotImplementedError
 
-    def before_backward(self) -> None:
-        """Compute the factors of all steps."""
+    def all_back(self, dObj_dOut: Array, dObj_dState: Any) -> Any:
+        """All steps back; the gradient of the initial state."""
+        for times in self.stretches:
+            self.before_backward(slice(min(times), max(times) + 1))
+            dObj_dState = self.backward(times, dObj_dOut, dObj_dState)
+        return dObj_dState
+
+    def before_backward(self, steps: slice) -> None:
+        """Compute the factors of these steps."""
         raise NotImplementedError
 
     def backward(self, times: Iterable[int], dObj_dOut: Array, dObj_dState: Any) -> Any:
@@ -142,8 +154,8 @@ class RNNKernel(CellKernel):
             state = out
         return state
 
-    def before_backward(self) -> None:
-        self.slope(self.h_after, self.z)
+    def before_backward(self, steps: slice) -> None:
+        self.slope(self.h_after[steps], self.z[steps])
         self.weight_back[...] = self.cell.weight_hh
 
     def backward(self, times: Iterable[int], dObj_dOut: Array, dObj_dState: Any) -> Any:
@@ -265,16 +277,16 @@ class LSTMKernel(GatedKernel):
             h_state, c_state = out, c_out
         return h_state, c_state
 
-    def before_backward(self) -> None:
-        i, _, o, g = self.a
-        q, slope = self.q, self.o_slope
-        np.subtract(self.one, self.a[:3], q[:3])  # a - a^2 would lose all digits of a gate that is nearly open
-        np.multiply(q[:3], self.a[:3], q[:3])
+    def before_backward(self, steps: slice) -> None:
+        a, q, tanh_c, slope = self.a[:, steps], self.q[:, steps], self.tanh_c[steps], self.o_slope[steps]
+        i, _, o, g = a
+        np.subtract(self.one, a[:3], q[:3])  # a - a^2 would lose all digits of a gate that is nearly open
+        np.multiply(q[:3], a[:3], q[:3])
         np.multiply(g, g, q[3])
         np.subtract(self.one, q[3], q[3])
-        for gate, factor in zip(q, (g, self.c_before, self.tanh_c, i), strict=True):
+        for gate, factor in zip(q, (g, self.c_before[steps], tanh_c, i), strict=True):
             gate *= factor
-        np.multiply(self.tanh_c, self.tanh_c, slope)
+        np.multiply(tanh_c, tanh_c, slope)
         np.subtract(self.one, slope, slope)
         slope *= o
         self.weight_back[...] = self.cell.weight_hh.reshape(4, -1, self.n)[list(self.ORDER)]
@@ -364,17 +376,17 @@ class GRUKernel(GatedKernel):
             state = out
         return state
 
-    def before_backward(self) -> None:
-        r, z, n = self.a
-        q_u, q_r, q_z, q_n = self.q
+    def before_backward(self, steps: slice) -> None:
+        r, z, n = self.a[:, steps]
+        q_u, q_r, q_z, q_n = self.q[:, steps]
         np.subtract(self.one, r, q_r)
-        q_r *= self.u  # times dObj_dU_n = r dObj_dS_n, which brings the missing r
+        q_r *= self.u[steps]  # times dObj_dU_n = r dObj_dS_n, which brings the missing r
         np.subtract(self.one, z, q_u)
         np.multiply(q_u, z, q_z)
         np.multiply(n, n, q_n)
         np.subtract(self.one, q_n, q_n)
         q_n *= q_u
-        np.subtract(self.h_before, n, q_u)
+        np.subtract(self.h_before[steps], n, q_u)
         q_z *= q_u
         q_u[...] = r
         self.weight_back[...] = self.cell.weight_hh.reshape(3, -1, self.n)[[2, 0, 1]]

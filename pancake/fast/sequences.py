@@ -52,8 +52,7 @@ class UnrolledKernel(Kernel):
         self.layer.state = self.state = each(np.copy, state)
 
     def _backward(self, d: Array, dObj_dIn: Array | None) -> None:
-        self.kernel.before_backward()
-        state = self.kernel.backward(self.kernel.times[::-1], d, self.initial)  # nothing flows into the last state: zeros too
+        state = self.kernel.all_back(d, self.initial)  # nothing flows into the last state: zeros too
         self.layer.dObj_dState = each(np.copy, state)
         self.kernel.after_backward(dObj_dIn)
 
@@ -168,10 +167,10 @@ def run_backward(owner: Unrolled, kernel: CellKernel, dObj_dOut: Any, dObj_dStat
     ends: Lengths = kept.ends
     d = owner._upstream_in_time(dObj_dOut, ends, kernel.h_after)
     state = each(np.zeros_like, kept.state) if dObj_dState is None else like(owner, "dObj_dState", dObj_dState, kept.state)
-    kernel.before_backward()
     if ends.mask is None:
-        state = kernel.backward(kernel.times[::-1], d, state)
+        state = kernel.all_back(d, state)
     else:
+        kernel.before_backward(slice(None))
         for t in kernel.times[::-1]:
             valid = ends.valid[t]
             if valid is None:

@@ -18,7 +18,7 @@ import pytest
 from programs import Scale, World, difference
 
 import pancake as pk
-from pancake.fast import chains, embeddings, losses, prediction, program, sequences, stacks
+from pancake.fast import cells, chains, embeddings, losses, prediction, program, sequences, stacks
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.program import Notes
 
@@ -266,7 +266,11 @@ def test_elementwise_losses(loss: Any, reduction: str, shape: tuple[int, ...]) -
 @pytest.mark.parametrize("lengths", [None, [3, 1, 4, 2]], ids=["whole", "lengths"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
-def test_every_sequence_kernel_computes_as_its_cell(cell: Any, lengths: Any, reverse: bool, whole: bool) -> None:
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_every_sequence_kernel_computes_as_its_cell(
+    cell: Any, lengths: Any, reverse: bool, whole: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "STRETCH", at_once * cell.gates * 4 * 5 * 8)
     unrolled = pk.Unrolled(cell(3, 5, rng=0), whole, reverse)
     x, d = RNG.normal(size=(4, 6, 3)), RNG.normal(size=(4, 6, 5) if whole else (4, 5))
 
@@ -278,7 +282,7 @@ def test_every_sequence_kernel_computes_as_its_cell(cell: Any, lengths: Any, rev
         return [*seen, *np.ravel(states), *unrolled.get_params_and_grads()[1]]
 
     both(run)
-    assert id(unrolled) in sequences.KERNELS_OF
+    assert (len(sequences.KERNELS_OF[id(unrolled)][1].stretches) > 1) == (at_once == 2)
 
 
 # --- the switch ---
