@@ -240,6 +240,12 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
     return ACTIVATIONS[type(layer)](layer, notes, lies, z)
 
 
+def bytes_of_row(layers: list[Any]) -> int:
+    """How much a stretch that begins with a `Linear` takes in for a row, and its `Linear`s put out."""
+    width: int = layers[0].n_in + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
+    return width * layers[0].weight.itemsize
+
+
 def time_first(x: Array) -> bool:
     """Whether sequences lie in memory one time step after the other."""
     return x.ndim == 3 and x.strides[1] > x.strides[0]

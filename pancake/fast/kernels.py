@@ -1,9 +1,9 @@
 """Kernels: what a plain layer computes, as calls of NumPy into arrays made beforehand.
 
 Inside a program numbers stand features first: what a layer sees as x (B, I), or as sequences (B, T, I), is an array (I, N) with
-N = B or T B. Up to `TALL` columns it also lies so in memory, above a last row of ones, unless the first product is a large one:
-that row makes the bias of a `Linear` a part of its product, and products with such arrays take the fast forms. Larger ones lie in
-memory row after row, (N, I), but for what a last `Linear` puts out.
+N = B or T B. It also lies so in memory, above a last row of ones: that row makes the bias of a `Linear` a part of its product,
+and narrow layers are computed along their long axis. But where the first product is a large one, and of sequences, numbers lie
+row after row, (N, I), but for what a last `Linear` puts out.
 
 A kernel is made with what comes in, notes its forward at once, and notes its backward when asked. It repeats the arithmetic of
 one page of `pancake/functions` in the order of that page; the tests run both.
@@ -22,7 +22,6 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
-TALL = 256
 WIDE = 512  # classes; where there are more, a loss works them off row by row, in blocks of rows that stay in cache
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 
@@ -36,6 +35,8 @@ class Lies:
         (B,) or (B, T).
     n : int
         N, their product.
+    by_row : bool
+        Whether they lie row after row in memory.
     time_first : bool
         Whether the N columns of sequences are in the order (T, B), that of the memory of the input.
     pairs : dict
@@ -44,16 +45,15 @@ class Lies:
     """
 
     def __init__(self, leading: tuple[int, ...], dtype: np.dtype[Any], time_first: bool = False, by_row: bool = False) -> None:
-        self.leading, self.dtype, self.time_first = leading, dtype, time_first
+        self.leading, self.dtype, self.time_first, self.by_row = leading, dtype, time_first, by_row
         self.n = math.prod(leading)
-        self.tall = self.n <= TALL and not by_row
         self.pairs: dict[int, tuple[Array, Array]] = {}
 
     def new(self, features: int) -> Array:
-        """A new array (F, N); a tall one is followed in memory by a row of ones, see `with_ones`."""
-        if self.tall:
-            return np.ones((features + 1, self.n), self.dtype)[:-1]
-        return np.empty((self.n, features), self.dtype).T
+        """A new array (F, N), followed in memory by a row of ones, see `with_ones`, unless it lies row after row."""
+        if self.by_row:
+            return np.empty((self.n, features), self.dtype).T
+        return np.ones((features + 1, self.n), self.dtype)[:-1]
 
     def free(self, features: int, taken: Array) -> Array:
         """One of two arrays (F, N) for gradients on their way back, which is not the one that is taken."""
@@ -65,7 +65,7 @@ class Lies:
     def with_ones(self, array: Array) -> Array | None:
         """An array that `new` has made, with the row of ones that follows it."""
         base: Any = array.base
-        return base if self.tall else None
+        return None if self.by_row else base
 
     def seen(self, array: Array) -> Array:
         """A view of an array (F, N) as a layer sees it."""
@@ -158,8 +158,9 @@ class LinearKernel(Kernel):
         With `fresh` it puts out new memory, the expression `result`, instead of filling `y`.
         """
         self.layer, self.lies, n_in = layer, lies, layer.n_in
-        joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias]) if lies.tall else None
-        x1 = None
+        joined = x1 = None
+        if not lies.by_row:
+            joined = memory.joined([layer.weight, layer.bias], [layer.grad_weight, layer.grad_bias])
         if isinstance(x, np.ndarray):
             x1 = lies.with_ones(x)
         elif joined is not None and lies.n * n_in <= SMALL:

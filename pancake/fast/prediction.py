@@ -12,15 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from pancake.fast import switch
-from pancake.fast.chains import Program
+from pancake.fast.chains import Program, bytes_of_row
 from pancake.fast.kernels import METHODS
 from pancake.fast.stacks import State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
+from pancake.functions.linear import Linear
 from pancake.recurrent.unrolled import Unrolled
 
-# Rows of a block: of a small net, what so many rows leave in the program stays in cache from layer to layer.
+# Rows of a block, or some times as many of a narrow net: what they leave in the program stays in cache from layer to layer. (Rows
+# by a power of two would get into each other's way there.)
 ROWS = 192
+BYTES = ROWS << 10
 
 
 class Known:
@@ -68,6 +71,13 @@ def answer(model: Any, x: Any) -> Any:
     """The output for an input like the last one; None if there is none, or if it has to be asked of `program_of`."""
     known = None if switch.reasons else _local.known.get(id(model))
     return None if known is None else known[1].answer(x)
+
+
+def rows_of_block(model: Function) -> int:
+    """How many rows of a large input are best computed at once."""
+    layers = model.functions if type(model) is Sequential else []
+    narrow = bool(layers) and type(layers[0]) is Linear and not any(type(layer) is Unrolled for layer in layers)
+    return ROWS * max(1, BYTES // (ROWS * bytes_of_row(layers))) if narrow else ROWS
 
 
 def program_of(model: Function, x: Any) -> Program | None:

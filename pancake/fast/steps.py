@@ -15,7 +15,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.chains import Chain, dtype_of, gradients_apart
+from pancake.fast.chains import Chain, bytes_of_row, dtype_of, gradients_apart
 from pancake.fast.kernels import METHODS, SMALL
 from pancake.fast.loss_kernels import KERNELS, LossKernel
 from pancake.fast.program import Left, Notes, Text
@@ -222,8 +222,7 @@ def blocks_of(layers: list[Any], x: Array) -> int:
     """Into how many blocks the rows of a batch are best cut; 0 if it is so small that the layers may remember a copy of it."""
     if x.ndim != 2 or type(layers[0]) is not Linear:
         return 0
-    width = x.shape[1] + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
-    rows = BLOCK // (width * dtype_of(layers[0]).itemsize)
+    rows = BLOCK // bytes_of_row(layers)
     blocks = len(x) // rows if rows >= ROWS else 1
     return 0 if blocks <= 1 and x.size <= SMALL else max(1, blocks)
 

@@ -39,7 +39,7 @@ from pancake import (
     mlp,
     predict,
 )
-from pancake.fast import chains, stacks
+from pancake.fast import chains, prediction, stacks
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 U = np.random.default_rng(1).normal(size=(7, 2))
@@ -86,6 +86,19 @@ def test_the_default_blocks_give_the_same_as_one():
 
     predict(Size(), x, batch_size=600)
     assert sizes == [600, 600, 100]
+
+
+@pytest.mark.parametrize("sizes", [[2, 8, 1], [2, 64, 64, 3], [3, 300, 2], [900, 4]], ids=str)
+@pytest.mark.parametrize("rows", [193, 2000, 5001])
+def test_blocks_of_nets_of_any_width(sizes, rows):
+    model = mlp(sizes, activation=Tanh, rng=0)
+    x = np.random.default_rng(0).normal(size=(rows, sizes[0]))
+    y = predict(model, x)
+    at_once = prediction.rows_of_block(model)
+    assert at_once % 192 == 0
+    assert (at_once > 192) == (sum(sizes) < 65)
+    with pancake.fast.off():
+        np.testing.assert_allclose(y, predict(model, x), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (5, 3), (5, 6, 3), (1, 1, 1, 3)])
