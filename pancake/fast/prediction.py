@@ -6,6 +6,7 @@ A program writes into its own arrays, so each thread has programs of its own.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pancake.fast.stacks import State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
+from pancake.memory import Array
 from pancake.recurrent.unrolled import Unrolled
 
 # Rows of a block, or some times as many of a narrow net: what they leave in the program stays in cache from layer to layer. (Rows
@@ -73,11 +75,12 @@ def answer(model: Any, x: Any) -> Any:
     return None if known is None else known[1].answer(x)
 
 
-def rows_of_block(model: Function) -> int:
+def rows_of_block(model: Function, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
     layers = model.functions if type(model) is Sequential else []
-    narrow = bool(layers) and type(layers[0]) is Linear and not any(type(layer) is Unrolled for layer in layers)
-    return ROWS * max(1, BYTES // (ROWS * bytes_of_row(layers))) if narrow else ROWS
+    if not layers or type(layers[0]) is not Linear or any(type(layer) is Unrolled for layer in layers):
+        return ROWS
+    return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))
 
 
 def program_of(model: Function, x: Any) -> Program | None:

@@ -178,7 +178,7 @@ class Training:
             program = None if objective is None else steps.latest
             pred = None
             if program is not None:
-                objective, count = float(objective), program.divisor if averaged else 1.0
+                objective, count = float(objective), program.divisor
             elif weight is not None and not weight.any():
                 count = 0
                 seen += self._count_of_nothing(x, y, weight, lengths)

@@ -76,7 +76,7 @@ def _predicted(model: Function, x: Any, block_size: int | None, lengths: Any) ->
     """The output for an input that is in memory."""
     rows = _rows(x)
     if lengths is None and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
-        y = _by_programs(model, x, block_size or prediction.rows_of_block(model))
+        y = _by_programs(model, x, block_size or prediction.rows_of_block(model, x))
         if y is not None:
             return y
     block_size = block_size or ROWS

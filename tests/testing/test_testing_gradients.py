@@ -424,6 +424,22 @@ def test_a_parameter_whose_gradient_was_forgotten_is_named():
             assert "no grad_k stands beside it" in notes[0]
 
 
+def test_what_lists_its_own_parameters_has_forgotten_none():
+    class Own(Forgotten):
+        def __init__(self):
+            super().__init__()
+            self.slope = np.zeros(3)
+
+        def compute_backward(self, dObj_dOut):
+            self.slope += (dObj_dOut * (self.x - self.mean)).sum(axis=0)
+            return super().compute_backward(dObj_dOut)
+
+        def get_params_and_grads(self):
+            return [self.k, self.b], [self.slope, self.grad_b]
+
+    assert check_gradients(Own(), X).notes == []
+
+
 def test_a_gradient_that_is_not_finite_is_wrong():
     with pytest.raises(GradientError, match=r"x\[0, 1\]: backward nan, numeric .*; backward is not finite"):
         check_gradients(Map(np.tanh, lambda x: np.where(x == X[0, 1], np.nan, 1 - np.tanh(x) ** 2)), X)
