@@ -51,6 +51,18 @@ def test_infinite_numbers_in_one_block_are_seen() -> None:
         assert np.isnan(TrainStep(model, pk.CrossEntropy(), pk.SGD(model))(x, y))
 
 
+@pytest.mark.parametrize("n_in", [2, 400])
+def test_fit_ends_where_the_loss_of_a_large_batch_is_not_finite(n_in: int) -> None:
+    model = pk.mlp([n_in, 64, 64, 2], rng=0)
+    model[-1].weight[...] = 1e200  # of which the square is infinite
+    before = model.state_dict()
+    x, y = RNG.normal(size=(5000, n_in)), RNG.normal(size=(5000, 2))
+    with pytest.raises(pk.NonFiniteError, match="the loss is inf in epoch 1, batch 1"):
+        pk.fit(model, pk.MeanSquaredError(), pk.SGD(model), x, y, batch_size=5000, progress=False)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
 def test_the_arrays_of_blocks_go_with_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     begin = chains.Chain.__init__
