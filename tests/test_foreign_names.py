@@ -53,13 +53,6 @@ def test_every_word_is_there(text):
     assert set(called) <= known, text
 
 
-def test_a_learning_rate_by_another_name_is_not_set_without_a_word():
-    optimizer = pk.SGD(pk.Linear(1, 1))
-    with pytest.raises(AttributeError, match="SGD: no attribute 'learning_rate'; pancake's word for it is lr"):
-        optimizer.learning_rate = 1.0
-    assert not hasattr(optimizer, "learning_rate")
-
-
 def test_arguments_are_those_of_pancake():
     found = {
         name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -219,13 +220,13 @@ def bound(value: float, like: Array) -> Array:
     """
     if like.size > MANY:
         return scalar(value, like.dtype)
-    flat = _repeated(value, like.dtype, (like.size - 1).bit_length())[: like.size]
-    return flat.reshape(like.shape, order="C" if like.flags.c_contiguous else "F")
+    key = value, like.dtype, (like.size - 1).bit_length()
+    flat = _repeated.get(key)
+    if flat is None:
+        flat = _repeated[key] = np.full(1 << key[2], value, like.dtype)
+        flat.flags.writeable = False
+    return flat[: like.size].reshape(like.shape, order="C" if like.flags.c_contiguous else "F")
 
 
-@functools.lru_cache(maxsize=64)
-def _repeated(value: float, dtype: np.dtype[Any], bits: int) -> Array:
-    """2^bits times a number, for all programs."""
-    array = np.full(1 << bits, value, dtype)
-    array.flags.writeable = False
-    return array
+# The arrays of `bound`, 2^bits numbers each, for all programs that are there.
+_repeated: weakref.WeakValueDictionary[tuple[float, np.dtype[Any], int], Array] = weakref.WeakValueDictionary()

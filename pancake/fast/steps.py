@@ -60,9 +60,13 @@ class Step:
         """
         raise NotImplementedError
 
+    def remembered(self) -> list[tuple[Any, Any]]:
+        """The layers, the stack and the loss, and what each of them remembers."""
+        return [(owner, owner._cache) for owner in (*self.functions, self.model, self.loss)]
+
     def forget(self) -> None:
-        """Let the layers, the stack and the loss remember nothing."""
-        for owner in (*self.functions, self.model, self.loss):
+        """Let them remember nothing."""
+        for owner, _ in self.remembered():
             owner._cache = None
 
     def output(self) -> Array:
@@ -133,8 +137,7 @@ class StepProgram(Step):
         try:
             return self.run(x, y)
         except ValueError:
-            for owner, cache in self.before:  # let layers and loss remember again what they did
-                owner._cache = cache
+            give_back(self.before)
             if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
                 self.loss._cache = None
             return REFUSED
@@ -147,7 +150,7 @@ class StepProgram(Step):
 
     def _take_over(self) -> None:
         """Leave in the layers, the stack and the loss what they are to remember of the coming run."""
-        self.before = [(owner, owner._cache) for owner in (*self.functions, self.model, self.loss)]
+        self.before = self.remembered()
         self.chain.take_over()
         for owner, left in ((self.model, self.model_left), (self.loss, self.loss_left)):
             before = owner._cache
@@ -195,20 +198,28 @@ class BlockStep(Step):
     def objective(self, x: Array, y: Array) -> Any:
         if not self.fits(x, y):
             return None
+        before = self.remembered()
         self.forget()
         value: Any = 0.0
         try:
             for rows, block in self.blocks:
                 value += block(x[rows], y[rows], self.outputs[rows])
         except ValueError:
-            return REFUSED
+            value = math.nan
         if not math.isfinite(value):
+            give_back(before)
             return REFUSED
         self.loss.divisor = self.divisor
         return value
 
     def output(self) -> Array:
         return self.outputs.copy()
+
+
+def give_back(before: list[tuple[Any, Any]]) -> None:
+    """Let layers, stack and loss remember again what they did."""
+    for owner, cache in before:
+        owner._cache = cache
 
 
 def _note_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) -> None:
@@ -285,7 +296,7 @@ class Steps:
             return False
         # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
         pairs = [pair for layer in model.functions for pair in zip(*layer.get_params_and_grads(), strict=True)]
-        if not gradients_apart(pairs):
+        if not gradients_apart(pairs) or not all(grad.flags.forc for _, grad in pairs):  # others cannot be written by a product
             return False
         if not isinstance(optimizer, Optimizer) or optimizer.model is not model or optimizer.ranks is not None:
             return False

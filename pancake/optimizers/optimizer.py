@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -86,11 +86,6 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr = number(self, "lr", value)
-
-    def _no_learning_rate(self, *_: object) -> Never:
-        raise AttributeError(f"{type(self).__name__}: no attribute 'learning_rate'; pancake's word for it is lr")
-
-    learning_rate = property(_no_learning_rate, _no_learning_rate)  # or else setting it would change nothing, without a word
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.function import Function
-from pancake.origin import is_own
-from pancake.testing import kinks, numerical
+from pancake.testing import constants, kinks, numerical
 from pancake.testing.clues import Clues
 from pancake.testing.comparison import Comparison, Options
 from pancake.testing.evaluator import Evaluator
@@ -21,7 +20,6 @@ from pancake.testing.report import GradientReport
 from pancake.testing.snapshot import Snapshot
 from pancake.testing.snippet import snippet
 from pancake.testing.subject import GradientError, Subject, Vector, as_forward
-from pancake.tree import named_parts
 
 METHODS = ("auto", "complex", "five-point", "central")
 
@@ -212,7 +210,7 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
     refuse_infinity(subject)
     whole = Snapshot(subject.function, subject.bulk)
     try:
-        constants = _constants(subject.function)
+        candidates = constants.of(subject.function)
         evaluator = Evaluator(subject)
         u = upstream(subject, evaluator.here.size, options.rng)
         found = evaluator.gradients(u)
@@ -231,29 +229,14 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
         if any(c.report.wrong for c in comparisons):
             _explain(comparisons, judged, gradients, u)
         notes = [_not_checked(name, a) for name, a in arrays.items() if name not in chosen]
-        stay = _constants(subject.function)  # others are made anew by each forward
         notes += [
             f"{name}: not checked, no grad_{name.rpartition('.')[2]} stands beside it, so that no optimizer trains it; "
             "if it is state, name it in `buffers`"
-            for name, array in constants.items()
-            if stay.get(name) is array
+            for name in constants.that_stay(subject, candidates)
         ]
     finally:
         whole.restore()
     return GradientReport(subject.name, [c.report for c in comparisons], notes)
-
-
-def _constants(function: Any) -> dict[str, Any]:
-    """The arrays of floats in Functions of users that are neither parameters nor gradients nor buffers, by name."""
-    found = {}
-    for path, part in named_parts(function) if isinstance(function, Function) else ():
-        listed = {*part.buffers, *(name for name in vars(part) if "grad_" + name in vars(part))}
-        if type(part).get_params_and_grads is not Function.get_params_and_grads:
-            listed.update(vars(part))  # which tells itself what its parameters are
-        for name, value in () if is_own(part) else vars(part).items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name not in listed and not name.startswith("grad_"):
-                found[f"{path}.{name}" if path else name] = value
-    return found
 
 
 def _not_checked(name: str, array: Vector) -> str:

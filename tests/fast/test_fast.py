@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -157,6 +158,20 @@ def test_every_kernel_takes_numbers_of_all_sizes(
         plain = run()
     for a, b in zip(fast, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_bounds_go_with_the_programs_that_need_them() -> None:
+    tracemalloc.start()
+    try:
+        for i in range(20):
+            loss, pred = pk.Huber(delta=1 + i / 10), np.zeros((100_000, 1))
+            loss(pred, pred)
+        del loss, pred
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1e6  # 20 MB, if they stayed
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])

@@ -43,6 +43,17 @@ def test_nothing_is_remembered_of_a_large_batch(rows: int, n_in: int) -> None:
             backward()
 
 
+def test_a_large_batch_that_is_refused_is_forgotten() -> None:
+    model, loss = pk.mlp([3, 6, 2], rng=0), pk.CrossEntropy()
+    step = TrainStep(model, loss, pk.SGD(model))
+    x, y = RNG.normal(size=(9000, 3)), np.zeros(9000, int)
+    y[8000] = 9
+    loss(model(x[:7]), y[:7])
+    with pytest.raises(ValueError, match="label"):
+        step(x, y)
+    assert loss.compute_backward().shape == (7, 2)
+
+
 def test_infinite_numbers_in_one_block_are_seen() -> None:
     x, y = np.ones((5000, 2)), np.zeros(5000, int)
     x[3000] = np.inf

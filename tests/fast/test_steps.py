@@ -548,3 +548,10 @@ def test_sequences_are_not_cut(words: int) -> None:
     x = RNG.integers(0, words, (8, 5)) if words else RNG.normal(size=(8, 5, 3))
     step = same_training(model, pk.MeanSquaredError(), pk.SGD(model), [(x, RNG.normal(size=(8, 5, 2)))] * 3, 1e-11)
     assert [type(program) for program in programs(step)] == [StepProgram]
+
+
+@pytest.mark.usefixtures("cut")
+def test_a_gradient_in_which_no_product_can_be_written_is_cleared() -> None:
+    model = net()
+    vars(model[0])["grad_weight"] = np.zeros((5, 6))[:, ::2]
+    same_training(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.1), batches(numbers), 1e-9)

@@ -424,6 +424,33 @@ def test_a_parameter_whose_gradient_was_forgotten_is_named():
             assert "no grad_k stands beside it" in notes[0]
 
 
+class Alias(Forgotten):
+    """Its parameters have other names, too, and it keeps an array to compute in."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = pk.Linear(3, 3, rng=0)
+        self.w, self.bias, self.grad_k, self.work = self.inner.weight, self.b[:2], np.zeros(3), np.zeros((4, 3))
+
+    def compute_forward(self, x):
+        if self.work.shape != x.shape:
+            self.work = np.empty_like(x)
+        self.x = self.inner(x)
+        np.multiply(self.x - self.mean, self.k, self.work)
+        return self.work + self.b
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_k += (dObj_dOut * (self.x - self.mean)).sum(axis=0)
+        return self.inner.compute_backward(super().compute_backward(dObj_dOut))
+
+
+def test_what_has_two_names_or_is_computed_in_was_not_forgotten():
+    f = Alias()
+    assert check_gradients(f, X).notes == []
+    f(X)
+    assert check_gradients(f, X).notes == []
+
+
 def test_what_lists_its_own_parameters_has_forgotten_none():
     class Own(Forgotten):
         def __init__(self):
