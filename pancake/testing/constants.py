@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,12 @@ from pancake.testing.subject import Subject, Vector
 from pancake.tree import named_parts
 
 
-def of(function: Any) -> dict[str, tuple[Vector, Vector]]:
+def of(subject: Subject) -> dict[str, tuple[Vector, Vector]]:
     """Each with a copy, by name. Gradients and buffers are none of them, nor what a Function holds that tells its parameters."""
     found: dict[str, tuple[Vector, Vector]] = {}
-    for path, part in named_parts(function) if isinstance(function, Function) else ():
+    with subject.without_bulk():
+        parts = list(named_parts(subject.function)) if isinstance(subject.function, Function) else []
+    for path, part in parts:
         if is_own(part) or type(part).get_params_and_grads is not Function.get_params_and_grads:
             continue
         attributes = vars(part)
@@ -33,8 +34,9 @@ def that_stay(subject: Subject, before: dict[str, tuple[Vector, Vector]]) -> lis
         return []
     with contextlib.suppress(Exception):  # an input that the function refuses, say
         subject.forward([0.75 * x if x.dtype.kind == "f" else x for x in subject.inputs])
-    known = [array for pair in subject.function._pairs() for array in pair]
-    after = of(subject.function)
+    with subject.without_bulk():
+        known = [array for pair in subject.function._pairs() for array in pair]
+    after = of(subject)
     return [
         name
         for name, (array, copy) in before.items()

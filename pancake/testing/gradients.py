@@ -210,7 +210,7 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
     refuse_infinity(subject)
     whole = Snapshot(subject.function, subject.bulk)
     try:
-        candidates = constants.of(subject.function)
+        candidates = constants.of(subject)
         evaluator = Evaluator(subject)
         u = upstream(subject, evaluator.here.size, options.rng)
         found = evaluator.gradients(u)
