@@ -12,6 +12,7 @@ from gallery import right, wrong
 from gallery.right import RIGHT
 
 import pancake as pk
+from pancake import tree
 from pancake.testing import GradientError, check_function
 from pancake.testing.bulk import duplicates
 from pancake.testing.snapshot import Snapshot
@@ -251,3 +252,25 @@ def test_a_copy_is_not_looked_for_in_the_modules_that_it_refers_to(monkeypatch):
     assert function.module is np
     _, through_pickle = duplicates(function, [])
     assert through_pickle().module is np
+
+
+def test_a_vocabulary_is_not_walked_through(monkeypatch):
+    """For a layer with 10,000 words a check looks at no more values than for one without any."""
+    looked = 0
+
+    def counted(name, value, look=tree._trees_in):
+        nonlocal looked
+        looked += 1
+        return look(name, value)
+
+    class Worded(pk.Square):
+        def __init__(self, n):
+            self.vocabulary = {str(i): [i] for i in range(n)}
+
+    monkeypatch.setattr(tree, "_trees_in", counted)
+    counts = []
+    for n in (0, 10_000):
+        looked = 0
+        check_function(Worded(n), X)
+        counts.append(looked)
+    assert counts[0] == counts[1] > 0
