@@ -49,6 +49,7 @@ class Step:
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
         self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
+        self.remembering = (*self.functions, model, loss)
         loss.divisor = loss.divisor  # an attribute that is there from now on
         self.divisor = losses.divisor_of(loss, y)
         self.update = optimizer._advance
@@ -62,11 +63,11 @@ class Step:
 
     def remembered(self) -> list[tuple[Any, Any]]:
         """The layers, the stack and the loss, and what each of them remembers."""
-        return [(owner, owner._cache) for owner in (*self.functions, self.model, self.loss)]
+        return [(owner, owner._cache) for owner in self.remembering]
 
     def forget(self) -> None:
         """Let them remember nothing."""
-        for owner, _ in self.remembered():
+        for owner in self.remembering:
             owner._cache = None
 
     def output(self) -> Array:
