@@ -37,6 +37,7 @@ def test_nothing_is_remembered_of_a_large_batch(rows: int, n_in: int) -> None:
     x, y = RNG.normal(size=(rows, n_in)), RNG.normal(size=(rows, 2))
     step = TrainStep(model, loss, pk.SGD(model))
     y_hat = model(x)
+    loss(y_hat, y)
     step(x, y)
     for backward in (loss.compute_backward, lambda: model.compute_backward(y_hat), lambda: model[0].compute_backward(y_hat)):
         with pytest.raises(RuntimeError, match="needs"):
