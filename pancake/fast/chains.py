@@ -136,42 +136,51 @@ class Program(Chain):
         that is up to the layers.
     fits : callable
         Whether forward would be done: for predictions, of which the layers do not hear.
-    compute : callable
-        The output alone.
+    answers : dict of callable
+        For predictions, see there.
     """
-
-    answer: Callable[[Any], Any] | None = None  # for predictions, see there
 
     def __init__(self, layers: list[Any], x: Array) -> None:
         notes = Notes()
         super().__init__(layers, x, notes, True)
         self.remember()
         self.grads = gradient_bits(layers)
-        array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
-        looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]
-        if x.ndim == 3:
-            looks.append(f"{notes.held(key_of)}(x) == {notes.held(self.key)}")
-        # A Linear's gradients are up to backward; what a cell's steps remember has the arrays of its gradients, too.
-        owners = [
-            (owner, [name for name in names if not (isinstance(owner, Linear) and name.startswith("grad_"))])
-            for owner, names in self.guarded
-        ]
-        forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
-        looks += notes.unchanged(owners, forwards)
-        self.notes, self.looks = notes, looks
+        self.forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
+        looks = self.looks_at(notes, x)
+        self.notes = notes
+        self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}
         me = notes.held(self)
         ran = [f"ran = {notes.held(Ran)}()", f"ran.program = {me}", "if older: ran.older = True", f"{me}.latest = ran"]
         lines = [self.taking_over(notes), *notes.lines, f"out = {self.result}", *ran]
         self.forward = notes.write("x, older", "out", looks, lines=lines, undo=self.forget)
         self.fits = notes.write("x", "True", looks, "False", lines=[])
-        self.compute = notes.write("x", self.result)
         self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
-        backwards = [method for method in self.methods if method not in forwards]
+        backwards = [method for method in self.methods if method not in self.forwards]
         self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
         self.backward: dict[bool, Callable[[Any], Any]] = {
             input_too: functools.partial(self._begin, input_too) for input_too in (False, True)
         }
         self.adding: dict[bool, Callable[[Any], Any]] = {}
+
+    def looks_at(self, notes: Notes, x: Array) -> list[str]:
+        """The conditions under which an argument looks like x, and all that forward depends on is still the same."""
+        array, shape, dtype = map(notes.held, (np.ndarray, x.shape, x.dtype))
+        looks = [f"x.__class__ is {array} and x.shape == {shape} and x.dtype == {dtype}", *self.looks]
+        if x.ndim == 3:
+            looks.append(f"{notes.held(key_of)}(x) == {notes.held(key_of(x))}")
+        # A Linear's gradients are up to backward; what a cell's steps remember has the arrays of its gradients, too.
+        owners = [
+            (owner, [name for name in names if not (isinstance(owner, Linear) and name.startswith("grad_"))])
+            for owner, names in self.guarded
+        ]
+        return looks + notes.unchanged(owners, self.forwards)
+
+    @functools.cached_property
+    def fill(self) -> Callable[[Any, Any], None]:
+        """Write the output into an array: a function of x and that array, without a look at either."""
+        notes = self.notes.copy()
+        fresh = isinstance(self.kernels[-1], LinearKernel)
+        return notes.write("x, out", lines=[*notes.lines, f"out[...] = {self.result if fresh else notes.name(self.output)}"])
 
     def forget(self) -> None:
         """Let the layers remember nothing, after a forward that did not come through."""

@@ -22,6 +22,7 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
+LONG = 8  # times as many rows as features, from where on a copy of the input lies along the rows as all else does
 WIDE = 512  # classes; where there are more, a loss works them off row by row, in blocks of rows that stay in cache
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 
@@ -164,7 +165,7 @@ class LinearKernel(Kernel):
         if isinstance(x, np.ndarray):
             x1 = lies.with_ones(x)
         elif joined is not None and lies.n * n_in <= SMALL:
-            x1 = np.ones((lies.n, n_in + 1), lies.dtype).T
+            x1 = np.ones((n_in + 1, lies.n), lies.dtype, order="C" if lies.n >= LONG * n_in else "F")
             x = x1[:-1]
             notes.put(lies.seen(x), Text("x"))
         else:

@@ -12,10 +12,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from pancake.fast import switch
 from pancake.fast.chains import Program, bytes_of_row
 from pancake.fast.kernels import METHODS
-from pancake.fast.stacks import State, as_installed
+from pancake.fast.stacks import PROGRAMS, State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -29,7 +31,7 @@ BYTES = ROWS << 10
 
 
 class Known:
-    """What is known of a model: how it is cut into segments, and its latest program.
+    """What is known of a model: how it is cut into segments, and the latest answer.
 
     Attributes
     ----------
@@ -39,7 +41,7 @@ class Known:
 
     def __init__(self, model: Sequential) -> None:
         self.attributes, self.state = vars(model), State(model.functions)
-        self.size = len(self.attributes)  # which `answer` looks at too
+        self.size = len(self.attributes)  # which answers look at too
         # an Unrolled leaves its last state to be carried on from
         self.modeless = self.state.whole and not any(type(function) is Unrolled for function in model.functions)
         self.answer: Callable[[Any], Any] = lambda x: None
@@ -51,14 +53,33 @@ class Known:
         program: Program | None = self.state.items[0].program(x)
         return program
 
-    def note(self, model: Sequential, program: Program) -> None:
-        """Let `answer` be the program, behind looks whether it still is that of the model."""
-        if program.answer is None:
-            notes = program.notes.copy()
-            functions = f"{notes.held(model.functions)} == {notes.held(self.state.functions)}"
-            same = notes.unchanged([(model, ["functions"])], [(Sequential, name) for name in METHODS])
-            program.answer = notes.write("x", program.result, [*program.looks, *same, functions])
-        self.answer = program.answer
+    def answer_to(self, model: Sequential, x: Array, rows: int) -> Callable[[Any], Any] | None:
+        """The answer to inputs like x, so many rows at once, if there can be one; kept by the program for these rows."""
+        program = self.program(x[:rows])
+        key = len(x), rows
+        if program is not None and key not in program.answers:
+            answer = self._written(model, x, rows, program)
+            if answer is None:
+                return None
+            if len(program.answers) == PROGRAMS:
+                del program.answers[next(iter(program.answers))]
+            program.answers[key] = answer
+        return None if program is None else program.answers[key]
+
+    def _written(self, model: Sequential, x: Array, rows: int, program: Program) -> Callable[[Any], Any] | None:
+        notes = program.notes.copy()
+        looks = [*program.looks_at(notes, x), f"{notes.held(model.functions)} == {notes.held(self.state.functions)}"]
+        looks += notes.unchanged([(model, ["functions"])], [(Sequential, name) for name in METHODS])
+        if len(x) <= rows:
+            return notes.write("x", program.result, looks)
+        last = self.program(x[-(len(x) % rows) :]) if len(x) % rows else program
+        if last is None:
+            return None
+        blocks = [(slice(start, start + rows), program.fill) for start in range(0, len(x) - rows, rows)]
+        blocks.append((slice(len(blocks) * rows, None), last.fill))
+        y = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
+        lines = [f"y = {y}", f"for rows, fill in {notes.held(blocks)}: fill(x[rows], y[rows])"]
+        return notes.write("x", "y", looks, lines=lines)
 
 
 class _Local(threading.local):
@@ -70,21 +91,13 @@ _local = _Local()
 
 
 def answer(model: Any, x: Any) -> Any:
-    """The output for an input like the last one; None if there is none, or if it has to be asked of `program_of`."""
+    """The output for an input like the last one; None if there is none, or if it has to be asked of `predicted`."""
     known = None if switch.reasons else _local.known.get(id(model))
     return None if known is None else known[1].answer(x)
 
 
-def rows_of_block(model: Function, x: Array) -> int:
-    """How many rows of a large input are best computed at once."""
-    layers = model.functions if type(model) is Sequential else []
-    if not layers or type(layers[0]) is not Linear or any(type(layer) is Unrolled for layer in layers):
-        return ROWS
-    return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))
-
-
-def program_of(model: Function, x: Any) -> Program | None:
-    """The program whose `compute` is the output of the model in evaluation mode for inputs like x, if there is one.
+def predicted(model: Function, x: Array, rows: int | None) -> Any:
+    """The output of a model in evaluation mode, computed so many rows at once, or as many as are best; None if that is up to it.
 
     Only stacks of layers that have no modes become one program.
     """
@@ -94,7 +107,17 @@ def program_of(model: Function, x: Any) -> Program | None:
     known = everything.get(key)
     if known is None or known[1].state.functions != model.functions or known[1].size != len(vars(model)):
         known = everything[key] = weakref.ref(model, functools.partial(everything.pop, key)), Known(model)
-    program = known[1].program(x)
-    if program is not None:
-        known[1].note(model, program)
-    return program
+    answer = known[1].answer_to(model, x, rows or rows_of_block(model, x))
+    if answer is None:
+        return None
+    if rows is None:
+        known[1].answer = answer
+    return answer(x)
+
+
+def rows_of_block(model: Sequential, x: Array) -> int:
+    """How many rows of a large input are best computed at once."""
+    layers = model.functions
+    if type(layers[0]) is not Linear or any(type(layer) is Unrolled for layer in layers):
+        return ROWS
+    return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))

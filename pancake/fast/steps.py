@@ -36,15 +36,12 @@ class Step:
 
     Attributes
     ----------
-    fits : callable
-        Whether this is the step for a batch (x, target), and nothing that it was made from has changed.
     update : callable
         Changes the parameters by their gradients.
     numbers : int
         About how many numbers its arrays hold.
     """
 
-    fits: Callable[[Any, Any], bool]
     numbers: int
 
     def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
@@ -75,7 +72,7 @@ class Step:
         raise NotImplementedError
 
     def _looks(self, notes: Notes, chain: Chain, x: Array, y: Array) -> list[str]:
-        """The conditions of `fits`."""
+        """The conditions under which this is the step for a batch (x, target), and all that it was made from is the same."""
         owners = [
             (self.model, ["functions"]),
             (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
@@ -121,7 +118,6 @@ class StepProgram(Step):
         places = [(model, "_cache", self.model_left), (loss, "_cache", self.loss_left)]
         there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
         take_over = f"if not ({there}): {notes.held(self._take_over)}()"
-        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
         notes.lines.append(f"value = {kernel.value(notes, self.chain.output, self.divisor)}")
         notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
         notes.lines.append(f"{notes.held(loss)}.divisor = {self.divisor!r}")
@@ -167,6 +163,8 @@ class BlockStep(Step):
 
     Attributes
     ----------
+    fits : callable
+        Whether this is the step for a batch (x, target).
     blocks : list of (slice, callable)
         The rows of each block, and the function of their x, their target and the array for their output which returns their
         part of the value of the loss and adds to the gradients; the first one writes them.
@@ -254,24 +252,23 @@ class Steps:
         """
         if switch.reasons:
             return None
-        latest = self.latest
-        value = None if latest is None else latest.objective(x, y)
+        value = None if self.latest is None else self.latest.objective(x, y)
         if value is None:
-            self.latest = latest = self._program(x, y, latest)
-            value = None if latest is None else latest.objective(x, y)
+            self.latest, value = self._by_another(x, y)
         return None if value is REFUSED else value
 
-    def _program(self, x: Any, y: Any, refuses: Step | None) -> Step | None:
-        """The program for such a batch, if there can be one, but not one that refuses it."""
+    def _by_another(self, x: Any, y: Any) -> tuple[Step | None, Any]:
+        """The program for such a batch, if there can be one, which is not the one that has just refused; and its value."""
         if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
-            return None
+            return None, None
         key = x.shape, x.dtype, y.shape, y.dtype
         known = self.programs.get(key)
         if isinstance(known, Step):
-            if known is not refuses and known.fits(x, y):
-                return known
+            value = None if known is self.latest else known.objective(x, y)
+            if value is not None:
+                return known, value
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
-            return None
+            return None, None
         self.programs.pop(key, None)
         program: Step | None = None
         if self._can_be(x, y):
@@ -279,7 +276,7 @@ class Steps:
             program = BlockStep(*parts, x, y, count) if count else StepProgram(*parts, x, y)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         self.programs[key] = self._parts() if program is None else program
-        return program
+        return program, None if program is None else program.objective(x, y)
 
     def _parts(self) -> tuple[int, list[Any]]:
         """What says whether another look may find what the last one did not: arrays and parts."""

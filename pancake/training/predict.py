@@ -76,7 +76,7 @@ def _predicted(model: Function, x: Any, block_size: int | None, lengths: Any) ->
     """The output for an input that is in memory."""
     rows = _rows(x)
     if lengths is None and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
-        y = _by_programs(model, x, block_size or prediction.rows_of_block(model, x))
+        y = prediction.predicted(model, x, block_size)
         if y is not None:
             return y
     block_size = block_size or ROWS
@@ -108,24 +108,6 @@ def _rows(x: Any) -> int | None:
     if not shapes or any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"predict: expected as many rows in each part of x, got {each_part(np.shape, x)}")
     return shapes[0][0] if shapes[0] else None
-
-
-def _by_programs(model: Function, x: Any, rows: int) -> Any:
-    """The output of a model that is one program on the fast path, or None."""
-    program = prediction.program_of(model, x[:rows])
-    if program is None:
-        return None
-    if len(x) <= rows:
-        return program.compute(x)
-    result = np.empty((len(x), *program.output.shape[1:]), program.output.dtype)
-    for start in range(0, len(x), rows):
-        block = x[start : start + rows]
-        if len(block) < rows:
-            program = prediction.program_of(model, block)
-        if program is None:
-            return None
-        result[start : start + rows] = program.compute(block)
-    return result
 
 
 @contextmanager
