@@ -36,9 +36,10 @@ class Rows:
         """The inputs (N, I)."""
         return self.table
 
-    def product(self, weight: Array, out: Array) -> None:
-        """Write the product of each input with a weight (..., I, H) into `out` (..., N, H)."""
+    def write_linear(self, weight: Array, bias: Array, out: Array) -> None:
+        """Write x W + b for each input x into `out` (..., N, H), with a weight (..., I, H) and a bias (..., 1, H)."""
         np.matmul(self.table, weight, out=out)
+        out += bias
 
     def by_row(self, dObj_dZ: Array) -> Array:
         """The gradient (..., N, H) for each row of the table."""
@@ -138,9 +139,8 @@ class RNNKernel(CellKernel):
         self.steps = [(self.z[t], *self.hidden[t]) for t in range(length)]
 
     def begin(self) -> None:
-        z = self.z.reshape(self.N, -1)
-        self.inputs.product(self.cell.weight_ih.T, z)
-        z += self.cell.bias_ih + self.cell.bias_hh
+        cell = self.cell
+        self.inputs.write_linear(cell.weight_ih.T, cell.bias_ih + cell.bias_hh, self.z.reshape(self.N, -1))
 
     def forward(self, times: Iterable[int], state: Any) -> Any:
         f, work, weight = self.f, self.work, self.weight_forward
@@ -248,9 +248,8 @@ class LSTMKernel(GatedKernel):
         cell, order = self.cell, list(self.ORDER)
         self.weight_ih[...] = by_gate(cell.weight_ih, self.n)[order]
         self.weight_forward[...] = by_gate(cell.weight_hh, self.n)[order]
-        a = self.a.reshape(4, self.N, self.n)
-        self.inputs.product(self.weight_ih, a)
-        a += (cell.bias_ih + cell.bias_hh).reshape(4, 1, self.n)[order]
+        bias = (cell.bias_ih + cell.bias_hh).reshape(4, 1, self.n)[order]
+        self.inputs.write_linear(self.weight_ih, bias, self.a.reshape(4, self.N, self.n))
 
     def forward(self, times: Iterable[int], state: Any) -> Any:
         work, work4, weight, one, largest = self.work, self.work4, self.weight_forward, self.one, self.largest
@@ -349,9 +348,7 @@ class GRUKernel(GatedKernel):
         bias = cell.bias_ih.reshape(3, 1, n).copy()
         bias[:2] += cell.bias_hh[: 2 * n].reshape(2, 1, n)
         self.bias_n[...] = cell.bias_hh[2 * n :]
-        a = self.a.reshape(3, self.N, n)
-        self.inputs.product(self.weight_ih, a)
-        a += bias
+        self.inputs.write_linear(self.weight_ih, bias, self.a.reshape(3, self.N, n))
 
     def forward(self, times: Iterable[int], state: Any) -> Any:
         work, work3, weight, bias = self.work, self.work3, self.weight_forward, self.bias_n

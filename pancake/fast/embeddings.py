@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
-WORDS = 256  # in larger tables the sum over the places of each word costs more than it saves
 
 
 class Words(Rows):
@@ -40,23 +39,19 @@ class Words(Rows):
 
     def __init__(self, table: Array, words: NDArray[np.intp]) -> None:
         super().__init__(table)
-        self.words, self.first = words, np.arange(len(words)) * len(table)
-        self.places = np.empty((len(words), len(table)), table.dtype)  # 1 where a place has a word, else 0
+        self.words = words
 
     def rows(self) -> Array:
         return self.table.take(self.words, axis=0)
 
-    def product(self, weight: Array, out: Array) -> None:
-        np.matmul(self.table, weight).take(self.words, -2, out, "clip")
+    def write_linear(self, weight: Array, bias: Array, out: Array) -> None:
+        linear = np.matmul(self.table, weight)
+        linear += bias
+        linear.take(self.words, -2, out, "clip")
 
     def by_row(self, dObj_dZ: Array) -> Array:
-        self.places.fill(0)
-        self.places.reshape(-1)[self.first + self.words] = 1
-        sums: Array = np.matmul(self.places.T, dObj_dZ)
-        if not np.isfinite(sums).all():  # where 0 times infinity has come to words that stand elsewhere
-            sums.fill(0)
-            places: Any = (..., self.words, slice(None))
-            np.add.at(sums, places, dObj_dZ)
+        sums = np.zeros((*dObj_dZ.shape[:-2], len(self.table), dObj_dZ.shape[-1]), dObj_dZ.dtype)
+        add_rows(sums, self.words, dObj_dZ)
         return sums
 
 
@@ -76,7 +71,7 @@ class EmbeddingKernel(Kernel):
         self.words = np.empty((time, batch), np.intp)
         words, V = self.words.reshape(-1), layer.num_embeddings
         notes.put(self.words.T, Text("x"))
-        if min(lies.n, WORDS) > V:
+        if lies.n > V:
             self.inputs: Rows = Words(np.empty_like(layer.weight), words)
             notes.put(self.inputs.table, layer.weight)  # a copy, since an optimizer may change the words before backward
         else:
@@ -123,19 +118,20 @@ def can_run(embedding: Embedding, x: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def add_rows(grad: Array, indices: Any, d: Array) -> None:
-    """grad[i] += d[n] for each n and i = indices[n]; grad (V, D), indices (N,), d (N, D).
+    """grad[..., i, :] += d[..., n, :] for each n and i = indices[n]; grad (..., V, D), indices (N,), d (..., N, D).
 
     On a vector `add.at` is as fast as sorting or faster, and touches no other row; on rows it is many times slower. Where it
     can, it adds numbers two at a time, as the parts of a complex number.
     """
-    pairs = grad.shape[1] % 2 == 0 and PAIRS.get(grad.dtype)
+    pairs = grad.shape[-1] % 2 == 0 and PAIRS.get(grad.dtype)
     grad, d = (array.view(pairs or array.dtype) for array in (grad, np.ascontiguousarray(d)))
-    rows, n = grad.shape
+    rows, n = grad.shape[-2:]
     if rows <= len(indices):
         places = np.arange(rows * n).reshape(rows, n).take(indices, axis=0)
     else:  # the same, without a table of all rows
         places = (indices * n)[:, np.newaxis] + np.arange(n)
-    np.add.at(grad.reshape(-1), places.reshape(-1), d.reshape(-1))
+    for vector, part in zip(grad.reshape(-1, rows * n), d.reshape(-1, places.size), strict=True):
+        np.add.at(vector, places.reshape(-1), part)
 
 
 def install() -> None:
