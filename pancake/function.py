@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
-from pancake.arguments import numeric
+from pancake.arguments import brief, numeric
 from pancake.memory import Array
 from pancake.tree import Tree
 
@@ -243,6 +243,21 @@ def _with_bookkeeping(backward: Any) -> Any:
         return result
 
     return compute
+
+
+def need_function(owner: str, model: object, role: str = "", hint: str = "") -> None:
+    """TypeError if a model is no Function, with a hint, or with what may be meant."""
+    if isinstance(model, Function):
+        return
+    kind = model if isinstance(model, type) else type(model)
+    if not hint and hasattr(model, "model_"):
+        hint = "; pass its model_"
+    elif not hint and issubclass(kind, Function):
+        hint = f"; make one first: {kind.__name__}(...)"
+    methods = [getattr(model, name, None) for name in ("compute_forward", "compute_backward")]
+    if not hint and all(map(callable, methods)) and not kind.__module__.startswith("pancake."):
+        hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
+    raise TypeError(f"{owner}: expected a Function{role}, got {brief(model)}{hint}")
 
 
 def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

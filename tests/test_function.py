@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from participant import Branches, Listed, Scale, Skip
 
+import pancake as pk
 from pancake import Function, Identity, Linear, Mul, ReLU, Sequential, Sigmoid, Square, Tanh, mlp
 
 
@@ -443,3 +445,46 @@ def test_arguments_are_refused_where_there_are_none(make):
         make(0.1)
     with pytest.raises(TypeError, match="takes no arguments"):
         make(negative_slope=0.1)
+
+
+class Fitted:
+    """What looks like an estimator of scikit-learn."""
+
+    model_ = pk.Linear(2, 1, rng=0)
+
+
+class Alike:
+    """What has the methods of a Function, and is none."""
+
+    def compute_forward(self, x):
+        return x
+
+    compute_backward = compute_forward
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        (Fitted(), r"pass its model_$"),
+        (pk.Linear, r"make one first: Linear\(\.\.\.\)$"),
+        (Alike(), r"derive the class from pancake\.Function: class Alike\(pancake\.Function\)$"),
+        (pk.MeanSquaredError(), r"got MeanSquaredError\(\)$"),
+    ],
+    ids=["estimator", "class", "alike", "loss"],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: pk.predict(model, [[1.0, 2.0]]),
+        lambda model: pk.save("unwritten.npz", model),
+        lambda model: pk.explain(model, pk.MeanSquaredError(), [[1.0, 2.0]], [[1.0]]),
+        lambda model: pk.gradient_norms(model),
+        lambda model: pk.export.to_c(model, "unwritten.h", x=[[1.0, 2.0]]),
+    ],
+    ids=["predict", "save", "explain", "gradient_norms", "to_c"],
+)
+def test_what_is_no_function_is_refused_with_the_way_out(call, model, hint):
+    with pytest.raises(TypeError, match=f"^[a-z_]+: expected a Function.*{hint}"):
+        call(model)
+    assert not Path("unwritten.npz").exists()
+    assert not Path("unwritten.h").exists()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pancake.arguments import brief, tells_how_to_call
+from pancake.arguments import tells_how_to_call
 from pancake.explaining.html import as_html
 from pancake.explaining.markdown import as_markdown
 from pancake.explaining.text import as_text
 from pancake.explaining.trace import Step, Trace, trace
-from pancake.function import Function
+from pancake.function import Function, need_function
+from pancake.losses.loss import need_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -110,10 +111,6 @@ def explain(model: Function, loss: Any, x: Any, y: Any, *, weight: Any = None, l
     ValueError
         As the model and the loss do, if they do not fit the batch.
     """
-    if not isinstance(model, Function):
-        hint = f"; make one first: {model.__name__}(...)" if isinstance(model, type) else ""
-        raise TypeError(f"explain: expected a Function, got {brief(model)}{hint}")
-    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        hint = f"; make one first: {loss.__name__}()" if isinstance(loss, type) else ""
-        raise TypeError(f"explain: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}{hint}")
+    need_function("explain", model)
+    need_loss("explain", loss)
     return Explanation(trace(model, loss, x, y, weight, lengths))

@@ -15,9 +15,9 @@ from pancake.export import c_images, c_layers, c_recurrent  # noqa: F401  # whic
 from pancake.export.c_source import Constant, Source, Value, indented, literal
 from pancake.export.c_text import body_of
 from pancake.export.c_training import check_loss, training_of
-from pancake.export.inputs import check_function, one_input, takes_more_time
+from pancake.export.inputs import one_input, takes_more_time
 from pancake.files.replacing import replacing
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.losses.loss import Loss
 
 # ISO/IEC 9899:1999, 6.4.1: what no name may be.
@@ -69,7 +69,7 @@ def to_c(
         If an argument is none of the above, the input does not fit, a part goes backward in time or combines time steps, or a
         number is more than float can hold. Nothing has been written then.
     """
-    check_function(to_c, model)
+    need_function("to_c", model)
     _check(name, weights, training)
     example = one_input(to_c, x)
     double = model._double()

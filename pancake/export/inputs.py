@@ -13,13 +13,6 @@ from pancake.function import Function
 T = TypeVar("T")
 
 
-def check_function(owner: object, model: Any) -> None:
-    """Refuse what is no Function."""
-    if not isinstance(model, Function):
-        hint = "; pass its model_" if hasattr(model, "model_") else ""
-        raise TypeError(f"{name_of(owner)}: expected a Function, got {model!r}"[:300] + hint)
-
-
 def example_of(owner: object, x: Any) -> Any:
     """The input as an array, or for a tuple as a tuple of arrays, of int64 or float64."""
     if isinstance(x, tuple):

@@ -15,9 +15,10 @@ import numpy as np
 
 from pancake import fast
 from pancake._version import __version__
-from pancake.export.inputs import check_function, converter_of, one_input, takes_more_time
+from pancake.arguments import name_of
+from pancake.export.inputs import converter_of, one_input, takes_more_time
 from pancake.files.replacing import replacing
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.branches import Add, Branches, Concatenate, Multiply, Residual
 from pancake.functions.containers import Identity, Sequential
@@ -64,7 +65,7 @@ def to_js(model: Function, path: str | os.PathLike[str], *, x: Any) -> None:
 
 def module_of(owner: object, model: Function, x: Any) -> str:
     """The text of the module."""
-    check_function(owner, model)
+    need_function(name_of(owner), model)
     example = one_input(owner, x)
     with fast.off(), np.errstate(all="ignore"):
         double = model._double().eval()

@@ -12,10 +12,10 @@ from pancake import fast
 from pancake._version import __version__
 from pancake.arguments import as_array
 from pancake.export import onnx_images, onnx_layers  # noqa: F401  # which fill the table of converters
-from pancake.export.inputs import check_function, example_of
+from pancake.export.inputs import example_of
 from pancake.export.onnx_graph import CONVERTERS, OPSET, TAKE_INTEGERS, Converter, Graph
 from pancake.files.replacing import replacing
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.containers import forward
 
 IR_VERSION = 8  # of the file format: what belongs to that version of the operators
@@ -76,7 +76,7 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
         import onnx
     except ImportError:
         raise ImportError("to_onnx needs the package onnx: pip install onnx") from None
-    check_function(to_onnx, model)
+    need_function("to_onnx", model)
     example = example_of(to_onnx, x)
     double = model._double().eval()
     with fast.off(), np.errstate(all="ignore"):

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from pancake import fast
 from pancake.arguments import as_array
-from pancake.export.inputs import check_function
 from pancake.export.javascript import Script, Value, runtime
 from pancake.files.replacing import replacing
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.containers import Sequential
 from pancake.functions.softmax import Softmax
 from pancake.memory import Array
@@ -49,7 +48,7 @@ def to_page(model: Function, X: Any, y: Any, path: str | os.PathLike[str]) -> No
     ValueError
         If data and model do not fit, or are not finite. Nothing has been written then.
     """
-    check_function(to_page, model)
+    need_function("to_page", model)
     names = [str(name) for name in getattr(X, "columns", ())]
     table = as_array(to_page, X, "X")
     if table.dtype.kind not in "biuf":

@@ -23,7 +23,7 @@ from pancake.files.archives import (
 from pancake.files.description import Writer
 from pancake.files.reconstruction import Reader
 from pancake.files.replacing import replacing
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import ranks_that_train
 from pancake.training.trained import check_trains
@@ -71,9 +71,8 @@ def save(
         If the path ends otherwise or is that of a folder, pipe or device; or the optimizer is that of another model.
     """
     write = _by_suffix("save", path, WRITERS)
-    if not isinstance(model, Function):
-        hint = "; the optimizer comes third: save(path, model, optimizer)" if isinstance(model, Optimizer) else ""
-        raise TypeError(f"save: expected a Function as second argument, got {brief(model)}{hint}")
+    order = isinstance(model, Optimizer) and "; the optimizer comes third: save(path, model, optimizer)"
+    need_function("save", model, " as second argument", order or "")
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise TypeError(f"save: expected an optimizer as third argument, got {brief(optimizer)}")
     if not isinstance(meta, (dict, type(None))):

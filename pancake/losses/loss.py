@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from pancake.arguments import literal, numeric, refuse_foreign_arguments
+from pancake.arguments import brief, literal, numeric, refuse_foreign_arguments
 from pancake.function import Remembers
 from pancake.memory import Array
 
@@ -147,3 +147,10 @@ class Loss(Remembers):
             elif value is not p.empty and value != p.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def need_loss(owner: str, loss: object) -> None:
+    """TypeError if that is no loss: nothing that is called and has a gradient then."""
+    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
+        hint = f"; make one first: {loss.__name__}()" if isinstance(loss, type) and issubclass(loss, Loss) else ""
+        raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}{hint}")

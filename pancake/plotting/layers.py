@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.containers import Sequential, has_parameters
 from pancake.memory import Array
 from pancake.plotting.drawing import Drawing, figure_of, need_matplotlib, panels_of, whole_ticks
@@ -52,8 +52,7 @@ def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None, figure:
         If matplotlib is missing.
     """
     need_matplotlib()
-    if not isinstance(model, Function):
-        raise TypeError(f"plot_weights: expected a Function, got {model!r}")
+    need_function("plot_weights", model)
     trained = {id(array) for array in model.get_params_and_grads()[0]}
     named = {name: array for name, array in model._named_arrays() if id(array) in trained}
     if not named:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pancake.files.archives import printable, read_tensors
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import Cell
@@ -47,8 +47,7 @@ def load_torch(model: Function, state: Mapping[str, Any] | str | os.PathLike[str
         If something is missing, left over, of another shape or given twice, or the file cannot be read. All of it is listed,
         with the closest candidates, and nothing is changed.
     """
-    if not isinstance(model, Function):
-        raise TypeError(f"load_torch: expected a Function as first argument, got {model!r}"[:300])
+    need_function("load_torch", model, " as first argument")
     arrays = {name: as_numpy("load_torch", name, value) for name, value in _entries(state).items()}
     own = dict(model._named_arrays())
     new: dict[str, Array] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.attention import MultiHeadAttention
 from pancake.functions.branches import Add, Concatenate, Multiply, Residual
@@ -55,8 +55,7 @@ def to_torch(model: Function) -> Any:
     ValueError
         If a recurrent part is of a kind, or its parameters of a dtype, that torch has not.
     """
-    if not isinstance(model, Function):
-        raise TypeError(f"to_torch: expected a Function, got {model!r}"[:300])
+    need_function("to_torch", model)
     return Converter()(model)
 
 

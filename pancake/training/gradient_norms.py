@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.memory import Array
 from pancake.tree import named_parts
 
@@ -43,8 +43,7 @@ def gradient_norms(model: Function) -> dict[str, float]:
     Bengio, Simard, Frasconi, "Learning Long-Term Dependencies with Gradient Descent is Difficult" (1994); Glorot, Bengio,
     "Understanding the difficulty of training deep feedforward neural networks" (2010), section 4.2.
     """
-    if not isinstance(model, Function):
-        raise TypeError(f"gradient_norms: expected a Function, got {model!r}")
+    need_function("gradient_norms", model)
     norms: dict[str, float] = {}
     counted: set[int] = set()
     for path, function in named_parts(model):

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import brief, number, size, tells_how_to_call
-from pancake.function import Function
+from pancake.arguments import number, size, tells_how_to_call
+from pancake.function import Function, need_function
 from pancake.losses.elementwise import MeanSquaredError
+from pancake.losses.loss import need_loss
 from pancake.training.batches import examples, in_memory, without_absent
 from pancake.training.full_batch import FullBatch
 from pancake.training.history import History
@@ -80,10 +81,8 @@ def minimize(
     Hagan, Menhaj, "Training Feedforward Networks with the Marquardt Algorithm" (1994).
     """
     run = _method(method, loss)
-    if not isinstance(model, Function):
-        raise TypeError(f"minimize: expected a Function as the model, got {brief(model)}")
-    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        raise TypeError(f"minimize: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}")
+    need_function("minimize", model, " as the model")
+    need_loss("minimize", loss)
     max_iter, tol = size(minimize, max_iter=max_iter), number(minimize, "tol", tol)
     data = without_absent(in_memory(examples("minimize", x, y, weight)))
     check_numbers("minimize", model, data)

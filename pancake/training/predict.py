@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake import fast
-from pancake.arguments import as_array, brief, each_part, parts_of, size
+from pancake.arguments import as_array, each_part, parts_of, size
 from pancake.fast import prediction
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.functions.containers import forward
 from pancake.training.stored import Stored, stored, whole
 
@@ -53,8 +53,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
         y = prediction.answer(model, x)
         if y is not None:
             return y
-    if not isinstance(model, Function):
-        raise TypeError(f"predict: expected a Function, got {brief(model)}")
+    need_function("predict", model)
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
     if x.__class__ is np.ndarray and x.dtype.kind in "fiu" and lengths is None:
         return _predicted(model, x, block_size, None)

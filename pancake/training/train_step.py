@@ -6,8 +6,8 @@ from typing import Any
 
 from pancake.arguments import brief
 from pancake.fast.steps import Steps
-from pancake.function import Function
-from pancake.losses.loss import Loss
+from pancake.function import Function, need_function
+from pancake.losses.loss import Loss, need_loss
 from pancake.optimizers.optimizer import Optimizer
 from pancake.training.trained import check_trains
 
@@ -121,18 +121,11 @@ class TrainStep:
         return f"TrainStep({self.model!r}, {self.loss!r}, {self.optimizer!r})"
 
 
-def check_parts(owner: str, model: object, loss: object, optimizer: object) -> None:
+def check_parts(owner: str, model: Any, loss: object, optimizer: object) -> None:
     """Refuse what cannot be trained, what is no loss, and what is no optimizer of the model."""
-    if not isinstance(model, Function):
-        hint = ""
-        if callable(getattr(model, "compute_forward", None)) and callable(getattr(model, "compute_backward", None)):
-            kind = model if isinstance(model, type) else type(model)
-            hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
-        if isinstance(model, (Loss, Optimizer)):
-            hint = "; the model comes first, then the loss, then the optimizer"
-        raise TypeError(f"{owner}: expected a Function as the model, got {brief(model)}{hint}")
-    if isinstance(loss, type) or not callable(loss) or not callable(getattr(loss, "compute_backward", None)):
-        raise TypeError(f"{owner}: expected a loss, such as MeanSquaredError(), as second argument, got {brief(loss)}")
+    order = isinstance(model, (Loss, Optimizer)) and "; the model comes first, then the loss, then the optimizer"
+    need_function(owner, model, " as the model", order or "")
+    need_loss(owner, loss)
     methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
     if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
         raise TypeError(f"{owner}: expected an optimizer, such as Adam(model), as third argument, got {brief(optimizer)}")
