@@ -56,29 +56,35 @@ class Known:
     def answer_to(self, model: Sequential, x: Array, rows: int) -> Callable[[Any], Any] | None:
         """The answer to inputs like x, so many rows at once, if there can be one; kept by the program for these rows."""
         program = self.program(x[:rows])
-        key = len(x), rows
-        if program is not None and key not in program.answers:
-            answer = self._written(model, x, rows, program)
-            if answer is None:
-                return None
-            if len(program.answers) == PROGRAMS:
-                del program.answers[next(iter(program.answers))]
-            program.answers[key] = answer
-        return None if program is None else program.answers[key]
+        if program is None:
+            return None
+        answers, key = program.answers, (len(x), rows)
+        answer = answers.get(key) or self._written(model, x, rows, program)
+        if answer is not None and key not in answers:
+            if len(answers) == PROGRAMS:
+                del answers[next(iter(answers))]
+            answers[key] = answer
+        return answer
 
     def _written(self, model: Sequential, x: Array, rows: int, program: Program) -> Callable[[Any], Any] | None:
+        """The answer, from the program for the first rows."""
         notes = program.notes.copy()
         looks = [*program.looks_at(notes, x), f"{notes.held(model.functions)} == {notes.held(self.state.functions)}"]
         looks += notes.unchanged([(model, ["functions"])], [(Sequential, name) for name in METHODS])
         if len(x) <= rows:
             return notes.write("x", program.result, looks)
-        last = self.program(x[-(len(x) % rows) :]) if len(x) % rows else program
+        before_last = (len(x) - 1) // rows * rows
+        last = self.program(x[before_last:])
         if last is None:
             return None
-        blocks = [(slice(start, start + rows), program.fill) for start in range(0, len(x) - rows, rows)]
-        blocks.append((slice(len(blocks) * rows, None), last.fill))
         y = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
-        lines = [f"y = {y}", f"for rows, fill in {notes.held(blocks)}: fill(x[rows], y[rows])"]
+        fill, fill_last, stop, step = map(notes.held, (program.fill, last.fill, before_last, rows))
+        block = f"[start : start + {step}]"
+        lines = [
+            f"y = {y}",
+            f"for start in range(0, {stop}, {step}): {fill}(x{block}, y{block})",
+            f"{fill_last}(x[{stop}:], y[{stop}:])",
+        ]
         return notes.write("x", "y", looks, lines=lines)
 
 

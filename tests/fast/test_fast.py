@@ -489,6 +489,18 @@ def test_an_attribute_put_on_a_stack_does_not_end_quick_predictions() -> None:
     np.testing.assert_array_equal(prediction.answer(model, X), y)
 
 
+def test_predictions_of_ever_other_numbers_of_rows_keep_a_few_answers() -> None:
+    model, x = pk.mlp([40, 30, 2], activation=pk.Tanh, rng=0), RNG.normal(size=(700, 40))
+    with pk.fast.off():
+        want = model(x)
+    for rows in (*range(193, 215), 400, 192, 700, 384, 193, 700, 1):
+        np.testing.assert_allclose(pk.predict(model, x[:rows]), want[:rows], rtol=1e-12, atol=1e-15)
+    known = prediction._local.known[id(model)][1]
+    assert 1 < len(known.program(x[:192]).answers) <= 8
+    known.answer(x[:1])[...] = 0  # and what they have put out is nobody else's
+    np.testing.assert_allclose(known.answer(x[:1]), want[:1], rtol=1e-12)
+
+
 def test_threads_may_predict_while_another_trains_its_own_model() -> None:
     model, wrong = pk.mlp([3, 16, 2], activation=pk.Tanh, rng=0), []
     x = RNG.normal(size=(500, 3))
