@@ -191,7 +191,7 @@ _successors: dict[int, tuple[weakref.ref[Array], Array]] = {}
 def exchanged(old: Array, new: Array) -> None:
     """Remember, as long as anybody still holds `old`, that `new` has taken its place."""
     key = id(old)
-    _successors[key] = (weakref.ref(old, functools.partial(_forget, key)), new)
+    _successors[key] = (weakref.ref(old, functools.partial(_successors.pop, key)), new)
 
 
 def current(array: Array) -> Array:
@@ -199,10 +199,6 @@ def current(array: Array) -> Array:
     while id(array) in _successors:
         array = _successors[id(array)][1]
     return array
-
-
-def _forget(key: int, _: object) -> None:
-    _successors.pop(key, None)
 
 
 def adopt(pairs: Sequence[Pair]) -> None:
