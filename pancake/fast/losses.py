@@ -90,32 +90,29 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
 
 INSTALLED: dict[tuple[type[Loss], str], Any] = {}
 KEPT = 8  # so many programs are kept of a loss
+PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram]] = weakref.WeakKeyDictionary()  # of each loss
 
 
-class State:
-    """The programs of a loss."""
+def program_of(loss: Any, pred: Any, target: Any) -> LossProgram | None:
+    """The program of a loss for such a prediction and target, if there can be one."""
+    if not can_compute(loss, pred, target):
+        return None
+    programs = PROGRAMS.setdefault(loss, {})
+    key = pred.shape, pred.dtype, pred.strides, target.shape, target.dtype
+    program = programs.get(key)
+    if program is None or not program.intact():
+        loss.divisor = loss.divisor  # an attribute that is there from now on
+        program = LossProgram(loss, pred, target)
+        if len(programs) == KEPT:
+            del programs[next(iter(programs))]
+        programs[key] = program
+    return program
 
-    def __init__(self) -> None:
-        self.programs: dict[tuple[Any, ...], LossProgram] = {}
 
-    def program(self, loss: Any, pred: Any, target: Any) -> LossProgram | None:
-        """The one for such a prediction and target, if there can be one."""
-        if not can_compute(loss, pred, target):
-            return None
-        key = key_of(pred, target)
-        program = self.programs.get(key)
-        if program is None or not program.intact():
-            loss.divisor = loss.divisor  # an attribute that is there from now on
-            program = LossProgram(loss, pred, target)
-            if len(self.programs) == KEPT:
-                del self.programs[next(iter(self.programs))]
-            self.programs[key] = program
-        return program
-
-    def forget(self, loss: Any, program: LossProgram) -> None:
-        """Drop a program that has stopped half way, and has overwritten what it was given before; its gradient is whole."""
-        self.programs = {key: known for key, known in self.programs.items() if known is not program}
-        program.forward, program.kept = _nothing, functools.partial(_lost, repr(loss))
+def forget(loss: Any, program: LossProgram) -> None:
+    """Drop a program that has stopped half way, and has overwritten what it was given before; its gradient is whole."""
+    PROGRAMS[loss] = {key: known for key, known in PROGRAMS[loss].items() if known is not program}
+    program.forward, program.kept = _nothing, functools.partial(_lost, repr(loss))
 
 
 def _nothing(pred: Any, target: Any) -> None:
@@ -126,23 +123,6 @@ def _lost(loss: str) -> NoReturn:
     raise RuntimeError(
         f"{loss}: a target that was refused has overwritten what the call before it left; call it again before backward"
     )
-
-
-STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
-
-
-def state_of(loss: Any) -> State:
-    """The programs of a loss, which vanish with it."""
-    known = STATES.get(id(loss))
-    if known is None or known[0]() is not loss:
-        key = id(loss)
-        known = STATES[key] = weakref.ref(loss, functools.partial(STATES.pop, key)), State()
-    return known[1]
-
-
-def key_of(pred: Array, target: Array) -> tuple[Any, ...]:
-    """What must be the same of two calls for one program to serve both."""
-    return pred.shape, pred.dtype, pred.strides, target.shape, target.dtype
 
 
 def install() -> None:
@@ -164,11 +144,11 @@ def _install(cls: Any) -> None:
         try:
             value = None if program is None else program.forward(pred, target)
             if value is None:
-                program = state_of(self).program(self, pred, target)
+                program = program_of(self, pred, target)
                 value = math.nan if program is None else program.forward(pred, target)
         except ValueError:  # which the page explains
             value = math.nan
-            state_of(self).forget(self, program)
+            forget(self, program)
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
             return plain_forward(self, pred, target)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pancake.fast import cells, switch
 from pancake.fast.cells import KERNELS, CellKernel, Rows
-from pancake.fast.kernels import Kernel, Lies
+from pancake.fast.kernels import METHODS, Kernel, Lies
 from pancake.fast.program import Notes, Owner, Text
 from pancake.function import Kept
 from pancake.memory import Array
@@ -19,7 +19,6 @@ from pancake.recurrent.states import each, like
 from pancake.recurrent.step_copies import StepCopies
 from pancake.recurrent.unrolled import Unrolled
 
-METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 CHANGING = {"state", "dObj_dState", "training"}  # attributes of an Unrolled that its kernel does not depend on
 
 
@@ -115,22 +114,19 @@ class SequenceKept(Kept):
         return _kept(self.kernel, self.ends, self.state)
 
 
-KERNELS_OF: dict[int, tuple[weakref.ref[Any], CellKernel]] = {}
+KERNELS_OF: weakref.WeakKeyDictionary[Unrolled, CellKernel] = weakref.WeakKeyDictionary()
 
 
 def kernel_of(unrolled: Unrolled, shape: tuple[int, int, int]) -> CellKernel | None:
     """The kernel of an `Unrolled` for sequences (T, B, I), if there can be one; kept until they have another shape."""
     cell: Any = unrolled.cell
-    key = id(unrolled)
-    if key in KERNELS_OF:
-        _, kernel = KERNELS_OF[key]
-        if kernel.cell is cell and kernel.shape == shape and kernel.reverse == unrolled.reverse and kernel.intact():
-            return kernel
+    kernel = KERNELS_OF.get(unrolled)
+    if kernel and kernel.cell is cell and kernel.shape == shape and kernel.reverse == unrolled.reverse and kernel.intact():
+        return kernel
     if not cells.can_run(cell):
         return None
     inputs = Rows(np.empty((shape[0] * shape[1], shape[2]), cell.weight_hh.dtype))
-    kernel = KERNELS[type(cell)](cell, shape, unrolled.reverse, inputs)
-    KERNELS_OF[key] = weakref.ref(unrolled, functools.partial(KERNELS_OF.pop, key)), kernel
+    kernel = KERNELS_OF[unrolled] = KERNELS[type(cell)](cell, shape, unrolled.reverse, inputs)
     return kernel
 
 

@@ -297,7 +297,7 @@ def test_every_sequence_kernel_computes_as_its_cell(
         return [*seen, *np.ravel(states), *unrolled.get_params_and_grads()[1]]
 
     both(run)
-    assert (len(sequences.KERNELS_OF[id(unrolled)][1].stretches) > 1) == (at_once == 2)
+    assert (len(sequences.KERNELS_OF[unrolled].stretches) > 1) == (at_once == 2)
 
 
 # --- the switch ---
@@ -449,14 +449,14 @@ def test_a_parameter_that_a_users_function_holds_may_lie_anywhere() -> None:
 def test_programs_vanish_with_their_stack_and_loss() -> None:
     model, loss = net(), pk.MeanSquaredError()
     loss(model(X), U)
-    layer, keys = weakref.ref(model[0]), (id(model), id(loss))
-    assert keys[0] in stacks.STATES
-    assert keys[1] in losses.STATES
+    layer, key, program = weakref.ref(model[0]), id(model), weakref.ref(loss._cache.program)
+    assert key in stacks.STATES
+    assert program() in losses.PROGRAMS[loss].values()
     del model, loss
     gc.collect()
     assert layer() is None
-    assert keys[0] not in stacks.STATES
-    assert keys[1] not in losses.STATES
+    assert key not in stacks.STATES
+    assert program() is None
 
 
 def test_few_programs_are_kept() -> None:
@@ -550,7 +550,7 @@ def test_what_was_unpickled_takes_the_fast_path() -> None:
             loss(model(x), target)
             model.compute_backward(loss.compute_backward())
         assert stacks.state_of(model).items[0].programs
-        assert losses.state_of(loss).programs
+        assert losses.PROGRAMS[loss]
     unrolled = unpickled(pk.Unrolled(pk.GRUCell(2, 3, rng=0)))
     unrolled(x.reshape(1, 4, 2))
     assert sequences.latest(unrolled) is not None
