@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from pancake.arguments import Rng, number, size
 from pancake.function import Function, total
 from pancake.functions.normalization import BatchNorm, centred, mean, mean_square
-from pancake.functions.windows import images
+from pancake.functions.windows import along_channels, images
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -165,8 +165,3 @@ class GroupNorm(Function):
     def _in_groups(self, a: Array) -> Array:
         """(B, C, ...) as (B, G, C / G, ...)."""
         return a.reshape(len(a), self.groups, -1, *a.shape[2:])
-
-
-def along_channels(a: Array, ndim: int = 4) -> Array:
-    """A number for each channel, in a shape that broadcasts to (B, C, ...)."""
-    return a.reshape(-1, *(1,) * (ndim - 2))

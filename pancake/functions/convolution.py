@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, generator, size
 from pancake.function import Function, total
-from pancake.functions.windows import PerAxis, Windows, batch_first, fitting, images, per_axis, spread
+from pancake.functions.windows import PerAxis, Windows, along_channels, batch_first, fitting, images, per_axis, spread
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -95,10 +95,6 @@ class Kernels(Function):
         """Images (B, O, *counts) as a matrix for each group, which has a number for each window: (G, O / G, N)."""
         return np.moveaxis(y, 0, -1).reshape(self.groups, len(self.weight) // self.groups, -1)
 
-    def _along_channels(self, bias: Array) -> Array:
-        """A number for each channel, in a shape that broadcasts to that of images."""
-        return bias.reshape(-1, *(1,) * self.axes)
-
 
 class Convolution(Kernels):
     """Base of `Conv1d` and `Conv2d`, which differ in the number of axes."""
@@ -110,7 +106,7 @@ class Convolution(Kernels):
         self._remember(x)
         columns = self._columns(windows.of(x))
         y = batch_first((self._matrix(self.weight) @ columns).reshape(self.n_out, *counts, len(x)))
-        return y if self.bias is None else y + self._along_channels(self.bias)
+        return y if self.bias is None else y + along_channels(self.bias, y.ndim)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         x, d = self._backward_of_the_product(dObj_dOut)
@@ -304,7 +300,7 @@ class ConvTranspose2d(Kernels):
         self._remember(x)
         columns = self._matrix(self.weight).swapaxes(1, 2) @ self._rows(x)
         y = windows.sum(columns.reshape(self.n_out, *windows.kernel, *x.shape[2:], len(x)), lengths)
-        return y if self.bias is None else y + self._along_channels(self.bias)
+        return y if self.bias is None else y + along_channels(self.bias, y.ndim)
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         x = self._remembered()

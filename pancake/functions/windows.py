@@ -97,6 +97,11 @@ def batch_first(y: Array) -> Array:
     return np.moveaxis(y, -1, 0)
 
 
+def along_channels(a: Array, ndim: int = 4) -> Array:
+    """A number for each channel, in a shape that broadcasts to (B, C, ...)."""
+    return a.reshape(-1, *(1,) * (ndim - 2))
+
+
 # --- what callers pass in ---
 
 
