@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from pancake.arguments import brief, literal, numeric, refuse_foreign_arguments
-from pancake.function import Remembers
+from pancake.function import Remembers, wide
 from pancake.memory import Array
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ class Loss(Remembers):
         self.divisor = float(divisor) if self.reduction == "mean" else 1.0
         if self.reduction == "none":
             return values
-        total = values.sum(dtype=np.promote_types(values.dtype, np.float32))  # float16 ends at 65,504
+        total = values.sum(dtype=wide(values.dtype))  # float16 ends at 65,504
         return np.float64(total / self.divisor if self.divisor else 0.0)
 
     def _gradient(self, slopes: Array) -> Array:
         """dObj_dPred, from the derivative of what each entry adds to the sum."""
         if not self.divisor:
             return np.zeros_like(slopes)
-        wide = np.promote_types(slopes.dtype, np.float32)  # the divisor may be more than float16 holds
-        return np.divide(slopes, self.divisor, dtype=wide).astype(slopes.dtype, copy=False)
+        # the divisor may be more than float16 holds
+        return np.divide(slopes, self.divisor, dtype=wide(slopes.dtype)).astype(slopes.dtype, copy=False)
 
     # --- what comes in ---
 
