@@ -263,7 +263,7 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
                     new[key] = array.astype(own[key].dtype)
                 if not whole and np.isinf(new[key]).any() and not np.array_equal(np.isinf(new[key]), np.isinf(array)):
                     faults.append(f"{key} has numbers in it that are too large for {own[key].dtype}")
-                if own[key].dtype.kind in "iu" and not np.array_equal(new[key], array):
+                if whole and not np.array_equal(new[key], array):
                     faults.append(f"{key} has {array.flat[0]} in it, expected whole numbers")
     if faults:
         raise ValueError(f"{name} changed nothing: " + "; ".join(faults))

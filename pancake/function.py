@@ -17,8 +17,6 @@ from pancake.tree import Tree
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-EMPTY: tuple[()] = ()  # the default of what is written out in a repr all the same: the parts of a container
-
 DTYPES = frozenset(map(np.dtype, (np.float16, np.float32, np.float64, np.longdouble)))
 
 
@@ -171,7 +169,7 @@ class Function(Remembers, Tree):
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
-            needed = p.default is p.empty or p.default is EMPTY
+            needed = p.default is p.empty or p.default == ()  # the parts of a container are shown without their name
             if needed and p.kind is not p.KEYWORD_ONLY:
                 shown.append(repr(value))
             elif isinstance(value, np.dtype):

@@ -287,7 +287,7 @@ class Tree:
 
     def _double(self) -> Self:
         """A copy of the tree alone, with caches of its own: all other attributes are the very same objects."""
-        doubles: dict[int, Any] = {id(tree): _blank(tree) for tree in self.walk()}
+        doubles: dict[int, Any] = {id(tree): tree.__class__.__new__(tree.__class__) for tree in self.walk()}
         for tree in self.walk():
             vars(doubles[id(tree)]).update(
                 (name, value if value.__class__ in _PLAIN else _exchanged(value, doubles.__getitem__))
@@ -334,11 +334,6 @@ class Tree:
 def _emptied(cache: Any) -> Any:
     """What a copy has in the place of a cache: nothing, or an empty dict or list where a user's class has made one."""
     return type(cache)() if isinstance(cache, (dict, list)) else None
-
-
-def _blank(tree: Tree) -> Tree:
-    """An object of the same class that has no attributes yet."""
-    return tree.__class__.__new__(tree.__class__)
 
 
 def named_parts(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
