@@ -189,7 +189,7 @@ def install() -> None:
             return plain_forward(self, x, state, lengths)
         inputs = self._in_time(x)
         now = self._initial(state, inputs)
-        ends = Lengths(None if lengths is None else self._lengths(lengths, inputs), *inputs.shape[:2])
+        ends = self._ends(lengths, inputs)
         inputs = ends.masked(inputs)
         kernel = kernel_of(self, inputs.shape)
         if kernel is None:

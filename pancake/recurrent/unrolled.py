@@ -20,7 +20,7 @@ from pancake.recurrent.states import each, like
 from pancake.recurrent.step_copies import StepCopies
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 class Unrolled(Function):
@@ -98,7 +98,7 @@ class Unrolled(Function):
         """
         x = self._in_time(x)  # (T, B, I), from here to the end of the method
         state = self._initial(state, x)
-        ends = Lengths(None if lengths is None else self._lengths(lengths, x), *x.shape[:2])
+        ends = self._ends(lengths, x)
         x, valid = ends.masked(x), ends.valid
         copies, outs = self._copies(), {}
         steps = dict(zip(self._times(x), copies.of(x, state), strict=True))
@@ -199,9 +199,9 @@ class Unrolled(Function):
         model = each(rows, state if init_state is None else init_state(x.shape[1]))
         return model if state is None else like(self, "the state", state, model)
 
-    def _lengths(self, lengths: ArrayLike, x: Array) -> NDArray[np.intp]:
+    def _ends(self, lengths: ArrayLike | None, x: Array) -> Lengths:
         length, batch = x.shape[:2]
-        return sequence_lengths(self, lengths, batch, length)
+        return Lengths(None if lengths is None else sequence_lengths(self, lengths, batch, length), length, batch)
 
     def _upstream_in_time(self, dObj_dOut: Any, ends: Lengths, out: Array) -> Array:
         """dObj_dOut as (T, B, ...), zeros past the ends."""
