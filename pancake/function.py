@@ -116,7 +116,7 @@ class Function(Remembers, Tree):
             # or else that of a base would go past the new backward
             setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
         for name in ("compute_backward", "accumulate_grads"):
-            if name in vars(cls):
+            if isinstance(vars(cls).get(name), types.FunctionType):
                 setattr(cls, name, _with_bookkeeping(vars(cls)[name]))
 
     def compute_forward(self, x: Any) -> Any:
@@ -132,9 +132,9 @@ class Function(Remembers, Tree):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
 
-    def accumulate_grads(self, *dObj_dOut: Any) -> None:
+    def accumulate_grads(self, *dObj_dOut: Any, **more: Any) -> None:
         """Do what `compute_backward` does, without the gradient of the input where that saves work."""
-        self.compute_backward(*dObj_dOut)
+        self.compute_backward(*dObj_dOut, **more)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs:  # the same, without putting the arguments together again
@@ -225,14 +225,15 @@ def _parameters_of(cls: Any) -> Mapping[str, inspect.Parameter]:
 
 def _with_bookkeeping(backward: Any) -> Any:
     """A backward that also marks as used what forward has kept, and leaves the gradients of a frozen Function as they were."""
-    if not isinstance(backward, types.FunctionType):
-        return backward
+    accumulates = backward.__name__ == "accumulate_grads"
 
     @functools.wraps(backward)
     def compute(self: Function, *args: Any, **kwargs: Any) -> Any:
+        # what somebody has put on this object alone is not gone past either
+        method = Function.accumulate_grads if accumulates and "compute_backward" in vars(self) else backward
         grads = [(grad, grad.copy()) for _, _, grad in self._own_parameters()] if self.frozen else ()
         try:
-            result = backward(self, *args, **kwargs)
+            result = method(self, *args, **kwargs)
         finally:
             for grad, before in grads:
                 grad[...] = before

@@ -22,6 +22,7 @@ from pancake import (
     BatchNorm,
     Bidirectional,
     Concatenate,
+    Conv1d,
     CrossEntropy,
     Function,
     GRUCell,
@@ -595,12 +596,18 @@ class HalvedLinear(Linear):
         return super().compute_backward(0.5 * dObj_dOut)
 
 
+class HalvedConv(Conv1d):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(0.5 * dObj_dOut)
+
+
 HALVED = {
     "Sequential": lambda: HalvedStack([Linear(3, 3, rng=0), Tanh(), Linear(3, 2, rng=1)]),
     "Add": lambda: HalvedSum([Linear(3, 2, rng=0), Linear(3, 2, rng=1)]),
     "Residual": lambda: HalvedResidual(Linear(3, 3, rng=0)),
     "Bidirectional": lambda: HalvedDirections(RNNCell(3, 2, rng=0), GRUCell(3, 2, rng=1)),
     "Linear": lambda: HalvedLinear(3, 2, rng=0),
+    "Conv1d": lambda: HalvedConv(4, 4, 1, rng=0),
 }
 
 
@@ -617,6 +624,7 @@ PLAIN = {
     "Residual": lambda: Residual(Linear(3, 3, rng=0)),
     "Bidirectional": lambda: Bidirectional(RNNCell(3, 2, rng=0), GRUCell(3, 2, rng=1)),
     "Linear": lambda: Linear(3, 2, rng=0),
+    "Conv1d": lambda: Conv1d(4, 4, 1, rng=0),
 }
 
 

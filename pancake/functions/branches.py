@@ -64,8 +64,6 @@ class Branches(Listed):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through the branches that have parameters."""
-        if "compute_backward" in vars(self):  # a wrapper, on this object alone
-            return super().accumulate_grads(dObj_dOut)
         outputs, shape, dtype, _ = self._remembered()
         gradients = self.gradients(self._upstream(dObj_dOut, shape, dtype), outputs)
         for function, d in zip(self.functions, gradients, strict=True):
@@ -257,8 +255,6 @@ class Residual(Container):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn, through f if it has parameters."""
-        if "compute_backward" in vars(self):  # a wrapper, on this object alone
-            return super().accumulate_grads(dObj_dOut)
         d = self._upstream(dObj_dOut, *self._remembered())
         if has_parameters(self.f):
             self.f.accumulate_grads(d)

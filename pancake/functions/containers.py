@@ -156,8 +156,6 @@ class Sequential(Listed):
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
         """Backward without dObj_dIn: it ends at the first Function with parameters, whose input gradient nobody needs."""
-        if "compute_backward" in vars(self):  # a wrapper, on this object alone
-            return super().accumulate_grads(dObj_dOut)
         self._remembered()
         trained = [i for i, function in enumerate(self.functions) if has_parameters(function)]
         if trained:

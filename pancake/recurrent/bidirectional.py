@@ -87,8 +87,6 @@ class Bidirectional(Container):
 
     def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
         """Do what `compute_backward` does, without the gradient of the input."""
-        if "compute_backward" in vars(self):  # a wrapper, on this object alone
-            return super().accumulate_grads(dObj_dOut, dObj_dState)
         for f, d in self._halves(dObj_dOut, dObj_dState):
             f.accumulate_grads(*d)
 

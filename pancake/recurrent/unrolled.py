@@ -147,10 +147,6 @@ class Unrolled(Function):
         self.dObj_dState = each(np.copy, dObj_dState)
         return ends.padded(np.stack(dObj_dX)).swapaxes(0, 1)
 
-    def accumulate_grads(self, dObj_dOut: Any, dObj_dState: Any = None) -> None:
-        """Do what `compute_backward` does, without the gradient of the input."""
-        self.compute_backward(dObj_dOut, dObj_dState)
-
     def _stacked(self, outs: list[Array], step: Any) -> Array:
         """The outputs of all steps as one array (T, B, ...)."""
         for out in outs:
