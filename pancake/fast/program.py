@@ -135,17 +135,15 @@ class Notes:
             rest = ["try:", *(f"    {line}" for line in rest), f"except BaseException: {self.held(undo)}(); raise"]
         body = "\n    ".join([*first, *rest])
         values = {f"v{i}": value for i, value in enumerate(self.values)}
-        # arguments with defaults are local names, which are found faster than global ones
-        head = ", ".join([*arguments.split(", ")] * bool(arguments) + [f"{name}={name}" for name in values])
-        exec(_compiled(f"def run({head}):\n    {body}"), values)
+        exec(_compiled(f"def run({arguments}):\n    {body}"), values)
         function: Callable[..., Any] = values["run"]
         return function
 
 
-def guard(owners: Iterable[Owner], methods: Iterable[tuple[type, str]] = (), places: Iterable[Place] = ()) -> Callable[[], bool]:
+def guard(owners: Iterable[Owner], methods: Iterable[tuple[type, str]] = ()) -> Callable[[], bool]:
     """A function that tells whether all is unchanged, see `Notes.unchanged`."""
     notes = Notes()
-    return notes.write("", "True", notes.unchanged(owners, methods, places), "False")
+    return notes.write("", "True", notes.unchanged(owners, methods), "False")
 
 
 @functools.lru_cache(maxsize=256)
