@@ -157,14 +157,10 @@ class ELUKernel(ActivationKernel):
         above, scale = self.names["above"], getattr(self.layer, "scale", 1.0)
         notes.call(np.exp, self.below, s)
         notes.call(np.multiply, s, self.scalar(self.layer.alpha), s)
-        notes.call(np.copyto, s, self.scalar(1), "same_kind", _where(notes, above))
+        notes.call(np.copyto, s, self.scalar(1), "same_kind", notes.expression(np.greater, above, self.scalar(0)))
         if scale != 1:
             notes.call(np.multiply, s, self.scalar(scale), s)
         notes.call(np.multiply, s, d, s)
-
-
-def _where(notes: Notes, above: Array) -> Any:
-    return notes.expression(np.greater, above, scalar(0, above.dtype))
 
 
 class SiLUKernel(ActivationKernel):

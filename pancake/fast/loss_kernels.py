@@ -40,9 +40,6 @@ class LossKernel:
     g: Array
     latest: Kept
 
-    def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> None:
-        raise NotImplementedError
-
     def note_target(self, notes: Notes, target: Array, *calls: str) -> None:
         """Note what is made of the target alone.
 
@@ -309,12 +306,11 @@ class WideKernel(LossKernel):
 
 
 def _class_kernel(loss: Any, notes: Notes, pred: Array, target: Array, divisor: float) -> LossKernel:
-    kernel: type[LossKernel] = CrossEntropyKernel
     if pred.shape[1:] == (2,):
-        kernel = TwoClassKernel
-    elif pred.shape[-1] >= WIDE and pred.flags.c_contiguous:
-        kernel = WideKernel
-    return kernel(loss, notes, pred, target, divisor)
+        return TwoClassKernel(loss, notes, pred, target, divisor)
+    if pred.shape[-1] >= WIDE and pred.flags.c_contiguous:
+        return WideKernel(loss, notes, pred, target, divisor)
+    return CrossEntropyKernel(loss, notes, pred, target, divisor)
 
 
 KERNELS: dict[type[Loss], Callable[..., LossKernel]] = {

@@ -77,7 +77,7 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
         return False
     if not vars(loss).keys().isdisjoint(METHODS) or loss.reduction not in ("mean", "sum"):
         return False
-    if any(getattr(cls, name) is not method for (owner, name), method in INSTALLED.items() if owner is cls):
+    if any(getattr(cls, name) is not INSTALLED[cls, name] for name in METHODS):
         return False
     if cls is CrossEntropy:
         plain = loss.class_weight is None and not loss.label_smoothing and loss.ignore_index is None
