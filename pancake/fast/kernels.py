@@ -137,7 +137,7 @@ class Kernel:
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         """Note the gradients of the parameters and of the input, and return the latter, (F, N).
 
-        `write` tells that the gradients of each `Linear` are known to be 0, so that products may be written into them instead of
+        `write` tells that the gradients of each `Linear` are 0 and lie in one piece: products may be written into them instead of
         added.
         """
         raise NotImplementedError
@@ -210,8 +210,7 @@ class LinearKernel(Kernel):
 
 def _add_product(notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
     """Note that a b is added to a gradient, or written into it."""
-    written = write and (grad.flags.c_contiguous or grad.flags.f_contiguous)
-    into = grad if written else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
+    into = grad if write else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
     note_product(notes, a, b, into)
     if into is not grad:
         notes.call(np.add, grad, into, grad)
