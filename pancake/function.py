@@ -45,6 +45,13 @@ class Remembers:
 
     _cache: Any
 
+    def __getattr__(self, name: str) -> Any:  # of attributes that are not there
+        from pancake.foreign_names import ATTRIBUTES, advice
+
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
+        )
+
     def _remember(self, *what: Any) -> None:
         """Keep what backward needs. Arrays are copied as they lie, so that nobody outside can change what backward refers to."""
         before = self._cache

@@ -75,13 +75,6 @@ class Tree:
         if vars(cls).get("_cache", ...) is None:  # a default that there is already, and that would hide the place for it
             delattr(cls, "_cache")
 
-    def __getattr__(self, name: str) -> Any:  # of attributes that are not there
-        from pancake.foreign_names import ATTRIBUTES, advice
-
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
-        )
-
     # --- walking ---
 
     def get_params_and_grads(self) -> tuple[list[Array], list[Array]]:

@@ -54,13 +54,6 @@ class Loss(Remembers):
         self._cache = None  # for those that call no base `__init__`
         return self
 
-    def __getattr__(self, name: str) -> Any:  # of attributes that are not there
-        from pancake.foreign_names import ATTRIBUTES, advice
-
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{advice(name, ATTRIBUTES)}", name=name, obj=self
-        )
-
     def __init__(self, *, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(f"{type(self).__name__}: expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
