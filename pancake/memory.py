@@ -312,11 +312,7 @@ def _place(value: Array, grad: Array) -> tuple[int, Array, Array] | None:
 
 
 def _whole(array: Array) -> Array | None:
-    """The vector that an array is a part of: all numbers of its block, or a vector of somebody else's; None if there is none."""
-    vector: Any = array.base
-    if not (isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.flags.c_contiguous):
-        return None
-    pages = getattr(vector.base, "obj", None)
-    if isinstance(pages, _Pages):
-        return np.frombuffer(pages, vector.dtype)
-    return vector if vector.flags.owndata else None
+    """All numbers of the block that an array is a part of; None if it is in none."""
+    piece: Any = array.base
+    pages = getattr(getattr(piece, "base", None), "obj", None)
+    return np.frombuffer(pages, piece.dtype) if isinstance(pages, _Pages) else None
