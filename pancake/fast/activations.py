@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import Kernel, Lies
-from pancake.fast.program import Notes, bound, scalar
+from pancake.fast.program import Notes, Owner, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import (
     ELU,
@@ -140,6 +140,11 @@ class ELUKernel(ActivationKernel):
     """Also of SELU, which has a factor for all."""
 
     remembered = ("x",)
+
+    def depends_on(self) -> tuple[list[Owner], list[tuple[type, str]]]:
+        owners, methods = super().depends_on()
+        cls = type(self.layer)
+        return owners, [*methods, *((cls, name) for name in ("alpha", "scale") if hasattr(cls, name))]
 
     def rise(self, notes: Notes, z: Array) -> None:
         y, self.below, self.e = self.apart(), self.new("below"), self.new("e")

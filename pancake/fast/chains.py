@@ -145,7 +145,7 @@ class Program(Chain):
         super().__init__(layers, x, notes, True)
         self.remember()
         self.grads = gradient_bits(layers)
-        self.forwards = [(cls, name) for cls, name in self.methods if name in ("compute_forward", "init_state")]
+        self.forwards = [(cls, name) for cls, name in self.methods if name not in ("compute_backward", "accumulate_grads")]
         looks = self.looks_at(notes, x)
         self.notes = notes
         self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}

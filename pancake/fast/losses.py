@@ -77,6 +77,8 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
         return False
     if not vars(loss).keys().isdisjoint(METHODS) or loss.reduction not in ("mean", "sum"):
         return False
+    if any(isinstance(setting, np.ndarray) for setting in vars(loss).values()):  # it may change in place
+        return False
     if any(getattr(cls, name) is not INSTALLED[cls, name] for name in METHODS):
         return False
     if cls is CrossEntropy:
@@ -112,14 +114,14 @@ def program_of(loss: Any, pred: Any, target: Any) -> LossProgram | None:
 def forget(loss: Any, program: LossProgram) -> None:
     """Drop a program that has stopped half way, and has overwritten what it was given before; its gradient is whole."""
     PROGRAMS[loss] = {key: known for key, known in PROGRAMS[loss].items() if known is not program}
-    program.forward, program.kept = _nothing, functools.partial(_lost, repr(loss))
+    program.forward, program.kept = _nothing, functools.partial(lost, repr(loss))
 
 
 def _nothing(pred: Any, target: Any) -> None:
     """The forward of a program that is not to run again."""
 
 
-def _lost(loss: str) -> NoReturn:
+def lost(loss: str) -> NoReturn:
     raise RuntimeError(
         f"{loss}: a target that was refused has overwritten what the call before it left; call it again before backward"
     )
@@ -146,7 +148,7 @@ def _install(cls: Any) -> None:
             if value is None:
                 program = program_of(self, pred, target)
                 value = math.nan if program is None else program.forward(pred, target)
-        except ValueError:  # which the page explains
+        except (ValueError, FloatingPointError, RuntimeWarning):  # which the page explains, or knows how to avoid
             value = math.nan
             forget(self, program)
         if not math.isfinite(value):  # also limits, which the page takes one by one

@@ -37,6 +37,8 @@ class Known:
     ----------
     answer : callable
         The output, a function of x; None if x does not look like the last one, or something has changed.
+    running : list
+        Not empty while an answer is on its way: what interrupts it (the handler of a signal, say) must not use the same arrays.
     """
 
     def __init__(self, model: Sequential) -> None:
@@ -45,6 +47,7 @@ class Known:
         # an Unrolled leaves its last state to be carried on from
         self.modeless = self.state.whole and not any(type(function) is Unrolled for function in model.functions)
         self.answer: Callable[[Any], Any] = lambda x: None
+        self.running: list[bool] = []
 
     def program(self, x: Any) -> Program | None:
         """The program for inputs like x, if there can be one."""
@@ -53,39 +56,46 @@ class Known:
         program: Program | None = self.state.items[0].program(x)
         return program
 
-    def answer_to(self, model: Sequential, x: Array, rows: int) -> Callable[[Any], Any] | None:
-        """The answer to inputs like x, so many rows at once, if there can be one; kept by the program for these rows."""
-        program = self.program(x[:rows])
+    def answer_to(self, model: Sequential, x: Array, rows: int) -> tuple[Callable[[Any], Any] | None, Any]:
+        """The answer to inputs like x, so many rows at once, if there can be one, and what it says; the programs keep it."""
+        program = None if self.running else self.program(x[:rows])
         if program is None:
-            return None
+            return None, None
         answers, key = program.answers, (len(x), rows)
-        answer = answers.get(key) or self._written(model, x, rows, program)
-        if answer is not None and key not in answers:
-            if len(answers) == PROGRAMS:
-                del answers[next(iter(answers))]
-            answers[key] = answer
-        return answer
+        answer = answers.pop(key, None)
+        y = None if answer is None else answer(x)
+        if answer is None or y is None:
+            answer = self._written(model, x, rows, program)
+            if answer is None:
+                return None, None
+            y = answer(x)
+        if len(answers) == PROGRAMS:
+            del answers[next(iter(answers))]
+        answers[key] = answer
+        return answer, y
 
     def _written(self, model: Sequential, x: Array, rows: int, program: Program) -> Callable[[Any], Any] | None:
         """The answer, from the program for the first rows."""
         notes = program.notes.copy()
         looks = [*program.looks_at(notes, x), f"{notes.held(model.functions)} == {notes.held(self.state.functions)}"]
         looks += notes.unchanged([(model, ["functions"])], [(Sequential, name) for name in METHODS])
-        if len(x) <= rows:
-            return notes.write("x", program.result, looks)
-        before_last = (len(x) - 1) // rows * rows
-        last = self.program(x[before_last:])
-        if last is None:
-            return None
-        y = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
-        fill, fill_last, stop, step = map(notes.held, (program.fill, last.fill, before_last, rows))
-        block = f"[start : start + {step}]"
-        lines = [
-            f"y = {y}",
-            f"for start in range(0, {stop}, {step}): {fill}(x{block}, y{block})",
-            f"{fill_last}(x[{stop}:], y[{stop}:])",
-        ]
-        return notes.write("x", "y", looks, lines=lines)
+        lines = [*notes.lines, f"y = {program.result}"]
+        if len(x) > rows:
+            before_last = (len(x) - 1) // rows * rows
+            last = self.program(x[before_last:])
+            if last is None:
+                return None
+            y = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
+            fill, fill_last, stop, step = map(notes.held, (program.fill, last.fill, before_last, rows))
+            block = f"[start : start + {step}]"
+            lines = [
+                f"y = {y}",
+                f"for start in range(0, {stop}, {step}): {fill}(x{block}, y{block})",
+                f"{fill_last}(x[{stop}:], y[{stop}:])",
+            ]
+        running = notes.held(self.running)
+        lines = ["try:", *(f"    {line}" for line in [f"{running}.append(True)", *lines]), f"finally: {running}.clear()"]
+        return notes.write("x", "y", [f"not {running}", *looks], lines=lines)
 
 
 class _Local(threading.local):
@@ -113,12 +123,10 @@ def predicted(model: Function, x: Array, rows: int | None) -> Any:
     known = everything.get(key)
     if known is None or known[1].state.functions != model.functions or known[1].size != len(vars(model)):
         known = everything[key] = weakref.ref(model, functools.partial(everything.pop, key)), Known(model)
-    answer = known[1].answer_to(model, x, rows or rows_of_block(model, x))
-    if answer is None:
-        return None
-    if rows is None:
+    answer, y = known[1].answer_to(model, x, rows or rows_of_block(model, x))
+    if answer is not None and rows is None:
         known[1].answer = answer
-    return answer(x)
+    return y
 
 
 def rows_of_block(model: Sequential, x: Array) -> int:

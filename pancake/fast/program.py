@@ -107,9 +107,13 @@ class Notes:
         """
         conditions = [f"{self.held(owner)}.{name} is {self.held(value)}" for owner, name, value in places]
         for owner, names in owners:
-            attributes = vars(owner)
-            conditions.append(f"len({self.held(attributes)}) == {len(attributes)}")
-            conditions += [f"{self.held(attributes)}[{name!r}] is {self.held(attributes[name])}" for name in names]
+            attributes, names = vars(owner), list(names)
+            held = self.held(attributes)
+            conditions.append(f"len({held}) == {len(attributes)}")
+            conditions += [f"{held}[{name!r}] is {self.held(attributes[name])}" for name in names]
+            # If one of them went while a method came, there would be as many; what an object cannot do without does not go.
+            needed = {*names, *_arguments(type(owner))}
+            conditions += [f"{name!r} in {held}" for name in attributes if name not in needed and not name.startswith("_")]
         for cls, name in dict.fromkeys(methods):
             conditions.append(f"{self.held(cls)}.{name} is {self.held(getattr(cls, name))}")
         return conditions
@@ -144,6 +148,12 @@ def guard(owners: Iterable[Owner], methods: Iterable[tuple[type, str]] = ()) -> 
     """A function that tells whether all is unchanged, see `Notes.unchanged`."""
     notes = Notes()
     return notes.write("", "True", notes.unchanged(owners, methods), "False")
+
+
+def _arguments(cls: type) -> tuple[str, ...]:
+    """The names of the arguments of a constructor, which are those of attributes."""
+    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
 
 
 @functools.lru_cache(maxsize=256)

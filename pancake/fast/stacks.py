@@ -26,7 +26,7 @@ from pancake.functions.linear import Linear
 from pancake.optimizers.optimizer import Optimizer
 from pancake.recurrent.unrolled import Unrolled
 
-PROGRAMS = 8  # so many are kept of a segment, for the batches at the end of an epoch, say
+PROGRAMS = 32  # so many are kept of a segment, for batches of other sizes
 LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
 
 LAYERS = {Linear, Unrolled, *ACTIVATIONS}
@@ -91,6 +91,8 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
         return None
     for layer in layers:
+        if type(layer) in ACTIVATIONS and any(isinstance(setting, np.ndarray) for setting in vars(layer).values()):
+            return None  # it may change in place, or be one number for each feature
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
             if layer.n_in != shape[-1] or any(array.dtype != dtype for array in arrays):
@@ -157,12 +159,12 @@ def state_of(stack: Sequential) -> State:
     if known is None or known[1].functions != stack.functions:
         if known is not None:
             known[1].let_go()
-        known = STATES[key] = weakref.ref(stack, functools.partial(_drop, key)), State(stack.functions)
+        known = STATES[key] = weakref.ref(stack, functools.partial(_drop, STATES, key)), State(stack.functions)
     return known[1]
 
 
-def _drop(key: int, _: object) -> None:
-    STATES.pop(key)[1].let_go()
+def _drop(states: dict[int, tuple[weakref.ref[Any], State]], key: int, _: object) -> None:
+    states.pop(key)[1].let_go()
 
 
 class StackKept(Kept):

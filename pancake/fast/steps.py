@@ -112,6 +112,7 @@ class StepProgram(Step):
         kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
+        self.loss_lost = Left(kernel, lambda: losses.lost(repr(loss)))
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
         self.model_left.used = self.chain.latest.used = kernel.latest.used = True
         looks = self._looks(notes, self.chain, x, y)
@@ -133,10 +134,10 @@ class StepProgram(Step):
         self.before = []
         try:
             return self.run(x, y)
-        except ValueError:
+        except (ValueError, FloatingPointError, RuntimeWarning):
             give_back(self.before)
             if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
-                self.loss._cache = None
+                self.loss._cache = self.loss_lost
             return REFUSED
         except BaseException:
             self.forget()
@@ -203,7 +204,7 @@ class BlockStep(Step):
         try:
             for rows, block in self.blocks:
                 value += block(x[rows], y[rows], self.outputs[rows])
-        except ValueError:
+        except (ValueError, FloatingPointError, RuntimeWarning):
             value = math.nan
         if not math.isfinite(value):
             give_back(before)

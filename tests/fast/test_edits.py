@@ -233,8 +233,10 @@ def test_a_step_whose_target_is_refused_leaves_no_gradient_of_two_batches() -> N
         step(rng.normal(size=(3, 2)), np.array([[1.0], [0.0], [1.0]]))
     loss.compute_backward()
     refusal(lambda: step(rng.normal(size=(3, 2)), np.array([[1.0], [0.0], [2.0]])))
-    with pytest.raises(RuntimeError, match="needs a call with prediction and target"):
+    with pytest.raises(RuntimeError, match="a target that was refused has overwritten"):
         loss.compute_backward()
+    step(rng.normal(size=(3, 2)), np.array([[1.0], [0.0], [1.0]]))
+    assert loss.compute_backward().shape == (3, 1)
 
 
 def test_a_refused_target_leaves_a_gradient_or_none() -> None:
@@ -273,6 +275,7 @@ def test_programs_of_whole_steps_do_not_grow_without_bound(monkeypatch: pytest.M
     model = pk.Sequential([pk.Unrolled(pk.LSTMCell(2, 4, rng=0)), pk.Linear(4, 2, rng=1)])
     step = pk.TrainStep(model, pk.CrossEntropy(), pk.SGD(model))
     rng = np.random.default_rng(0)
+    monkeypatch.setattr("pancake.fast.stacks.PROGRAMS", 8)
     for large in (1 << 22, 3000):
         monkeypatch.setattr("pancake.fast.stacks.LARGE", large)
         for length in range(1, 13):
@@ -280,3 +283,123 @@ def test_programs_of_whole_steps_do_not_grow_without_bound(monkeypatch: pytest.M
         kept = list(step._steps.programs.values())
         assert len(kept) <= 8
         assert len(kept) == 1 or sum(program.numbers for program in kept) <= large
+
+
+@pytest.mark.parametrize("swap", ["a spy", "freeze", "a spy on the stack", "a spy on the loss", "a spy on the optimizer"])
+def test_an_attribute_that_goes_while_another_comes_is_noticed(swap: str) -> None:
+    calls: list[int] = []
+
+    def spy(owner: Any, name: str) -> None:
+        method = getattr(owner, name)
+        setattr(owner, name, lambda *args: (calls.append(1), method(*args))[1])
+
+    model, loss, y = pk.mlp([2, 3, 1], activation=pk.Tanh, rng=0), pk.MeanSquaredError(), np.ones((len(X), 1))
+    optimizer = pk.SGD(model, lr=0.1)
+    step, x = pk.TrainStep(model, loss, optimizer), X[:, 0]
+    y = np.ones((len(x), 1))
+    parts = {"a spy on the stack": model, "a spy on the loss": loss, "a spy on the optimizer": optimizer}
+    part = parts.get(swap, model[0])
+    part.note = "which layer this is"
+    for _ in range(2):
+        step(x, y)
+        model(x)
+        pk.predict(model, x)
+        model.compute_backward(y)
+    del part.note
+    optimizer.zero_grad()
+    if swap == "freeze":
+        model[0].freeze()
+        before = model[0].weight.copy()
+        model(x)
+        model.accumulate_grads(y)
+        assert not model[0].grad_weight.any()
+        step(x, y)
+        np.testing.assert_array_equal(model[0].weight, before)
+        return
+    spy(part, "step" if part is optimizer else "compute_forward")
+    step(x, y)
+    assert len(calls) == 1
+    if part in (model, model[0]):
+        model(x)
+        pk.predict(model, x)
+        assert len(calls) == 3
+
+
+def test_what_a_callback_has_run_in_evaluation_mode_is_no_excuse_after_fit() -> None:
+    model, x, calls = pk.mlp([2, 3, 1], activation=pk.Tanh, rng=0), X[:, 0], []
+
+    def draw(state: Any) -> None:
+        state.model.eval()
+        pk.predict(state.model, x)
+        state.model(x)
+
+    pk.fit(model, pk.MeanSquaredError(), pk.SGD(model), x, np.ones((len(x), 1)), epochs=1, progress=False, callbacks=[draw])
+    for part in model:
+        forward = part.compute_forward
+        part.compute_forward = lambda x, forward=forward: (calls.append(1), forward(x))[1]
+    model(x)
+    pk.predict(model, x)
+    assert len(calls) == 2 * len(model)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(pk.ELU, "alpha"), (pk.LeakyReLU, "negative_slope"), (pk.Softplus, "beta"), (pk.SELU, "scale"), (pk.SELU, "alpha")],
+)
+def test_settings_that_are_arrays_or_belong_to_a_class(make: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    function = make()
+    model = pk.Sequential([pk.Linear(3, 5, rng=0), function])
+
+    def same() -> None:
+        shown = []
+        for on in (True, False):
+            with contextlib.nullcontext() if on else pk.fast.off():
+                shown.append([pk.predict(model, x), model(x), model.compute_backward(np.ones((5, 5)))])
+        for fast, plain in zip(*shown, strict=True):
+            np.testing.assert_allclose(fast, plain, rtol=1e-12)
+
+    same()
+    if make is pk.SELU:
+        monkeypatch.setattr(make, name, 0.5)
+    else:
+        setattr(function, name, np.array(0.5))
+        same()
+        setattr(function, name, getattr(function, name).__iadd__(1))
+    same()
+    setattr(function, name, np.arange(1.0, 6) / 4)  # a number for each feature, of which there are as many as rows
+    same()
+
+
+def test_a_setting_of_a_loss_that_is_an_array() -> None:
+    loss, z = pk.Huber(0.5), np.linspace(-2, 2, 5)[:, np.newaxis]
+    for delta in (0.5, np.array(0.5), np.array(1.5)):
+        loss.delta = delta
+        value = loss(z, 0 * z)
+        with pk.fast.off():
+            assert loss(z, 0 * z) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("rows", [100, 500])
+def test_what_interrupts_a_prediction_may_predict(rows: int) -> None:
+    model = pk.mlp([3, 8, 8, 1], activation=pk.Sigmoid, rng=0)
+    model[0].bias[0] = -800  # whose exponential underflows
+    x, other = np.random.default_rng(0).normal(size=(2, rows, 3))
+    want = [pk.predict(model, part) for part in (x, other)]
+    seen: list[Any] = []
+
+    def handler(*_: Any) -> None:
+        with np.errstate(all="ignore"):
+            seen.append(pk.predict(model, other))
+
+    # NumPy calls a handler of errors in the middle of a program, as Python may that of a signal.
+    before = np.seterrcall(handler)
+    try:
+        with np.errstate(under="call"):
+            np.testing.assert_array_equal(pk.predict(model, x), want[0])
+    finally:
+        np.seterrcall(before)
+    assert seen
+    for y in seen:
+        np.testing.assert_allclose(y, want[1], rtol=1e-12)
+    np.testing.assert_array_equal(pk.predict(model, x), want[0])
