@@ -403,3 +403,15 @@ def test_what_interrupts_a_prediction_may_predict(rows: int) -> None:
     for y in seen:
         np.testing.assert_allclose(y, want[1], rtol=1e-12)
     np.testing.assert_array_equal(pk.predict(model, x), want[0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 600])
+@pytest.mark.parametrize("shape", [(4,), (4, 5)], ids=str)
+def test_the_page_answers_for_classes_what_the_fast_path_was_asked(classes: int, shape: tuple[int, ...]) -> None:
+    rng, loss = np.random.default_rng(0), pk.CrossEntropy()
+    z, y = rng.normal(size=(*shape, classes)), rng.integers(0, classes, shape)
+    loss(z, y)
+    fast = loss.compute_backward()
+    loss(z, y)
+    with pk.fast.off():
+        np.testing.assert_allclose(loss.compute_backward(), fast, rtol=1e-10, atol=1e-17)
