@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pancake.arguments import floating_dtype
+from pancake.arguments import floating_dtype, numeric
 from pancake.function import Function
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -83,23 +83,24 @@ class BaseMLP(BaseEstimator, ABC):
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weight of each linear layer, (n_in, n_out): views of the arrays of `model_`, which change with it."""
-        return [layer.weight.T for layer in self._linear_layers()]
+        """The weight of each linear layer, (n_in, n_out): views of the arrays of `model_`, which change with it.
+
+        An array that is put into the list is copied into the layer.
+        """
+        return LayerArrays("coefs_", "weight", self._linear_layers())
 
     @coefs_.setter
     def coefs_(self, new: list[Array]) -> None:
-        for layer, weight in zip(self._linear_layers(), new, strict=True):
-            layer.weight = np.asarray(weight).T
+        self.coefs_[:] = new
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The bias of each linear layer, (n_out,): the arrays of `model_`."""
-        return [layer.bias for layer in self._linear_layers()]
+        """The bias of each linear layer, (n_out,): the arrays of `model_`, into which one put into the list is copied."""
+        return LayerArrays("intercepts_", "bias", self._linear_layers())
 
     @intercepts_.setter
     def intercepts_(self, new: list[Array]) -> None:
-        for layer, bias in zip(self._linear_layers(), new, strict=True):
-            layer.bias = bias
+        self.intercepts_[:] = new
 
     def _linear_layers(self) -> list[Linear]:
         return [part for part in self.model_.walk() if isinstance(part, Linear)]
@@ -321,6 +322,51 @@ class BaseMLP(BaseEstimator, ABC):
     def _raw(self, X: Any) -> Array:
         check_is_fitted(self)
         return outputs(self.model_, validate_data(self, X, accept_sparse=SPARSE, reset=False))
+
+
+class LayerArrays(list[Any]):
+    """The weights, transposed, or the biases of linear layers: a list that copies what is put into it into the layer.
+
+    Copies of it, such as slices and what is unpickled, are plain lists.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    attribute : {"weight", "bias"}
+    layers : list of Linear
+    """
+
+    def __init__(self, name: str, attribute: str, layers: list[Linear]) -> None:
+        arrays = [getattr(layer, attribute) for layer in layers]
+        super().__init__(None if array is None else array.T for array in arrays)
+        self.name, self.attribute, self.layers = name, attribute, layers
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        places, arrays = ([index], [new]) if not isinstance(index, slice) else (range(len(self))[index], list(new))
+        if len(arrays) != len(places):
+            raise ValueError(
+                f"{self.name}: expected {len(places)} arrays, one for each linear layer that is set, got {len(arrays)}"
+            )
+        # copies, since a view of one layer may be meant for another; and all are checked before the first is set
+        copies = [self._checked(place, array) for place, array in zip(places, arrays, strict=True)]
+        for place, copy_ in zip(places, copies, strict=True):
+            setattr(self.layers[place], self.attribute, copy_)
+
+    def _checked(self, place: int, new: Any) -> Array | None:
+        """A copy of an array in the layer's orientation, refused if it is not of the layer's shape."""
+        layer, old = self.layers[place], self[place]
+        if old is None:
+            setattr(layer, self.attribute, new)  # which refuses all but None
+            return None
+        array = np.array(numeric(layer, new, f"{self.name}[{place}]"))
+        if array.ndim and array.shape != old.shape:  # a single number goes into every entry, as in the layer
+            hint = "; a layer's weight is (n_out, n_in), pass its transpose" if array.T.shape == old.shape else ""
+            raise ValueError(f"{layer!r}: expected {self.name}[{place}] of shape {old.shape}, got {array.shape}{hint}")
+        return array.T
+
+    def __reduce__(self) -> Any:  # without the layers
+        return list, (list(self),)
 
 
 def checked_weight(weight: Any, X: Any) -> Array | None:

@@ -145,6 +145,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     coefs_, intercepts_ : list of ndarray
         The weights (n_in, n_out) and the biases (n_out,) of the linear layers: views of `model_`'s, which change with it.
+        `coefs_[0] = W` copies W into the layer.
 
     n_features_in_ : int
         Number of features.

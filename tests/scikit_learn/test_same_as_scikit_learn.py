@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
 
 import sklearn.neural_network as theirs
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
@@ -371,3 +373,80 @@ def test_weights_can_be_put_in_as_into_scikit_learns() -> None:
     assert np.ptp(b.predict_proba(WINE[0]), axis=0).max() == 0
     with pytest.raises(ValueError, match="shape"):
         b.coefs_ = [np.zeros((2, 2)), np.zeros((2, 2))]
+
+
+def test_an_array_put_into_the_list_of_weights_takes_effect_as_in_scikit_learn() -> None:
+    pair = both("MLPClassifier", WINE, hidden_layer_sizes=(6, 6), max_iter=2)
+    for estimator in pair:
+        estimator.coefs_[0] = np.linspace(-1, 1, 13 * 6).reshape(13, 6)
+        estimator.coefs_[1] *= 0.5
+        estimator.coefs_[-1] = estimator.coefs_[-1] + 0.5
+        estimator.coefs_[1:2] = [np.eye(6) - estimator.coefs_[1]]
+        estimator.intercepts_[0] = np.arange(6.0)
+        estimator.intercepts_[:2] = estimator.intercepts_[1::-1]
+    a, b = pair
+    assert_allclose(b.predict_proba(WINE[0]), a.predict_proba(WINE[0]), rtol=1e-9)
+    weight = b.model_[0].weight
+    assert np.shares_memory(weight, b.coefs_[0])
+    assert_array_equal(b.intercepts_[1], np.arange(6.0))
+    assert isinstance(b.coefs_, list)
+    assert repr(b.intercepts_) == repr([layer.bias for layer in b.model_[::2]])
+    assert b.intercepts_[:0] == []
+    for copied in (copy.copy, copy.deepcopy, lambda arrays: pickle.loads(pickle.dumps(arrays)), lambda arrays: arrays[:]):
+        assert type(copied(b.coefs_)) is list
+    saved = copy.deepcopy(b.coefs_)
+    b.coefs_[:] = [0, 0, 0]
+    b.coefs_ = saved
+    assert_allclose(b.predict_proba(WINE[0]), a.predict_proba(WINE[0]), rtol=1e-9)
+    assert not hasattr(clone(b), "coefs_")
+    again = pickle.loads(pickle.dumps(b))
+    again.coefs_[0] = np.zeros((13, 6))
+    assert_array_equal(b.model_[0].weight, weight)
+    assert weight.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "new", "error", "message"),
+    [
+        (
+            "coefs_",
+            0,
+            np.zeros((13, 5)),
+            ValueError,
+            r"Linear\(13, 6.*\): expected coefs_\[0\] of shape \(13, 6\), got \(13, 5\)$",
+        ),
+        (
+            "coefs_",
+            0,
+            np.zeros((6, 13)),
+            ValueError,
+            r"of shape \(13, 6\), got \(6, 13\); a layer's weight is \(n_out, n_in\), pass",
+        ),
+        ("coefs_", slice(None), [np.zeros((13, 6)), np.zeros((6, 3)), 0], ValueError, "coefs_: expected 2 arrays, .*, got 3"),
+        ("coefs_", slice(None), [np.ones((13, 6)), np.zeros((6, 4))], ValueError, r"expected coefs_\[1\] of shape \(6, 3\), got"),
+        ("intercepts_", 1, np.zeros(6), ValueError, r"expected intercepts_\[1\] of shape \(3,\), got \(6,\)"),
+        ("intercepts_", 1, ["a", "b", "c"], TypeError, r"expected intercepts_\[1\] to be real numbers"),
+        ("intercepts_", 2, np.zeros(3), IndexError, "out of range"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused_and_none_is_set(
+    name: str, index: Any, new: Any, error: type[Exception], message: str
+) -> None:
+    _, clf = both("MLPClassifier", WINE, hidden_layer_sizes=(6,), max_iter=2)
+    before = copy.deepcopy(clf.coefs_ + clf.intercepts_)
+    with pytest.raises(error, match=message):
+        getattr(clf, name)[index] = new
+    for now, then in zip(clf.coefs_ + clf.intercepts_, before, strict=True):
+        assert_array_equal(now, then)
+
+
+def test_layers_without_a_bias_have_none_in_the_list() -> None:
+    def stack(n_in: int, n_out: int, rng: np.random.Generator) -> pancake.Function:
+        return pancake.Sequential([pancake.Linear(n_in, 4, bias=False, rng=rng), pancake.Linear(4, n_out, rng=rng)])
+
+    clf = ours.MLPClassifier(model=stack, max_iter=30, tol=10, n_iter_no_change=1).fit(*WINE)
+    clf.intercepts_ = [None, np.ones(3)]
+    assert clf.intercepts_[0] is None
+    assert_array_equal(clf.model_[1].bias, 1)
+    with pytest.raises(ValueError, match="has no bias to assign to"):
+        clf.intercepts_[0] = np.ones(4)
