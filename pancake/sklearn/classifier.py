@@ -362,7 +362,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`. They are what the outputs mean to "log_loss"; after a loss that is no likelihood, such
-            as `Hinge`, only their order means something.
+            as `Hinge`, only their order means something. `BinaryCrossEntropy` learns each of three or more classes by itself:
+            their probabilities are divided by their sum, as in scikit-learn's `OneVsRestClassifier`, where a row of zeros
+            stays one. Those of labels, of which several may be right, are left as they are.
         """
         check_is_fitted(self)
         p = self._outputs(X)
@@ -382,6 +384,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
+
+    def _outputs(self, X: Any) -> Array:
+        return self._exclusive(super()._outputs(X))
+
+    def _exclusive(self, p: Array) -> Array:
+        """Of classes of which one is right, each learnt by itself, the probabilities such that a row sums to 1."""
+        if self._label_binarizer.y_type_ != "multiclass" or self.out_activation_ == "softmax":
+            return p
+        sums = p.sum(axis=1, keepdims=True)
+        return np.divide(p, sums, out=np.zeros_like(p), where=sums != 0)
 
     def _validated(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Any, Any]:
         X, y = validate_data(self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=FLOATS, reset=reset)
@@ -443,7 +455,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return columns(loss, y, dtype)
 
     def _score_of(self, z: Array, target: Array, weight: Array | None) -> float:
-        p = activated(self.out_activation_, z)
+        p = self._exclusive(activated(self.out_activation_, z))
         if target.ndim == 1:
             right = p.argmax(axis=1) == target
         elif self._label_binarizer.y_type_ == "multiclass":

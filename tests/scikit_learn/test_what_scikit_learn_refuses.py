@@ -15,7 +15,7 @@ pytest.importorskip("sklearn.base", reason="the estimators need scikit-learn")
 
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine, make_blobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import balanced_accuracy_score, r2_score
+from sklearn.metrics import balanced_accuracy_score, get_scorer, r2_score
 from sklearn.preprocessing import scale
 
 import pancake as pk
@@ -121,6 +121,30 @@ def test_losses_that_compare_entry_with_entry(loss: pk.Loss) -> None:
     for data in ((X, y), (XB, YB), (X, np.column_stack([y == 1, X[:, 0] > 0]).astype(int))):
         clf = MLPClassifier(loss=loss, **SMALL).fit(*data, validation=data)
         assert clf.score(*data) == clf.history_["val_accuracy"][-1] > 0.85
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("loss", [pk.BinaryCrossEntropy(from_logits=True), pk.BinaryCrossEntropy()], ids=repr)
+def test_exclusive_classes_that_are_learnt_each_by_itself_have_probabilities_that_sum_to_one(loss: pk.Loss, dtype: Any) -> None:
+    clf = MLPClassifier(loss=loss, dtype=dtype, **SMALL).fit(X, y, validation=(X, y))
+    p, raw = clf.predict_proba(X), pk.predict(clf.model_, X)
+    each = raw if clf.out_activation_ == "identity" else pk.Sigmoid()(raw)
+    assert p.dtype == dtype
+    assert_allclose(p, each / each.sum(axis=1, keepdims=True), rtol=1e-6)
+    assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert_array_equal(clf.predict(X), clf.classes_[p.argmax(axis=1)])
+    assert_array_equal(clf.predict_log_proba(X), np.log(p))
+    assert clf.score(X, y) == clf.history_["val_accuracy"][-1]
+    assert get_scorer("roc_auc_ovr")(clf, X, y) > 0.95
+    labels = MLPClassifier(loss=loss, **SMALL).fit(X, np.column_stack([y == 1, X[:, 0] > 0, X[:, 1] > 0]).astype(int))
+    assert np.ptp(labels.predict_proba(X).sum(axis=1)) > 0.5
+
+
+def test_a_row_without_a_probability_stays_one_as_in_one_against_the_rest() -> None:
+    clf = MLPClassifier(loss=pk.BinaryCrossEntropy(from_logits=True), **SMALL).fit(X, y)
+    clf.intercepts_[-1] = np.full(3, -1e4)
+    assert_array_equal(clf.predict_proba(X), 0)
+    assert_array_equal(clf.predict(X), 0)
 
 
 def test_probabilities_that_the_stack_puts_out_itself() -> None:
