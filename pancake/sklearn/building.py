@@ -60,7 +60,7 @@ def usual_stack(
         linear.bias = random_state.uniform(-bound, bound, n_out)
         stack.append(linear)
         if i < len(sizes) - 2:
-            stack += [] if make is None else [checked_function(make(), f"activation={activation!r}")]
+            stack += [] if make is None else [_activation(make)]
             # only then, so that a net without dropout draws what scikit-learn's does
             stack += [Dropout(dropout, rng=generator(random_state))] if dropout else []
     return Sequential([*stack, *_end(loss)])
@@ -96,6 +96,25 @@ def maker(name: str, make: Any) -> Any:
             f"its own: write {name}={made}"
         )
     return make
+
+
+def _activation(make: Any) -> Function:
+    """A Function made anew; refused is what makes none, such as the function of numbers itself."""
+    try:
+        made = make()
+    except TypeError as error:
+        of_numbers = error.__traceback__ is not None and error.__traceback__.tb_next is None  # else it was called, and failed
+        if not of_numbers or (isinstance(make, type) and issubclass(make, Function)):
+            raise
+        name, way_out = getattr(make, "__name__", ""), 'activation="tanh" or pk.Tanh, or a Function of your own'
+        for known, cls in ACTIVATIONS.items():
+            if isinstance(cls, type) and name in (known, cls.__name__.lower()):
+                way_out = f'activation="{known}" or pk.{cls.__name__}'
+        raise TypeError(
+            f"expected activation to be one of scikit-learn's names, or what makes a Function when it is called without "
+            f"arguments, got {brief(make)}, which takes arguments; write {way_out}"
+        ) from error
+    return checked_function(made, f"activation={make!r}")
 
 
 def checked_function(function: Any, what: str) -> Function:

@@ -273,6 +273,14 @@ def test_a_recurrent_stack() -> None:
         ({"solver": lambda model, lr: None}, TypeError, "to make a pancake optimizer"),
         ({"activation": pk.Tanh()}, TypeError, r"got the Function Tanh\(\); each fit makes its own: write activation=Tanh$"),
         (
+            {"activation": np.tanh},
+            TypeError,
+            r"expected activation to be .*, got <ufunc 'tanh'>, which takes arguments; write activation=\"tanh\" or pk.Tanh$",
+        ),
+        ({"activation": lambda x: np.maximum(x, 0)}, TypeError, "expected activation to be .* or a Function of your own$"),
+        ({"activation": pk.Linear}, TypeError, "Linear.*n_in"),
+        ({"activation": lambda: pk.LeakyReLU(slope=0.1)}, TypeError, "LeakyReLU.*slope"),
+        (
             {"model": pk.Linear(13, 3)},
             TypeError,
             "expected model to be a class or a function .*: write model=lambda n_in, n_out, rng: ...",
