@@ -289,6 +289,36 @@ def test_recurrent_parts(torch, cell, return_sequences):
         assert repr(from_torch(module)) == repr(model)
 
 
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-12), (np.float32, 1e-6)])
+def test_scaling_goes_there_and_back_and_is_trained_nowhere(torch, dtype, rtol):
+    data = drawn(9, 30, 4) * [1, 1e-3, 1e4, 0] + [0, 5, -1e4, 3]
+    scaling = pk.Standardize.of(data, dtype=dtype)
+    stack = pk.Sequential(
+        [scaling, pk.Sequential([pk.Linear(4, 3, rng=0, dtype=dtype), pk.Standardize(3, scale=[1, 2, 3], dtype=dtype)])]
+    )
+    for model in (scaling, stack):
+        for x in (data.astype(dtype), data.reshape(5, 2, 3, 4).astype(dtype), data[0].astype(dtype)):
+            module = to_torch(model)
+            there, back = outputs(torch, module, x), from_torch(module)
+            assert there.dtype == back(x).dtype == dtype
+            close(there, model(x), rtol)
+            close(back(x), model(x), rtol)
+            assert repr(back) == repr(model)
+    assert not list(to_torch(scaling).parameters())
+    assert [name for name, _ in module.named_parameters()] == ["1.0.weight", "1.0.bias"]
+    assert list(module.state_dict()) == list(model.state_dict())
+    optimizer = torch.optim.SGD(module.requires_grad_(True).parameters(), lr=0.1, weight_decay=0.1)
+    module(torch.from_numpy(x)).sum().backward()
+    optimizer.step()
+    back = from_torch(module)
+    np.testing.assert_array_equal(back[0].mean, scaling.mean)
+    np.testing.assert_array_equal(back[0].scale, scaling.scale)
+    assert [p.shape for p in back.get_params_and_grads()[0]] == [(3, 4), (3,)]
+    with pytest.raises(ValueError, match=r"has the dtype .*, which torch has not; astype"):
+        to_torch(pk.Standardize(2, dtype=np.longdouble))
+    assert from_torch(to_torch(scaling).half()).mean.dtype == np.float32
+
+
 def test_every_function_is_converted_or_refused_by_name(torch):
     for cls in library_classes(pk.Function):
         if cls not in TABLE:

@@ -25,6 +25,7 @@ from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.functions.standardize import Standardize
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 from pancake.recurrent.unrolled import Unrolled
@@ -169,6 +170,12 @@ def _layer_norm(module: Any, convert: Convert) -> Function:
     if len(module.normalized_shape) != 1 or module.weight is None or module.bias is None:
         raise ValueError(f"from_torch: expected a LayerNorm of one axis, with weight and bias, got {module}")
     return _filled(LayerNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
+
+
+@_of("Standardize")
+def _standardize(module: Any, convert: Convert) -> Function:
+    dtype = as_numpy("from_torch", "mean", module.mean).dtype  # it has no parameters to tell by
+    return _filled(Standardize(len(module.mean), dtype=dtype), module)
 
 
 # --- images and attention ---

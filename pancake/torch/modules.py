@@ -1,4 +1,4 @@
-"""What `torch.nn` has no module for: containers of branches, recurrent modules in a stack, features on the last axis.
+"""What `torch.nn` has no module for: containers of branches, recurrent modules in a stack, features on the last axis, scaling.
 
 This is the one file that imports torch when it is loaded; `to_torch` and `from_torch` load it.
 """
@@ -40,6 +40,24 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = super().forward(x.reshape(-1, x.shape[-1]))
         return y.reshape(x.shape)
+
+
+class Standardize(nn.Module):
+    """(x - mean) / scale on the last axis. Both are buffers: they are saved with the module, and no optimizer moves them."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n))
+        self.register_buffer("scale", torch.ones(n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+    def extra_repr(self) -> str:
+        return str(len(self.mean))
 
 
 class PReLU(nn.PReLU):

@@ -23,6 +23,7 @@ from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
 from pancake.functions.shapes import Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
+from pancake.functions.standardize import Standardize
 from pancake.memory import Array
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
@@ -35,9 +36,9 @@ TABLE: dict[type[Function], Callable[[Any, Converter], Any]] = {}
 def to_torch(model: Function) -> Any:
     """The module of torch that computes what a Function computes, with a copy of its parameters and buffers.
 
-    What torch has becomes torch's own; for branches, recurrent parts and the like, which `torch.nn` has no module for, there are
-    small modules in `pancake.torch.modules`. Dtypes, modes, and what is frozen are kept; the parameters of a `shared_copy` are
-    shared there too. `from_torch` is the way back.
+    What torch has becomes torch's own; for branches, recurrent parts, `Standardize` and the like, which `torch.nn` has no module
+    for, there are small modules in `pancake.torch.modules`. Dtypes, modes, and what is frozen are kept; the parameters of a
+    `shared_copy` are shared there too. `from_torch` is the way back.
 
     Parameters
     ----------
@@ -140,6 +141,7 @@ TABLE[PReLU] = lambda f, to: to.filled(to.modules.PReLU(f.weight.size), f)
 TABLE[Embedding] = lambda f, to: to.filled(to.nn.Embedding(f.num_embeddings, f.dim), f)
 TABLE[BatchNorm] = lambda f, to: to.filled(to.modules.BatchNorm(f.n, f.eps, f.momentum), f)
 TABLE[LayerNorm] = lambda f, to: to.filled(to.nn.LayerNorm(f.n, f.eps), f)
+TABLE[Standardize] = lambda f, to: to.filled(to.modules.Standardize(f.n), f)
 
 # --- images and attention ---
 
