@@ -327,6 +327,16 @@ def test_every_function_is_converted_or_refused_by_name(torch):
                 to_torch(function)
 
 
+def test_a_refusal_does_not_print_all_numbers_of_what_it_refuses(torch):
+    class Mine(pk.Standardize):
+        pass
+
+    for function in (Mine.of(drawn(0, 9, 20)), pk.Standardize.of(drawn(0, 9, 20), dtype=np.longdouble)):
+        with pytest.raises((TypeError, ValueError), match=r"to_torch: (Mine|Standardize)\(") as refused:
+            to_torch(pk.Sequential([function]))
+        assert str(refused.value).count("0.") < 10
+
+
 def test_other_dtypes_and_other_things(torch):
     assert next(to_torch(pk.Linear(2, 3, dtype=np.float32)).parameters()).dtype == torch.float32
     with pytest.raises(ValueError, match=r"astype\(np.float64\) first"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.export.c_source import CONVERTERS, Constant, Converter, Source, Value, indented, index, literal, loops, row_order
 from pancake.export.inputs import converter_of
 from pancake.function import Function
@@ -46,7 +47,7 @@ def _dense(f: Function, source: Source, x: Value, y: Value, weight: Array, bias:
     """Each row of y is that of x, times W^T, plus b."""
     (n_out, n_in), rows = weight.shape, x.size // weight.shape[1]
     if source.training and rows > 1:
-        raise ValueError(f"to_c: {f!r} cannot be trained in C on examples of {rows} rows; it takes one")
+        raise ValueError(f"to_c: {brief(f)} cannot be trained in C on examples of {rows} rows; it takes one")
     W, scale = source.matrix(weight, "weight")
     b = None if bias is None else source.constant(bias, "bias")
     product = "sum" if scale is None else f"sum * {scale.at('o')}"
@@ -222,7 +223,7 @@ CONVERTERS[Identity] = _same_numbers
 @_of(Dropout)
 def _dropout(f: Dropout, source: Source, x: Value) -> Value:
     if source.training and f.p > 0:
-        raise TypeError(f"to_c: {f!r} cannot be trained in C, where there are no random numbers; leave out training=")
+        raise TypeError(f"to_c: {brief(f)} cannot be trained in C, where there are no random numbers; leave out training=")
     return source.view(x, source.output(f, x))
 
 
@@ -327,7 +328,7 @@ def _concatenate(f: Concatenate, source: Source, x: Value) -> Value:
     outputs = _outputs(f, source, x)
     axis = f.axis % len(outputs[0].shape)
     if outputs[0].steps is not None and axis == 1:
-        raise ValueError(f"to_c: {f!r} cannot be exported: it combines time steps, and the header goes on step by step")
+        raise ValueError(f"to_c: {brief(f)} cannot be exported: it combines time steps, and the header goes on step by step")
     y = Value(f.combine([output.example for output in outputs]))
     if outputs[0].steps is not None:
         y.steps = f.combine([output.steps for output in outputs if output.steps is not None])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.export.c_elementwise import FORMULAS
 from pancake.export.c_source import CONVERTERS, Constant, Source, Value
 from pancake.functions.activations import Sigmoid, Tanh
@@ -39,12 +40,12 @@ for (size_t k = 0; k < $H; k++) {
 def _unrolled(f: Unrolled, source: Source, x: Value) -> Value:
     cell: Any = f.cell
     if f.reverse:
-        raise ValueError(f"to_c: {f!r} cannot be exported: it goes backwards in time, and the header goes on step by step")
+        raise ValueError(f"to_c: {brief(f)} cannot be exported: it goes backwards in time, and the header goes on step by step")
     if type(cell) not in (RNNCell, LSTMCell, GRUCell):
-        raise TypeError(f"to_c: {f!r} cannot be exported: there is no converter for exactly {type(cell).__name__}")
+        raise TypeError(f"to_c: {brief(f)} cannot be exported: there is no converter for exactly {type(cell).__name__}")
     if x.steps is None:
         raise ValueError(
-            f"to_c: {f!r} cannot be exported: its sequence is not that of the input, of which one step comes at a time"
+            f"to_c: {brief(f)} cannot be exported: its sequence is not that of the input, of which one step comes at a time"
         )
     H = cell.n_hidden
     y = Value(np.asarray(f.compute_forward(x.example)))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import name_of
+from pancake.arguments import brief, name_of
 from pancake.export.inputs import converter_of
 from pancake.function import Function
 from pancake.memory import Array
@@ -135,8 +135,8 @@ class Source:
             both = apart = np.zeros(0)
         if both.shape != apart.shape or both.shape[1:2] != (2,) or not np.allclose(both, apart, 1e-4, 1e-6, equal_nan=True):
             raise ValueError(
-                f"{name_of(self.owner)}: {function!r} cannot be exported: it combines time steps, and the header goes on step by "
-                "step; take the last output, return_sequences=False, or export to ONNX"
+                f"{name_of(self.owner)}: {brief(function)} cannot be exported: it combines time steps, and the header goes on "
+                "step by step; take the last output, return_sequences=False, or export to ONNX"
             )
         return both
 
@@ -158,7 +158,7 @@ class Source:
             is for the gradient of the input alone. Parameters are stepped there.
         """
         if self.training and backward is None:
-            raise TypeError(f"{name_of(self.owner)}: {self._function!r} cannot be trained in C; leave out training=")
+            raise TypeError(f"{name_of(self.owner)}: {brief(self._function)} cannot be trained in C; leave out training=")
         given = {name: str(value) for name, value in names.items()}
         texts = [None if text is None else Template(text.strip("\n")).safe_substitute(given) for text in (lines, backward)]
         self.operations.append(Operation(self._function, y, inputs, texts[0] or "", in_place, texts[1]))
@@ -201,7 +201,9 @@ class Source:
         with np.errstate(over="ignore"):
             finite = np.isfinite(numbers.astype(np.float32)).all()
         if not finite:
-            raise ValueError(f"{name_of(self.owner)}: {path}.{name} of {self._function!r} holds numbers that no float can hold")
+            raise ValueError(
+                f"{name_of(self.owner)}: {path}.{name} of {brief(self._function)} holds numbers that no float can hold"
+            )
         while whole in self._used:
             whole += "_"
         self._used.add(whole)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pancake.arguments import as_array, name_of
+from pancake.arguments import as_array, brief, name_of
 from pancake.function import Function
 
 T = TypeVar("T")
@@ -52,5 +52,5 @@ def converter_of(owner: object, table: Mapping[type[Function], T], function: Fun
     """The entry of a table for exactly the class of a Function, or a refusal that names it."""
     if type(function) not in table or "compute_forward" in vars(function):
         name = type(function).__name__
-        raise TypeError(f"{name_of(owner)}: {function!r} cannot be exported: there is no converter for exactly {name}{hint}")
+        raise TypeError(f"{name_of(owner)}: {brief(function)} cannot be exported: there is no converter for exactly {name}{hint}")
     return table[type(function)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.export.onnx_graph import CONVERTERS, TAKE_INTEGERS, Converter, Graph, Name
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, ROOT_2_PI, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
@@ -168,7 +169,7 @@ _GATES: dict[type[Function], tuple[str, list[int]]] = {
 def _unrolled(f: Unrolled, graph: Graph, x: Name) -> Name:
     cell: Any = f.cell
     if type(cell) not in _GATES:
-        raise TypeError(f"to_onnx: {f!r} cannot be exported: ONNX has RNN, LSTM and GRU, and no {type(cell).__name__}")
+        raise TypeError(f"to_onnx: {brief(f)} cannot be exported: ONNX has RNN, LSTM and GRU, and no {type(cell).__name__}")
     op_type, order = _GATES[type(cell)]
     W, R, b_ih, b_hh = (_ordered(p, order) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh))
     options: dict[str, Any] = {"hidden_size": cell.n_hidden, "direction": "reverse" if f.reverse else "forward"}
@@ -213,7 +214,7 @@ def _branches(f: Branches, graph: Graph, x: Name) -> Name:
     """The branches, each with the input or with its own of a tuple of inputs, and what combines them."""
     inputs = x if isinstance(x, tuple) else (x,) * len(f)
     if len(inputs) != len(f):
-        raise ValueError(f"to_onnx: {f!r} has {len(f)} branches, got {len(inputs)} inputs")
+        raise ValueError(f"to_onnx: {brief(f)} has {len(f)} branches, got {len(inputs)} inputs")
     outputs = [graph.convert(branch, part) for branch, part in zip(f, inputs, strict=True)]
     if isinstance(f, Concatenate):
         y = graph.add("Concat", *outputs, axis=f.axis)

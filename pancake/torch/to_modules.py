@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import brief
 from pancake.function import Function, need_function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from pancake.functions.attention import MultiHeadAttention
@@ -76,8 +77,8 @@ class Converter:
         if type(function) not in TABLE or "compute_forward" in vars(function):
             known = ", ".join(sorted(cls.__name__ for cls in TABLE))
             raise TypeError(
-                f"to_torch: {function!r} has no counterpart in torch; what has one are {known}. A module of your own can stand "
-                "in its place, and the rest be converted part by part"
+                f"to_torch: {brief(function)} has no counterpart in torch; what has one are {known}. A module of your own can "
+                "stand in its place, and the rest be converted part by part"
             )
         module = TABLE[type(function)](function, self)
         if function._parts() and not isinstance(function, (Unrolled, Bidirectional, MultiHeadAttention)):
@@ -98,7 +99,9 @@ class Converter:
 
     def _tensor(self, function: Function, array: Array) -> Any:
         if array.dtype == np.longdouble:
-            raise ValueError(f"to_torch: {function!r} has the dtype {array.dtype}, which torch has not; astype(np.float64) first")
+            raise ValueError(
+                f"to_torch: {brief(function)} has the dtype {array.dtype}, which torch has not; astype(np.float64) first"
+            )
         return self.torch.from_numpy(np.array(array, order="C"))
 
 
@@ -186,7 +189,7 @@ def _bidirectional(f: Bidirectional, to: Converter) -> Any:
     cells: list[Any] = [f.forward.cell, f.backward.cell]
     module = _recurrent(f, cells[0], to, bidirectional=True)
     if repr(cells[0]) != repr(cells[1]):
-        raise ValueError(f"to_torch: {f!r} has two kinds of cells, and torch's recurrent modules have one")
+        raise ValueError(f"to_torch: {brief(f)} has two kinds of cells, and torch's recurrent modules have one")
     for cell, suffix in zip(cells, ("_l0", "_l0_reverse"), strict=True):
         to.filled(module, cell, suffix)
     return to.modules.Recurrent(module, f.return_sequences)
@@ -200,7 +203,9 @@ def _recurrent(f: Function, cell: Any, to: Converter, bidirectional: bool) -> An
         return to.nn.GRU(cell.n_in, cell.n_hidden, **options)
     if type(cell) is RNNCell and cell.activation in ("tanh", "relu"):
         return to.nn.RNN(cell.n_in, cell.n_hidden, nonlinearity=cell.activation, **options)
-    raise ValueError(f"to_torch: {f!r} has a cell that torch has not; it has LSTMCell, GRUCell, and RNNCell with tanh or relu")
+    raise ValueError(
+        f"to_torch: {brief(f)} has a cell that torch has not; it has LSTMCell, GRUCell, and RNNCell with tanh or relu"
+    )
 
 
 # --- containers ---

@@ -13,7 +13,7 @@ from hypothesis import given
 
 import pancake as pk
 from pancake import fast
-from pancake.export import to_js
+from pancake.export import to_c, to_js, to_onnx
 from pancake.export.javascript import CONVERTERS, module_of
 from pancake.testing.strategies import examples, functions, library_classes, stacks
 
@@ -191,3 +191,16 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
         with pytest.raises(error, match=message):
             to_js(model, path, x=x)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("write", [to_js, to_c, to_onnx])
+def test_a_refusal_does_not_print_all_numbers_of_what_it_refuses(write, tmp_path):
+    class Mine(pk.Standardize):
+        pass
+
+    if write is to_onnx:
+        pytest.importorskip("onnx", reason="writes files of ONNX")
+    data = np.random.default_rng(0).normal(size=(9, 20))
+    with pytest.raises(TypeError, match=r"Mine.* cannot be exported: there is no converter for exactly Mine") as refused:
+        write(pk.Sequential([Mine.of(data)]), tmp_path / "net", x=data)
+    assert str(refused.value).count("0.") < 10
