@@ -56,7 +56,7 @@ def to_js(model: Function, path: str | os.PathLike[str], *, x: Any) -> None:
     TypeError
         If there is a Function in the model that cannot be exported; the message names it.
     ValueError
-        If the input does not fit, or the path is a folder. Nothing has been written then.
+        If the input does not fit, a parameter is nan or infinite, or the path is a folder. Nothing has been written then.
     """
     text = module_of(to_js, model, x)
     with replacing(os.path.realpath(path), "to_js") as file:
@@ -151,8 +151,16 @@ class Script:
         return self.call("map", x, Raw(f))
 
     def parameter(self, array: Any, name: str = "") -> Raw:
-        """An array as a tensor; one that is no parameter itself has a name given, beside the path of the part."""
+        """An array as a tensor; one that is no parameter itself has a name given, beside the path of the part.
+
+        Numbers that are not finite are refused: what they spoil would be there without a word.
+        """
         name = self._names.get(id(array)) or ".".join(filter(None, (self._path, name)))
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{name_of(self.owner)}: expected finite numbers, got nan or infinity in {name} of the model, as a training "
+                "that goes astray leaves it; train it again with a lower learning rate, or load it from before"
+            )
         numbers = ", ".join(map(_literal, np.asarray(array, np.float64).ravel().tolist()))
         self.parameters[name] = f"tensor({json.dumps(list(np.shape(array)))}, new Float64Array([{numbers}]))"
         return Raw(f"parameters[{json.dumps(name)}]")

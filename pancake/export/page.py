@@ -46,7 +46,7 @@ def to_page(model: Function, X: Any, y: Any, path: str | os.PathLike[str]) -> No
     TypeError
         If there is a Function in the model that cannot be exported; the message names it.
     ValueError
-        If data and model do not fit, or are not finite. Nothing has been written then.
+        If data and model do not fit, or their numbers are not finite. Nothing has been written then.
     """
     need_function("to_page", model)
     names = [str(name) for name in getattr(X, "columns", ())]

@@ -178,9 +178,23 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     class Mine(pk.Tanh):
         pass
 
+    def spoilt(cls, name, number, *arguments, **options):
+        function = cls(*arguments, **options)
+        getattr(function, name).flat[-1] = number
+        return pk.Sequential([pk.Linear(2, 3, rng=0), pk.Residual(function)])
+
+    cell = pk.Unrolled(pk.GRUCell(2, 3, rng=0))
+    cell.cell.bias_hh[0] = np.nan
+    rows, of_three = np.zeros((1, 2)), r"to_js: expected finite numbers, got nan or infinity in 1.f.{} of the model, .* again"
     path = tmp_path / "net.js"
     path.write_text("old")
     for model, x, error, message in (
+        (spoilt(pk.Linear, "weight", np.nan, 3, 3), rows, ValueError, of_three.format("weight")),
+        (spoilt(pk.Linear, "bias", -np.inf, 3, 3, dtype=np.float32), rows, ValueError, of_three.format("bias")),
+        (spoilt(pk.BatchNorm, "running_mean", np.inf, 3), rows, ValueError, of_three.format("running_mean")),
+        (spoilt(pk.BatchNorm, "running_var", np.nan, 3), rows, ValueError, of_three.format("deviation")),
+        (spoilt(pk.Standardize, "scale", np.inf, 3), rows, ValueError, of_three.format("scale")),
+        (cell, np.zeros((1, 4, 2)), ValueError, "nan or infinity in cell.bias_hh of the model"),
         (pk.Sequential([pk.Linear(2, 3), Mine()]), np.zeros((1, 2)), TypeError, r"to_js: Mine\(\) cannot be exported"),
         (pk.Unrolled(pk.LSTMCell(2, 3)), (np.zeros((1, 2, 2)),), TypeError, "expected one input as x, got a tuple"),
         (pk.Linear(2, 3), np.zeros(2), ValueError, r"expected \(..., 2\), got \(1,\)"),

@@ -158,6 +158,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     X, path = np.zeros((4, 2)), tmp_path / "page.html"
     path.write_text("old")
     two, one, y = pk.Linear(2, 2, rng=0), pk.Linear(2, 1, rng=0), np.array([0, 1, 0, 1])
+    spoilt = pk.mlp([2, 3, 1], rng=0)
+    spoilt[2].bias[0] = np.nan
     for model, x, labels, error, message in (
         (two, np.zeros((4, 1)), y, ValueError, "at least two features"),
         (two, X.astype(str), y, TypeError, "to_page: expected X to be real numbers, got an array of dtype"),
@@ -166,6 +168,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
         (two, X, [0.5, 1, 2, 1], ValueError, r"labels are whole numbers, as of y.astype\(int\)"),
         (two, X, ["a", "b", "c", "a"], ValueError, "expected 2 different words in y, one for each class of the model, got 3"),
         (one, np.full((4, 2), np.nan), y, ValueError, "finite numbers"),
+        (spoilt, X, y, ValueError, "to_page: expected finite numbers, got nan or infinity in 2.bias of the model"),
         (pk.Sum(), X, y, ValueError, "a row for each row of X"),
         (pk.Linear(3, 2), X, y, ValueError, r"expected \(..., 3\)"),
         ("net", X, y, TypeError, "to_page: expected a Function"),
