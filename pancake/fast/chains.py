@@ -92,13 +92,20 @@ class Chain:
         self.older, self.latest = False, Ran()
         self.latest.program = self
 
-    def let_go(self, _: object = None) -> None:
+    def let_go(self) -> None:
         """Let layers that somebody keeps hold their own arrays alone. The stack is gone or has other layers: this never runs."""
         for layer, left in zip(self.layers, self.left, strict=True):
             if layer._cache is left:
                 left.leave()
         for kernel in self.kernels:
             kernel.lies.pairs.clear()
+
+    def end(self, _: object = None) -> None:
+        """Let go, and hold nothing: the stack is gone. What holds itself would else be there until garbage is collected."""
+        self.let_go()
+        for kernel in self.kernels:
+            kernel.layer = None  # which has what the kernel has left
+        vars(self).clear()
 
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.

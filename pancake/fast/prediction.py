@@ -122,11 +122,16 @@ def predicted(model: Function, x: Array, rows: int | None) -> Any:
     everything, key = _local.known, id(model)
     known = everything.get(key)
     if known is None or known[1].state.functions != model.functions or known[1].size != len(vars(model)):
-        known = everything[key] = weakref.ref(model, functools.partial(everything.pop, key)), Known(model)
+        known = everything[key] = weakref.ref(model, functools.partial(_drop, everything, key)), Known(model)
     answer, y = known[1].answer_to(model, x, rows or rows_of_block(model, x))
     if answer is not None and rows is None:
         known[1].answer = answer
     return y
+
+
+def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: object) -> None:
+    for program in everything.pop(key)[1].state.programs():
+        program.end()
 
 
 def rows_of_block(model: Sequential, x: Array) -> int:

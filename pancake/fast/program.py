@@ -140,7 +140,7 @@ class Notes:
         body = "\n    ".join([*first, *rest])
         values = {f"v{i}": value for i, value in enumerate(self.values)}
         exec(_compiled(f"def run({arguments}):\n    {body}"), values)
-        function: Callable[..., Any] = values["run"]
+        function: Callable[..., Any] = values.pop("run")  # which would keep itself, and all that it works on
         return function
 
 

@@ -142,11 +142,9 @@ class State:
                 stretch = []
         self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
 
-    def let_go(self) -> None:
-        """Let layers that somebody keeps hold nothing of the others: the stack is gone, or has other layers."""
-        for item in self.items:
-            for program in item.programs.values() if isinstance(item, Segment) else ():
-                program.let_go()
+    def programs(self) -> list[Program]:
+        """The programs of all segments."""
+        return [program for item in self.items if isinstance(item, Segment) for program in item.programs.values()]
 
 
 STATES: dict[int, tuple[weakref.ref[Any], State]] = {}
@@ -158,13 +156,15 @@ def state_of(stack: Sequential) -> State:
     known = STATES.get(key)
     if known is None or known[1].functions != stack.functions:
         if known is not None:
-            known[1].let_go()
+            for program in known[1].programs():  # which the stack may still remember
+                program.let_go()
         known = STATES[key] = weakref.ref(stack, functools.partial(_drop, STATES, key)), State(stack.functions)
     return known[1]
 
 
 def _drop(states: dict[int, tuple[weakref.ref[Any], State]], key: int, _: object) -> None:
-    states.pop(key)[1].let_go()
+    for program in states.pop(key)[1].programs():
+        program.end()
 
 
 class StackKept(Kept):

@@ -6,9 +6,10 @@ copies for the outside, looks whether anything has changed, and zeros that are o
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Step:
 
     def remembered(self) -> list[tuple[Any, Any]]:
         """The layers, the stack and the loss, and what each of them remembers."""
-        return [(owner, owner._cache) for owner in self.remembering]
+        return _caches(self.remembering)
 
     def forget(self) -> None:
         """Let them remember nothing."""
@@ -108,17 +109,18 @@ class StepProgram(Step):
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.chain.remember()
-        self.chain.dropped = weakref.ref(model, self.chain.let_go)  # the chain is there as long as a layer needs it
-        kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
+        self.chain.dropped = weakref.ref(model, self.chain.end)  # the chain is there as long as a layer needs it
+        self.kernel = kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
-        self.model_left, self.loss_left = Kept(self.chain.kept(), False), Left(kernel, kernel.kept)
-        self.loss_lost = Left(kernel, lambda: losses.lost(repr(loss)))
+        left: list[tuple[Any, Any]] = [(model, Kept(self.chain.kept(), False)), (loss, Left(kernel, kernel.kept))]
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
-        self.model_left.used = self.chain.latest.used = kernel.latest.used = True
+        left[0][1].used = self.chain.latest.used = kernel.latest.used = True
         looks = self._looks(notes, self.chain, x, y)
-        places = [(model, "_cache", self.model_left), (loss, "_cache", self.loss_left)]
-        there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], [*self.chain.places, *places])])
-        take_over = f"if not ({there}): {notes.held(self._take_over)}()"
+        places = [*self.chain.places, *((owner, "_cache", kept) for owner, kept in left)]
+        there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], places)])
+        self.before: list[tuple[Any, Any]] = []
+        # no method of this object, which would then hold itself
+        take_over = notes.expression(_take_over, self.chain, self.remembering, left, self.before)
         notes.lines.append(f"value = {kernel.value(notes, self.chain.output, self.divisor)}")
         notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
         notes.lines.append(f"{notes.held(loss)}.divisor = {self.divisor!r}")
@@ -126,18 +128,17 @@ class StepProgram(Step):
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
-        self.run = notes.write("x, target", "value", looks, lines=[take_over, *notes.lines])
-        self.before: list[tuple[Any, Any]] = []
+        self.run = notes.write("x, target", "value", looks, lines=[f"if not ({there}): {take_over}", *notes.lines])
         self.numbers = self.chain.numbers
 
     def objective(self, x: Array, y: Array) -> Any:
-        self.before = []
+        self.before.clear()
         try:
             return self.run(x, y)
         except (ValueError, FloatingPointError, RuntimeWarning):
             give_back(self.before)
             if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
-                self.loss._cache = self.loss_lost
+                self.loss._cache = Left(self.kernel, functools.partial(losses.lost, repr(self.loss)))
             return REFUSED
         except BaseException:
             self.forget()
@@ -145,16 +146,6 @@ class StepProgram(Step):
 
     def output(self) -> Array:
         return self.chain.output.copy()
-
-    def _take_over(self) -> None:
-        """Leave in the layers, the stack and the loss what they are to remember of the coming run."""
-        self.before = self.remembered()
-        self.chain.take_over()
-        for owner, left in ((self.model, self.model_left), (self.loss, self.loss_left)):
-            before = owner._cache
-            left.older = before is not None and not before.used
-            owner._cache = left
-            self.chain.older = self.chain.older or left.older
 
 
 class BlockStep(Step):
@@ -214,6 +205,21 @@ class BlockStep(Step):
 
     def output(self) -> Array:
         return self.outputs.copy()
+
+
+def _take_over(chain: Chain, remembering: Iterable[Any], left: list[tuple[Any, Any]], before: list[tuple[Any, Any]]) -> None:
+    """Leave in the layers, the stack and the loss what they are to remember of the coming run; `before` is what they did."""
+    before += _caches(remembering)
+    chain.take_over()
+    for owner, kept in left:
+        cache = owner._cache
+        kept.older = cache is not None and not cache.used
+        owner._cache = kept
+        chain.older = chain.older or kept.older
+
+
+def _caches(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
+    return [(owner, owner._cache) for owner in owners]
 
 
 def give_back(before: list[tuple[Any, Any]]) -> None:
