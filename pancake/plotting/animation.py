@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pancake.arguments import size
+from pancake.function import Function
 from pancake.plotting.boundary import boundary_lines, draw, shades
 from pancake.plotting.colors import COLORS
 from pancake.plotting.drawing import is_linear, need_matplotlib, panels_of
@@ -47,8 +48,18 @@ class TrainingAnimation(Film):
         ----------
         state : State or float
             What `fit` gives to its callbacks, with an epoch and a history; or, in a loop, the loss.
+
+        Raises
+        ------
+        ValueError
+            If `fit` trains a model that has nothing in common with the one that is filmed.
         """
         if hasattr(state, "history"):
+            if _are_strangers(self.model, getattr(state, "model", None)):
+                raise ValueError(
+                    "animate_training: expected a film of the model that fit trains, got one of another model, which stays as "
+                    "it is; make the film of the model that you train"
+                )
             epoch = state.epoch
             new = {name: state.history[name][-1] for name in LOSSES if name in state.history}
         else:
@@ -115,6 +126,18 @@ class TrainingAnimation(Film):
             curve.set_xlim(self.epochs[0] - 1, self.epochs[-1])
         else:
             curve.set_xlim(self.epochs[0], self.epochs[-1] + 1)
+
+
+def _are_strangers(filmed: Any, trained: Any) -> bool:
+    """Whether two models have no part and no parameter in common, so that a training of one never shows in the other.
+
+    Of a callable that is no Function nobody knows what it calls.
+    """
+    if filmed is trained or not (isinstance(filmed, Function) and isinstance(trained, Function)):
+        return False
+    # Parts, not only the whole: Sequential([*model, Softmax()]) does not contain the model, and learns what it learns.
+    ours, theirs = ({id(thing) for thing in (*model.walk(), *model.get_params_and_grads()[0])} for model in (filmed, trained))
+    return ours.isdisjoint(theirs)
 
 
 def animate_training(

@@ -114,6 +114,41 @@ def test_a_film_of_fit_with_validation_and_three_classes(tmp_path: Path) -> None
     assert [epoch for epoch, _ in again.frames] == [4, 5]
 
 
+def test_a_film_of_another_model_than_fit_trains_is_refused() -> None:
+    X, y = pk.datasets.moons(20, rng=0)
+    model, other = pk.mlp([2, 4, 2], rng=0), pk.mlp([2, 4, 2], rng=0)  # which do not differ in what they look like
+
+    def train(film: TrainingAnimation) -> None:
+        pk.fit(model, pk.CrossEntropy(), pk.Adam(model), X, y, epochs=2, callbacks=[film], progress=False)
+
+    with pytest.raises(ValueError, match="animate_training: expected a film of the model that fit trains, got one of another"):
+        train(animate_training(other, X, y, resolution=10))
+
+
+class Tied(pk.Function):
+    """A layer on the weight of another one."""
+
+    def __init__(self, layer: pk.Linear) -> None:
+        self.weight, self.grad_weight = layer.weight, layer.grad_weight
+
+    def compute_forward(self, x: np.ndarray) -> np.ndarray:
+        return x @ self.weight.T
+
+
+def test_a_film_may_be_of_all_that_learns_with_the_model() -> None:
+    X, y = pk.datasets.moons(20, rng=0)
+    model = pk.mlp([2, 4, 2], rng=0)
+    optimizer = pk.Adam(model)
+    around, beside = pk.Sequential([model, pk.Softmax()]), pk.Sequential([*model, pk.Softmax()])
+    for filmed in (model, around, beside, model[0], Tied(model[0]), lambda x: pk.predict(model, x), lambda x: x):
+        film = animate_training(filmed, X, y, resolution=10)
+        pk.fit(model, pk.CrossEntropy(), optimizer, X, y, epochs=1, callbacks=[film], progress=False)
+        assert len(film.frames) == 2
+    film = animate_training(pk.mlp([2, 4, 2], rng=0), X, y, resolution=10)
+    film(1.0)  # in a loop nobody says what it trains
+    assert film.epochs == [1]
+
+
 def gif_frames(path: Path) -> list[np.ndarray]:
     from PIL import Image, ImageSequence
 
