@@ -13,7 +13,7 @@ from pancake.arguments import size
 from pancake.function import Function
 from pancake.plotting.boundary import boundary_lines, draw, shades
 from pancake.plotting.colors import COLORS
-from pancake.plotting.drawing import is_linear, need_matplotlib, panels_of
+from pancake.plotting.drawing import given_axes, is_linear, need_matplotlib, panels_of
 from pancake.plotting.film import Film
 from pancake.plotting.names import ClassNames, Feature, names_of_classes
 from pancake.plotting.plane import Plane, View
@@ -201,7 +201,7 @@ def animate_training(
     """
     need_matplotlib()
     every = size(animate_training, every=every)
-    given = None if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
+    given = None if axes is None else given_axes(animate_training, axes)
     plane = Plane(
         animate_training,
         X,

@@ -67,7 +67,7 @@ def show_pred(
     r = number(show_pred, "r", r)
     if not r:
         raise ValueError("show_pred: expected r of more than 0, got 0")
-    limits, centres = square(show_pred, existing_axes(ax), r, resolution)
+    limits, centres = square(show_pred, existing_axes(show_pred, ax), r, resolution)
     points = mesh(*centres)
     z = outputs(show_pred, model, points, points[:1], "two features; plot_decision_boundary draws models of any number")
     if z.size != len(z):
@@ -78,7 +78,7 @@ def show_pred(
     # A probability keeps one scale, so that pictures compare.
     low, high = (0.0, 1.0) if z.min() >= 0 and z.max() <= 1 else (z.min(), z.max())
     shows = show and ax is None
-    ax = current_axes(ax)
+    ax = current_axes(show_pred, ax)
     for image in (*ax.images, *ax.collections):
         if image.get_gid() == "show_pred" and image.colorbar is not None:
             image.colorbar.remove()
@@ -176,9 +176,9 @@ def plot_decision_boundary(
     """
     need_matplotlib()
     check_model(plot_decision_boundary, model)
-    there = existing_axes(ax)
+    there = existing_axes(plot_decision_boundary, ax)
     plane = Plane(plot_decision_boundary, X, y, X_test, y_test, features, fixed, margin, resolution, feature_names, there)
-    return draw(plane, plane.look(model, from_logits), lambda: current_axes(ax), class_names, legend)
+    return draw(plane, plane.look(model, from_logits), lambda: current_axes(plot_decision_boundary, ax), class_names, legend)
 
 
 def draw(plane: Plane, view: View, axes: Callable[[], Axes], class_names: ClassNames, legend: bool) -> Drawing:

@@ -76,7 +76,7 @@ def plot_confusion_matrix(
     sums = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, sums, out=np.zeros(table.shape), where=sums > 0)
 
-    ax = current_axes(ax)
+    ax = current_axes(plot_confusion_matrix, ax)
     # From the background half way to blue, so that letters in their usual colour are read on all of it, in dark styles too.
     behind, blue = np.array(to_rgb(ax.get_facecolor())), np.array(to_rgb(COLORS[0]))
     cmap = LinearSegmentedColormap.from_list("shares", [tuple(behind), tuple(behind + 0.6 * (blue - behind))])

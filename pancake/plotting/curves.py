@@ -66,7 +66,7 @@ def plot_history(
     if ax is None and len(quantities) > 1:
         ax = new_figure(figsize=(6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
     else:
-        ax = current_axes(ax)
+        ax = current_axes(plot_history, ax)
     panels = stacked(ax, len(quantities))
     artists: dict[str, Any] = {}
     for panel, (quantity, curves) in zip(panels, quantities.items(), strict=True):
@@ -135,7 +135,7 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     for time, entry in enumerate(norms):
         if list(entry) != layers:
             raise ValueError(f"plot_gradients: expected the layers {layers} in every entry, got {list(entry)} in norms[{time}]")
-    ax = current_axes(ax)
+    ax = current_axes(plot_gradients, ax)
     artists: dict[str, Any] = {}
     times = np.arange(1, len(norms) + 1)
     for i, (layer, color) in enumerate(zip(layers, ramp(ax, len(layers)), strict=True)):
@@ -179,7 +179,7 @@ def plot_learning_rates(found: Any, *, ax: Axes | None = None) -> Drawing:
     need_matplotlib()
     if not all(hasattr(found, name) for name in ("lr", "loss", "smoothed", "suggestion")):
         raise TypeError(f"plot_learning_rates: expected what find_learning_rate returned, got {type(found).__name__}")
-    ax = current_axes(ax)
+    ax = current_axes(plot_learning_rates, ax)
     artists: dict[str, Any] = {"suggestion": None}
     (artists["loss"],) = ax.plot(found.lr, found.loss, color="0.6", linewidth=1, label="loss of each step")
     (artists["smoothed"],) = ax.plot(found.lr, found.smoothed, color=COLORS[0], linewidth=2, label="smoothed")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pancake.arguments import brief
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -60,24 +62,61 @@ def need_matplotlib() -> None:
         raise ImportError("pancake.plotting needs matplotlib: pip install matplotlib") from error
 
 
-def existing_axes(ax: Axes | None) -> Axes | None:
+def existing_axes(owner: Any, ax: Axes | None) -> Axes | None:
     """The axes on which `current_axes` would draw, if they are there already: their scales decide what is computed."""
     pyplot = sys.modules.get("matplotlib.pyplot")
-    if ax is not None or pyplot is None or not pyplot.get_fignums() or not pyplot.gcf().axes:
-        return ax
-    current: Axes = pyplot.gca()
-    return current
+    if ax is not None:
+        return checked_axes(owner, ax)
+    if pyplot is None or not pyplot.get_fignums() or not pyplot.gcf().axes:
+        return None
+    return checked_axes(owner, pyplot.gca())
 
 
-def current_axes(ax: Axes | None) -> Axes:
+def current_axes(owner: Any, ax: Axes | None) -> Axes:
     """The axes given, and pyplot is not touched; or pyplot's current ones, on a new figure if there is none."""
     if ax is not None:
-        return ax
+        return checked_axes(owner, ax)
     import matplotlib.pyplot as plt
 
     if not plt.get_fignums():
         new_figure()
-    return plt.gca()
+    return checked_axes(owner, plt.gca())
+
+
+def checked_axes(owner: Any, ax: Any, name: str = "ax") -> Axes:
+    """Axes with an x and a y; all else is refused, above all the array that `plt.subplots(1, 2)` returns."""
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise TypeError(f"{owner.__name__}: expected {name} to be one matplotlib Axes, got {_other_than_axes(ax, name)}")
+    if hasattr(ax, "zaxis"):
+        raise ValueError(
+            f"{owner.__name__}: expected axes with an x and a y, got 3d ones, in which a flat picture has no place; make axes "
+            "without projection='3d'"
+        )
+    return ax
+
+
+def given_axes(owner: Any, axes: Any) -> list[Axes]:
+    """The axes of a sequence, or of an array of any shape."""
+    return [checked_axes(owner, ax, f"axes[{i}]") for i, ax in enumerate(np.ravel(np.asarray(axes, dtype=object)))]
+
+
+def _other_than_axes(thing: Any, name: str) -> str:
+    """What came in the place of axes, and how to come to them from there."""
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+    if isinstance(thing, FigureBase):
+        return f"a {type(thing).__name__}; pass one of its axes, such as figure.add_subplot()"
+    if isinstance(thing, np.ndarray) and thing.dtype == object:
+        shape = len(thing) if thing.ndim == 1 else f"shape {thing.shape}"
+        first = ", ".join("0" for _ in thing.shape)
+        return f"an array of {shape}; pass {name}[{first}]"
+    if isinstance(thing, (list, tuple)):
+        first = next((f"; pass {name}[{i}]" for i, part in enumerate(thing) if isinstance(part, Axes)), "")
+        return f"a {type(thing).__name__} of {len(thing)}{first}"
+    return f"{brief(thing)}; plt.subplots() and figure.add_subplot() make axes"
 
 
 def new_figure(**options: Any) -> Figure:
@@ -109,7 +148,7 @@ def panels_of(
     if axes is not None:
         if figure is not None:
             raise ValueError(f"{owner.__name__}: expected axes or figure, got both")
-        panels = list(np.ravel(np.asarray(axes, dtype=object)))
+        panels = given_axes(owner, axes)
         if len(panels) != count:
             raise ValueError(f"{owner.__name__}: expected {count} axes, {what}, got {len(panels)}")
         return panels

@@ -86,7 +86,7 @@ def plot_regression(
     if fixed and features is None:
         raise ValueError("plot_regression: expected fixed together with features, as without it no feature is fixed")
     along = features is not None or np.ndim(X) == 1 or np.shape(X)[1:] == (1,)
-    there = existing_axes(ax) if along else None
+    there = existing_axes(plot_regression, ax) if along else None
     section = Section(plot_regression, X, X_test, features if along else 0, fixed, margin, resolution, feature_names, there)
     if len(section.features) != 1:
         raise ValueError(f"plot_regression: expected one feature, by index or name, got {features!r}")
@@ -102,7 +102,7 @@ def plot_regression(
         raise ValueError(f"plot_regression: expected {count} outputs, one for each column of y, got {z.shape[1]}")
     said, curve = np.split(z, [len(train) + len(test)])
 
-    ax = current_axes(ax)
+    ax = current_axes(plot_regression, ax)
     colors = class_colors(max(count, 2))
     artists: dict[str, Any] = {"train": [], "test": [] if len(test) else None}
     for i in range(count):

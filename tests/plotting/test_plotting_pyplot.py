@@ -176,6 +176,53 @@ def test_axes_and_figure_are_not_given_together() -> None:
         pk.plot_weights(MODEL, axes=Figure().subplots(4), figure=Figure())
 
 
+WITH_AX = {name: draw for name, draw in EVERY.items() if "figure" not in _arguments(draw)}
+with_ax = pytest.mark.parametrize("draw", WITH_AX.values(), ids=WITH_AX)
+
+
+@with_ax
+def test_an_array_of_axes_is_no_axes(draw: Callable[..., Any]) -> None:
+    with pytest.raises(
+        TypeError, match=r"(plot|show)_\w+: expected ax to be one matplotlib Axes, got an array of 2; pass ax\[0\]"
+    ):
+        draw(ax=Figure().subplots(1, 2))
+
+
+@with_ax
+def test_axes_in_space_are_refused(draw: Callable[..., Any]) -> None:
+    message = r"(plot|show)_\w+: expected axes with an x and a y, got 3d ones, .*; make axes without projection='3d'"
+    with pytest.raises(ValueError, match=message):
+        draw(ax=Figure().add_subplot(projection="3d"))
+    plt.axes(projection="3d")
+    if draw in ON_CURRENT_AXES.values():
+        with pytest.raises(ValueError, match=message):
+            draw()
+
+
+@pytest.mark.parametrize(
+    ("ax", "message"),
+    [
+        (Figure().subplots(2, 3), r"got an array of shape \(2, 3\); pass ax\[0, 0\]"),
+        (list(Figure().subplots(3)), r"got a list of 3; pass ax\[0\]"),
+        ((Figure(), Figure().subplots()), r"got a tuple of 2; pass ax\[1\]"),  # of ax = plt.subplots()
+        ((Figure(), 1), r"got a tuple of 2$"),
+        (Figure(), r"got a Figure; pass one of its axes, such as figure.add_subplot\(\)"),
+        (0, r"got 0; plt.subplots\(\) and figure.add_subplot\(\) make axes"),
+    ],
+)
+def test_what_is_no_axes_is_refused_with_the_way_out(ax: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"plot_decision_boundary: expected ax to be one matplotlib Axes, {message}"):
+        pk.plot_decision_boundary(MODEL, X, Y, ax=ax)
+
+
+@pytest.mark.parametrize("name", ["plot_weights", "plot_activations", "animate_training", "plot_hidden_plane"])
+def test_each_of_several_axes_is_looked_at(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name}: expected axes\[1\] to be one matplotlib Axes, got None"):
+        WITH_PANELS[name](axes=[Figure().subplots(), None])
+    with pytest.raises(ValueError, match=rf"{name}: expected axes with an x and a y, got 3d ones"):
+        WITH_PANELS[name](axes=[Figure().add_subplot(projection="3d")])
+
+
 # --- scales ---
 
 
