@@ -56,7 +56,8 @@ class Explanation:
         Parameters
         ----------
         figure : matplotlib Figure, optional
-            Where to draw; pyplot is then not touched. Without it, on a new figure of pyplot's.
+            Where to draw; pyplot is then not touched. Without it, on pyplot's current figure if it is
+            empty, else on a new one.
 
         Returns
         -------

@@ -10,7 +10,7 @@ from pancake.explaining.numbers import shape_of, short
 from pancake.explaining.remarks import arrays_in, norm
 from pancake.explaining.trace import TimeStep
 from pancake.memory import Array
-from pancake.plotting.drawing import Drawing, figure_of, need_matplotlib, new_figure, whole_ticks
+from pancake.plotting.drawing import Drawing, figure_for_panels, figure_of, need_matplotlib, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def draw(explanation: Explanation, figure: Figure | SubFigure | None) -> Drawing
     count = min(len(columns), COLUMNS)
     bands = -(-len(columns) // count)
     if figure is None:
-        figure = new_figure(figsize=(2.1 * count + 0.6, min(4.6 * bands, 100.0)))
+        figure = figure_for_panels(figsize=(2.1 * count + 0.6, min(4.6 * bands, 100.0)))
     grid = figure.subplots(2 * bands, count, squeeze=False)
     panels: list[Axes] = []
     artists: dict[str, Any] = {"outputs": [], "gradients": []}

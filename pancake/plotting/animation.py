@@ -180,7 +180,7 @@ def animate_training(
     axes : two matplotlib Axes, optional
         Where to draw the boundary and the loss; pyplot is then not touched.
     figure : matplotlib Figure, optional
-        Where to make these axes; without both, on a new figure of pyplot's.
+        Where to make these axes; without both, on pyplot's current figure if it is empty, else on a new one.
     resolution : int
         The shading has resolution x resolution points, at least 2 x 2.
     X_test, y_test, from_logits, features, fixed, feature_names, class_names, margin, legend

@@ -13,10 +13,10 @@ from pancake.plotting.colors import COLORS, legend, ramp
 from pancake.plotting.drawing import (
     Drawing,
     current_axes,
+    figure_for_panels,
     figure_of,
     is_linear,
     need_matplotlib,
-    new_figure,
     stacked,
     whole_ticks,
 )
@@ -37,7 +37,8 @@ def plot_history(
     Each quantity has a panel with a scale of its own, which it shares with its `val_`, `train_` and `test_` variants: so
     losses, accuracies and learning rates stay readable beside each other. A scale is logarithmic where its values are not
     negative and span two decades or more; shares, such as accuracies, stay linear. Epochs with nan or inf are gaps in the
-    line, marked with a cross at the bottom. One panel stands on pyplot's current axes, several on a new figure of pyplot's.
+    line, marked with a cross at the bottom. One panel stands on pyplot's current axes, several on its current
+    figure if that is empty, else on a new one.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def plot_history(
     need_matplotlib()
     quantities = _quantities(history, metrics)
     if ax is None and len(quantities) > 1:
-        ax = new_figure(figsize=(6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
+        ax = figure_for_panels(figsize=(6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
     else:
         ax = current_axes(plot_history, ax)
     panels = stacked(ax, len(quantities))

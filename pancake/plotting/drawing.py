@@ -131,6 +131,18 @@ def new_figure(**options: Any) -> Figure:
     return plt.figure(layout=None if asked else "tight", **options)
 
 
+def figure_for_panels(**options: Any) -> Figure:
+    """The current figure of pyplot's if nothing is on it, as after `plt.figure(figsize=(12, 4))`; else one more, with options."""
+    import matplotlib.pyplot as plt
+
+    if not plt.get_fignums() or plt.gcf().get_children() != [plt.gcf().patch]:
+        return new_figure(**options)
+    figure = plt.gcf()
+    if figure.get_layout_engine() is None:  # without one the labels of a panel stand in the next
+        figure.set_layout_engine("tight")
+    return figure
+
+
 def panels_of(
     owner: Any,
     axes: Sequence[Axes] | None,
@@ -141,7 +153,7 @@ def panels_of(
     columns: int = 4,
     size: tuple[float, float] = (3.2, 3.2),
 ) -> list[Axes]:
-    """As many axes as there are panels: those given, or on the figure given, or on a new one of pyplot's.
+    """As many axes as there are panels: those given, or on the figure given, or on one of pyplot's.
 
     `size` is that of one panel on a new figure, in inches.
     """
@@ -156,7 +168,7 @@ def panels_of(
     rows = -(-count // columns)
     spaces: dict[str, Any] = {}
     if figure is None:
-        figure = new_figure(figsize=(size[0] * columns, min(size[1] * rows, LARGEST)))
+        figure = figure_for_panels(figsize=(size[0] * columns, min(size[1] * rows, LARGEST)))
         if count > LAID_OUT:
             figure.set_layout_engine("none")
             spaces = {"gridspec_kw": {"hspace": 0.5, "wspace": 0.4, "top": 1 - 0.5 / rows, "bottom": 0.5 / rows}}

@@ -166,7 +166,7 @@ def plot_hidden_plane(
     axes : sequence of matplotlib Axes, optional
         Where to draw, one for the input and for each hidden layer; pyplot is then not touched.
     figure : matplotlib Figure, optional
-        Where to make these axes; without both, on a new figure of pyplot's.
+        Where to make these axes; without both, on pyplot's current figure if it is empty, else on a new one.
     lines : int
         How many lines the grid has in each direction.
     from_logits, features, fixed, feature_names, class_names, margin

@@ -37,7 +37,7 @@ def plot_weights(model: Function, *, axes: Sequence[Axes] | None = None, figure:
     axes : sequence of matplotlib Axes, optional
         Where to draw, one for each parameter; pyplot is then not touched.
     figure : matplotlib Figure, optional
-        Where to make these axes; without both, on a new figure of pyplot's.
+        Where to make these axes; without both, on pyplot's current figure if it is empty, else on a new one.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def plot_activations(
     axes : sequence of matplotlib Axes, optional
         Where to draw, one for each layer; pyplot is then not touched.
     figure : matplotlib Figure, optional
-        Where to make these axes; without both, on a new figure of pyplot's.
+        Where to make these axes; without both, on pyplot's current figure if it is empty, else on a new one.
 
     Returns
     -------

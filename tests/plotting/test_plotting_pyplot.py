@@ -115,6 +115,30 @@ def test_several_panels_stand_on_a_new_figure(draw: Callable[..., Any]) -> None:
     assert len(before.axes) == 1
 
 
+@pytest.mark.parametrize("draw", WITH_PANELS.values(), ids=WITH_PANELS)
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_several_panels_stand_on_an_empty_figure_that_is_there(draw: Callable[..., Any], layout: Any) -> None:
+    figure = plt.figure(figsize=(12, 4), layout=layout)
+    drawn = draw()
+    assert drawn.figure is figure
+    assert len(plt.get_fignums()) == 1
+    assert tuple(figure.get_size_inches()) == (12, 4)
+    figure.draw_without_rendering()
+    boxes = [box for ax in drawn.axes if (box := ax.get_tightbbox())]
+    if len(drawn.axes) <= 4:
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert draw().figure is not figure  # which is empty no longer
+
+
+@pytest.mark.parametrize("draw", WITH_PANELS.values(), ids=WITH_PANELS)
+def test_a_figure_with_a_title_or_parts_is_not_empty(draw: Callable[..., Any]) -> None:
+    for write in (lambda: plt.suptitle("mine"), lambda: plt.gcf().subfigures(1, 2)):
+        figure = plt.figure()
+        write()
+        assert draw().figure is not figure
+        assert not figure.axes
+
+
 @every
 def test_given_places_leave_pyplot_alone(draw: Callable[..., Any]) -> None:
     figure = Figure()
