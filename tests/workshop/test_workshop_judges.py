@@ -54,6 +54,26 @@ def test_different_right_solutions_are_accepted(exercise: str, number: int, tmp_
     assert judged(exercise, programs[number], tmp_path) == ("right", "")
 
 
+BY_FIT = """import pancake as pk
+def train(model, loss, optimizer, X, y, steps):
+    return pk.fit(model, loss, optimizer, X, y, epochs=steps, batch_size=len(X), shuffle=False, progress=False)["loss"]
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [BY_FIT, solution("train").replace("optimizer.step()", "optimizer.step(); loss(model(X), y)")]
+)
+def test_a_loss_that_is_called_once_more_between_the_steps_is_no_objective(program: str, tmp_path: Path) -> None:
+    assert judged("train", program, tmp_path) == ("right", "")
+
+
+def test_of_the_objectives_the_first_that_differs_is_told(tmp_path: Path) -> None:
+    late = solution("train").replace("return objectives", "return objectives[:2] + [0.5 * o for o in objectives[2:]]")
+    status, sentence = judged("train", late, tmp_path)
+    assert status == "wrong"
+    assert re.match(r"objective 2 that it returned is 0\.36\d*, and the loss said 0\.73\d* before step 3", sentence)
+
+
 @each_exercise
 def test_the_solution_of_the_lesson_is_right(exercise: str, tmp_path: Path) -> None:
     assert judged(exercise, solution(exercise), tmp_path) == ("right", "")

@@ -50,7 +50,7 @@ def _watch(solution: Any, steps: int, loss: Any, X: Numbers, y: Any) -> None:
         raise Wrong(optimizer.problem)
     if log.count("step") != steps:
         raise Wrong(f"with steps={steps} it made {log.count('step')} steps")
-    _objectives(result, steps, watched_loss.values)
+    _objectives(result, optimizer.objectives)
     for _ in range(steps):
         for g in start.get_params_and_grads()[1]:
             g[...] = 0
@@ -77,22 +77,23 @@ def _order(log: list[str], steps: int) -> None:
         raise Wrong("optimizer.step() comes before the first backward: there are no gradients yet")
 
 
-def _objectives(result: Any, steps: int, values: list[float]) -> None:
+def _objectives(result: Any, before: list[float]) -> None:
     if result is None:
         raise Wrong("train returned None; return the list of the objectives")
     try:
         found = [float(np.asarray(value).reshape(())) for value in result]
     except (TypeError, ValueError):
         raise Wrong(f"train must return a list of numbers, the objectives, got {type(result).__name__}") from None
+    steps = len(before)
     if len(found) != steps:
         raise Wrong(f"with steps={steps} it returned {len(found)} objectives; append one in every step")
-    before = values[:: max(1, len(values) // steps)][:steps] if len(values) >= steps else values
     if not np.allclose(found, before, rtol=1e-9):
         if len(set(found)) == 1 and steps > 1:
             raise Wrong("all objectives that it returned are the same; append the one of each step")
         if np.allclose(found, before[::-1]):
             raise Wrong("the objectives are returned last to first")
-        raise Wrong(f"objective 0 that it returned is {found[0]:.6g}, and the loss said {before[0]:.6g} before the first step")
+        i = int(np.argmin(np.isclose(found, before, rtol=1e-9)))
+        raise Wrong(f"objective {i} that it returned is {found[i]:.9g}, and the loss said {before[i]:.9g} before step {i + 1}")
 
 
 # --- the optimizer ---
@@ -123,11 +124,10 @@ class _Watched(Function):
 
 
 class _WatchedLoss:
-    """A loss that notes its calls, and what it was called with."""
+    """A loss that notes its calls, and refuses to be called with anything but the prediction and the target."""
 
     def __init__(self, loss: Any, log: list[str], model: _Watched, y: Any) -> None:
         self.loss, self.log, self.model, self.y = loss, log, model, y
-        self.values: list[float] = []
 
     def compute_forward(self, pred: Any, target: Any) -> Any:
         self.log.append("loss")
@@ -135,9 +135,7 @@ class _WatchedLoss:
             raise Wrong("the loss was called with (target, prediction): the prediction comes first, loss(model(X), y)")
         if not np.array_equal(target, self.y):
             raise Wrong(f"the loss was called with a target of shape {np.shape(target)} that is not y, all of it, as it is")
-        value = self.loss.compute_forward(pred, target)
-        self.values.append(float(value))
-        return value
+        return self.loss.compute_forward(pred, target)
 
     __call__ = compute_forward
 
@@ -153,6 +151,7 @@ class _WatchedOptimizer:
         self.optimizer, self.log, self.model = optimizer, log, model
         self.loss, self.X, self.y = loss, X, y
         self.problem = ""
+        self.objectives: list[float] = []  # before each step, also of whoever calls the loss once more in between
 
     @property
     def lr(self) -> Any:
@@ -176,7 +175,7 @@ class _WatchedOptimizer:
         for g in twin.get_params_and_grads()[1]:
             g[...] = 0
         loss = copy.deepcopy(self.loss)
-        loss(twin(self.X), self.y)
+        self.objectives.append(float(loss(twin(self.X), self.y)))
         twin.compute_backward(loss.compute_backward())
         wanted = twin.get_params_and_grads()[1]
         if all(np.allclose(g, w, rtol=1e-6, atol=1e-10) for g, w in zip(grads, wanted, strict=True)):
