@@ -180,6 +180,9 @@ class Subject:
                 out = compute(x, self.handed_out)
             else:
                 out = compute(*x) if self.several else compute(x)
+        # Of several outputs a list is as good as a tuple; of numbers it is an array that has been taken apart.
+        if isinstance(out, list) and any(type(leaf) in (bool, int, float, complex) for _, leaf in _leaves(out)):
+            raise GradientError(f"{self.name}: {_short(forward)} returned a list of numbers; return an array")
         outputs = [np.asarray(leaf) for _, leaf in _leaves(out)]
         if not outputs:
             raise GradientError(f"{self.name}: {_short(forward)} returned {out!r}; is a `return` missing?")

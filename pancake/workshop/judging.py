@@ -36,6 +36,8 @@ def forward(made: Any, x: Numbers) -> Any:
     """What forward returns; it must leave the input alone."""
     given = x.copy()
     result = call("compute_forward", made.compute_forward, given)
+    if isinstance(result, list):
+        raise Wrong("compute_forward returned a list; return an array")
     if not np.array_equal(given, x):
         raise Wrong("compute_forward writes into x, which whoever made it may still need; compute a new array")
     return result

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import linecache
 import re
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -97,7 +99,7 @@ def _message(error: BaseException) -> str:
 
 
 ADVICE = {
-    "object has no attribute": "does forward keep it in self?",
+    "'list' object has no attribute": "lists have no arithmetic; np.array makes an array of one",
     " does not fit": "the inner lengths of a product must agree: is a .T missing, or one too many?",
     "not aligned": "the inner lengths of a product must agree: is a .T missing, or one too many?",
     "broadcast": "the shapes do not fit: is a sum, an axis= or keepdims=True missing?",
@@ -106,6 +108,9 @@ ADVICE = {
     "positional argument but": "is an argument missing in the def?",
     "must be arrays": "NumPy arrays can be changed in place, numbers cannot",
 }
+# A class in Python: those of NumPy's, which are written in C, have a dot in the name.
+MISSING = re.compile(r"'(\w+)' object has no attribute")
+NOBODYS = {*vars(builtins), *(value.__name__ for value in vars(types).values() if isinstance(value, type))}
 MISMATCH = re.compile(r"matmul: Input operand 1 has a mismatch in its core dimension 0,.*\(size (\d+) is different from (\d+)\)")
 BROADCAST = re.compile(r"could not be broadcast together with shapes \(([\d,]+)\) \(([\d,]+)\)")
 
@@ -117,6 +122,8 @@ def with_advice(line: str) -> str:
         first, second = (shape.strip(",").split(",") for shape in shapes.groups())
         if first != second and first == second[::-1]:
             return f"{line}; one of the two is transposed: is a .T missing or one too many, or are two factors swapped?"
+    if (found := MISSING.search(line)) and found[1] not in NOBODYS:
+        return f"{line}; does forward keep it in self?"
     return next((f"{line}; {advice}" for said, advice in ADVICE.items() if said in line), line)
 
 

@@ -708,3 +708,31 @@ def test_five_points_miss_what_extrapolation_finds():
     line = Line(lambda t: np.array([np.sin(1e4 * t)]), np.zeros(1), np.ones(1), 1.0, 1.0, 2.0**-52)
     assert abs(five_point(line).value - 1e4) > 100
     assert extrapolated(line).value == pytest.approx(1e4, rel=1e-9)
+
+
+class Listed(pk.Function):
+    """A forward whose array is taken apart, so that a backward after it would be given a list."""
+
+    def compute_forward(self, x):
+        return (2 * x).tolist()
+
+    def compute_backward(self, dObj_dOut):
+        return 2 * dObj_dOut.copy()
+
+
+class Several(pk.Function):
+    """Two outputs in a list, which is as good as a tuple."""
+
+    def compute_forward(self, x):
+        return [2 * x, 3 * x]
+
+    def compute_backward(self, dObj_dOut):
+        return 2 * dObj_dOut[0] + 3 * dObj_dOut[1]
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_a_list_of_numbers_is_no_array(shape):
+    for check in (check_gradients, pk.testing.check_function):
+        with pytest.raises(GradientError, match="Listed: compute_forward returned a list of numbers; return an array"):
+            check(Listed(), np.ones(shape))
+    check_gradients(Several(), np.ones(shape))

@@ -16,7 +16,7 @@ from pancake import Function
 from pancake.workshop import judge, yours
 from pancake.workshop.exercises import EXERCISES, all_exercises
 from pancake.workshop.program import read
-from pancake.workshop.verdicts import outcome
+from pancake.workshop.verdicts import outcome, with_advice
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES)
 
@@ -164,6 +164,20 @@ def test_whatever_a_solution_does_is_told_in_a_sentence(
     status, sentence = judged("Square", program, tmp_path)
     assert status == "wrong"
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ("'Square' object has no attribute 'x'", "; does forward keep it in self?"),
+        ("'list' object has no attribute 'T'", "; lists have no arithmetic; np.array makes an array of one"),
+        ("'NoneType' object has no attribute 'T'", ""),
+        ("'numpy.ndarray' object has no attribute 'exp'", ""),
+        ("'float' object has no attribute 'shape'", ""),
+    ],
+)
+def test_only_an_object_of_the_participant_s_is_asked_whether_it_keeps_something(error: str, advice: str) -> None:
+    assert with_advice(f"line 3: AttributeError: {error}") == f"line 3: AttributeError: {error}{advice}"
 
 
 # --- in a notebook ---
