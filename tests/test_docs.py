@@ -19,6 +19,7 @@ from hypothesis import settings
 import pancake as pk
 from pancake.losses.loss import Loss
 from pancake.optimizers.optimizer import Optimizer
+from pancake.playground.table import read_table
 from pancake.testing.strategies import library_classes
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +79,11 @@ def test_the_python_of_a_page_runs_and_prints_what_the_page_shows(
     if package:
         pytest.importorskip(MODULES.get(package, package), reason=f"{page.name} has snippets that need {package}")
     check([block for block in pages.code(page) if block.needs in ("", package)])
+
+
+def test_the_file_that_the_page_of_the_playground_makes_can_be_trained_with(repository: Path) -> None:
+    pages.run(pages.code(DOCS / "playground.md"))
+    read_table(str(repository / "penguins.csv"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
