@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancake.arguments import number
+from pancake.files.replacing import check_folder
 from pancake.plotting.drawing import Drawing
 
 HOLD = 0.5  # seconds that the last picture stays, before the film begins again
@@ -52,6 +53,8 @@ class Film(Drawing):
         ------
         ValueError
             If the name ends in something else, or ffmpeg is needed and missing.
+        FileNotFoundError
+            If there is no such folder.
 
         References
         ----------
@@ -64,6 +67,7 @@ class Film(Drawing):
             raise ValueError(f"{name}.save: expected a file that ends in .gif or .mp4, got {path}")
         if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
             raise ValueError(f"{name}.save: {path.name} needs the program ffmpeg, which is not there; save a .gif")
+        check_folder(path, f"{name}.save")
         fps = number(self.save, "fps", fps)
         if not fps:
             raise ValueError(f"{name}.save: expected fps of more than 0, got 0")

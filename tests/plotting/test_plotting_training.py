@@ -252,6 +252,8 @@ def test_a_film_names_the_files_that_it_writes(tmp_path: Path, monkeypatch: pyte
     film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=5)
     with pytest.raises(ValueError, match=r"expected a file that ends in .gif or .mp4, got .*film.avi"):
         film.save(tmp_path / "film.avi")
+    with pytest.raises(FileNotFoundError, match=r"TrainingAnimation.save: there is no folder '.*nofolder' to write 'x.gif' into"):
+        film.save(tmp_path / "nofolder" / "x.gif")
     with pytest.raises(ValueError, match="expected fps of more than 0"):
         film.save(tmp_path / "film.gif", fps=0)
     monkeypatch.setitem(matplotlib.rcParams, "animation.ffmpeg_path", "no-such-program")
