@@ -39,9 +39,9 @@ def plot_confusion_matrix(
     Parameters
     ----------
     pred, target, threshold, multilabel, weight
-        As for `confusion_matrix`: class scores, probabilities of one class, or labels.
+        As for `confusion_matrix`: class scores, probabilities of one class, or labels. Labels may be names as well.
     class_names : sequence of str, or mapping of int to str, optional
-        C names, in order or by class.
+        C names, in order or by class. Of labels that are names, the order; without it that of the alphabet.
     ax : matplotlib Axes, optional
         Where to draw, instead of on pyplot's current axes.
 
@@ -65,6 +65,7 @@ def plot_confusion_matrix(
     from matplotlib import rcParams
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 
+    pred, target, class_names = _by_name(pred, target, class_names)
     named = len(class_names) if class_names is not None and hasattr(class_names, "__len__") else 0
     try:
         table = confusion_matrix(pred, target, threshold=threshold, multilabel=multilabel, weight=weight)
@@ -113,3 +114,35 @@ def plot_confusion_matrix(
     right = float(np.trace(table) / table.sum()) if table.sum() else float("nan")
     ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {right:.1%}")
     return Drawing(figure_of(ax), [ax], {"image": image, "numbers": numbers})
+
+
+def _by_name(pred: Any, target: Any, class_names: ClassNames) -> tuple[Any, Any, ClassNames]:
+    """Labels that are names as classes 0, 1, ..., with the names in their order; all else as it came."""
+    words = [_are_names(labels) for labels in (pred, target)]
+    if not any(words):
+        return pred, target, class_names
+    if not all(words):
+        names, classes = ("pred", "target") if words[0] else ("target", "pred")
+        raise TypeError(
+            f"plot_confusion_matrix: expected names in both or classes 0, 1, ... in both, got names in {names} and none in "
+            f"{classes}; np.array(class_names)[{classes}] makes names of classes"
+        )
+    pred, target = (np.asarray(labels).astype(str) for labels in (pred, target))
+    found = np.unique(np.concatenate([pred.ravel(), target.ravel()])).tolist()
+    if isinstance(class_names, Mapping):
+        class_names = [class_names[key] for key in sorted(class_names)]
+    order = found if class_names is None else list(map(str, class_names))
+    if missing := [name for name in found if name not in order]:
+        raise ValueError(
+            f"plot_confusion_matrix: expected class_names with all names in pred and target, got none for {missing[0]!r}"
+        )
+    numbers = {name: i for i, name in enumerate(order)}
+    as_classes = np.vectorize(numbers.__getitem__, otypes=[np.intp])
+    return as_classes(pred), as_classes(target), order
+
+
+def _are_names(labels: Any) -> bool:
+    array = np.asarray(labels)
+    return array.dtype.kind in "UST" or (
+        array.dtype.kind == "O" and array.size > 0 and all(isinstance(v, str) for v in array.flat)
+    )

@@ -148,6 +148,26 @@ def test_tables_of_many_classes(count: int) -> None:
     assert drawn.axes[0].get_title() == "accuracy 100.0%"
 
 
+@pytest.mark.parametrize("kind", [list, np.array, lambda names: np.array(names, dtype=object)])
+def test_labels_may_be_names(kind: Any) -> None:
+    pred, target = kind(["ham", "spam", "spam", "ham"]), kind(["ham", "spam", "ham", "ham"])
+
+    def seen(**options: Any) -> tuple[list[str], list[str]]:
+        drawn = plot_confusion_matrix(pred, target, **options)
+        labels = [text.get_text() for text in drawn.axes[0].get_yticklabels()]
+        plt.close("all")
+        return labels, [text.get_text() for text in drawn.artists["numbers"]]
+
+    assert seen() == (["ham", "spam"], ["2", "1", "0", "1"])
+    assert seen(class_names=["spam", "ham"]) == (["spam", "ham"], ["1", "0", "1", "2"])
+    assert seen(class_names={0: "spam", 1: "ham"}) == seen(class_names=["spam", "ham"])
+    assert seen(class_names=["ham", "spam", "eggs"])[0] == ["ham", "spam", "eggs"]
+    with pytest.raises(ValueError, match="expected class_names with all names in pred and target, got none for 'spam'"):
+        seen(class_names=["ham", "eggs"])
+    with pytest.raises(TypeError, match=r"got names in pred and none in target; np.array\(class_names\)\[target\] makes names"):
+        plot_confusion_matrix(pred, [0, 1, 0, 0])
+
+
 def test_confusion_matrices_that_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^plot_confusion_matrix: .*") as error:
         plot_confusion_matrix([0, 1, 2], [0, 1])
