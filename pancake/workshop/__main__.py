@@ -1,7 +1,7 @@
 """The workshop in a terminal.
 
 python -m pancake.workshop new FOLDER                 ten lessons, each a notebook and a script
-python -m pancake.workshop check FILE_OR_FOLDER       what is open, right and wrong
+python -m pancake.workshop check FILE_OR_FOLDER ...   what is open, right and wrong
 python -m pancake.workshop hint NAME [1|2|3]          a nudge, the formula, the line
 python -m pancake.workshop solution LESSON            the script with its blanks filled
 python -m pancake.workshop blank pancake.LayerNorm    a class of the library as an exercise
@@ -34,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="new|check|hint|solution|blank", parser_class=_Parser)
     new = commands.add_parser("new", help="write the lessons into a folder; nothing is overwritten")
     new.add_argument("folder", type=Path)
-    check = commands.add_parser("check", help="judge a script, a notebook, a folder of them, or the folders of many participants")
-    check.add_argument("path", type=Path, metavar="FILE_OR_FOLDER")
+    check = commands.add_parser("check", help="judge scripts, notebooks, folders of them, or the folders of many participants")
+    check.add_argument("paths", type=Path, nargs="+", metavar="FILE_OR_FOLDER")
     check.add_argument("--lesson", type=int, choices=LESSONS, metavar="N", help="only this lesson, 1 to 10")
     check.add_argument("--json", action="store_true", help="write JSON")
     hint = commands.add_parser("hint", help="a hint for an exercise")
@@ -131,7 +131,7 @@ def _run(given: argparse.Namespace) -> int:
     else:
         from pancake.workshop.check import all_right, as_json, as_text, check
 
-        found = check(given.path, given.lesson)
+        found = check(*given.paths, only=given.lesson)
         print(as_json(found) if given.json else as_text(found))
         return 0 if all_right(found) else 1
     return 0

@@ -39,7 +39,9 @@ def named(name: str) -> type[Any]:
     short = name.removeprefix("pancake.")
     if short in known:
         return known[short]
-    near = difflib.get_close_matches(short, known, n=3)
+    lower = {name.lower(): name for name in known}  # Relu is no typing error for ReLU, but how others write it
+    near = [lower[name] for name in difflib.get_close_matches(short.lower(), lower, n=3)]
+    near = near[:1] if short.lower() in lower else near
     hint = f"; did you mean {' or '.join(f'pancake.{n}' for n in near)}?" if near else ", such as pancake.LayerNorm"
     raise LookupError(f"blank: expected a layer, cell, loss or optimizer of pancake, got {name!r}{hint}")
 

@@ -41,14 +41,28 @@ class Submission:
     verdicts: list[Verdict] = field(default_factory=list)
 
 
-def submissions(path: Path) -> list[Submission]:
-    """Who has handed in what: a file, a folder of files, or a folder of the folders or files of many.
+def submissions(*paths: Path) -> list[Submission]:
+    """Who has handed in what: files, folders of files, or folders of the folders or files of many.
 
     Raises
     ------
     ValueError
         If there is nothing that could be judged.
     """
+    each = [_submissions(path) for path in paths]
+    if len(each) == 1:
+        return each[0]
+    people: dict[str, list[Path]] = {}
+    for path, found in zip(paths, each, strict=True):
+        for submission in found:
+            name = _participant(path) if path.is_file() else submission.participant or path.resolve().name
+            people.setdefault(name, []).extend(submission.files)
+    if len(people) > 1 and "" in people:
+        people["(no name)"] = people.pop("")
+    return [Submission(name, list(dict.fromkeys(files))) for name, files in sorted(people.items())]
+
+
+def _submissions(path: Path) -> list[Submission]:
     if not path.exists():
         raise ValueError(f"check: there is no {path}")
     if path.is_file():
@@ -105,32 +119,35 @@ def _exercises(file: Path) -> list[tuple[str, int | None]]:
     return [(name, EXERCISES[name].lesson) for name in all_exercises() if name in program.defined()]
 
 
-def check(path: Path, only: int | None = None) -> list[Submission]:
+def check(*paths: Path, only: int | None = None) -> list[Submission]:
     """Judge all that is there, each exercise in a process of its own.
 
     Parameters
     ----------
-    path : Path
-        A script, a notebook, a folder of them, or a folder of the folders or files of many participants.
+    *paths : Path
+        Scripts, notebooks, folders of them, or folders of the folders or files of many participants.
     only : int, optional
-        One lesson. A file of any name is then taken to be that lesson.
+        One lesson. A single file of any name is then taken to be that lesson.
 
     Raises
     ------
     ValueError
-        If there is nothing that could be judged, or hypothesis is missing where it is needed.
+        If there is nothing that could be judged, a file cannot be read, or hypothesis is missing where it is needed.
     """
-    found = submissions(path)
+    found = submissions(*paths)
+    alone = len(paths) == 1 and paths[0].is_file()
     jobs: list[tuple[Submission, Path, str, int | None]] = []
     for submission in found:
         for file in submission.files:
             exercises = _exercises(file)
             if only is not None:
                 wanted: list[tuple[str, int | None]] = [(name, only) for name in lesson(only).exercises]
-                exercises = wanted if path.is_file() else [pair for pair in exercises if pair in wanted]
+                exercises = wanted if alone else [pair for pair in exercises if pair in wanted]
+            if not exercises and file in paths and (errors := read(file).errors):  # what is in it nobody knows
+                raise ValueError(f"check: {'' if errors[0].startswith(file.name) else f'{file.name}, '}{errors[0]}")
             jobs += [(submission, file, name, number) for name, number in exercises]
     if not jobs:
-        raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {path}")
+        raise ValueError(f"check: there is no exercise{f' of lesson {only}' if only else ''} in {', '.join(map(str, paths))}")
     _needs_hypothesis([file for _, file, _, number in jobs if number is None])
     # Read before there are threads: ast.parse keeps one depth of nesting for all of them, and fails if two are in it.
     known = [_known(read(file), name) for _, file, name, _ in jobs]

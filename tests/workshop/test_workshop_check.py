@@ -106,7 +106,7 @@ def test_many_participants_make_a_table(tmp_path: Path, run: Run, monkeypatch: p
     ]
     assert "anna: ReLU: compute_forward: y" in as_text(found)
     assert not all_right(found)
-    monkeypatch.setattr("pancake.workshop.check.check", lambda *arguments: found)
+    monkeypatch.setattr("pancake.workshop.check.check", lambda *paths, only: found)
     status, out, _ = run("check", tmp_path, "--json")
     assert status == 1
     people = json.loads(out)["submissions"]
@@ -138,6 +138,43 @@ def test_files_of_many_beside_folders_of_many(tmp_path: Path, run: Run) -> None:
         ["carl", "-", "-", "open"],
     ]
     assert "bert: Linear: bert_lesson_04 (1).ipynb cannot be read as a notebook" in out
+
+
+def test_several_files_are_those_of_one_participant_or_of_each_who_is_named(tmp_path: Path, run: Run) -> None:
+    files = [tmp_path / name for name in ("lesson_02.py", "lesson_04.py", "notes.py")]
+    for number, file in zip((2, 4), files, strict=False):
+        file.write_text(lesson(number).script())
+    files[-1].write_text("x = 1\n")
+    assert [line.split()[2] for line in run("check", *files)[1].splitlines()[:-1]] == ["Square", "Mul", "Linear"]
+    assert [line.split()[2] for line in run("check", *files, "--lesson", 4)[1].splitlines()[:-1]] == ["Linear"]
+    anna = tmp_path / "anna_lesson_04.py"
+    anna.write_text(lesson(4).script())
+    for name in ("carl", "dora"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lesson_04.py").write_text(lesson(4).script())
+    _, out, _ = run("check", anna, files[1], tmp_path / "carl", tmp_path / "dora")
+    assert [row.split()[-2:] for row in out.splitlines()[1:5]] == [
+        ["name)", "open"],
+        ["anna", "open"],
+        ["carl", "open"],
+        ["dora", "open"],
+    ]
+    status, _, err = run("check", files[0], tmp_path / "lesson_03.py")
+    assert (status, "there is no" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("broken.ipynb", '{"cells": [{"cell_ty', "check: broken.ipynb cannot be read as a notebook"),
+        ("broken.py", "x = 1\ndef f(:", "check: broken.py, line 2 is no Python: invalid syntax"),
+    ],
+)
+def test_of_a_file_that_cannot_be_read_nobody_says_that_it_has_no_exercise(
+    name: str, text: str, said: str, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert run("check", tmp_path / name) == (2, "", f"python -m pancake.workshop: {said}\n")
 
 
 def test_a_participant_with_nothing_to_judge_has_a_row_and_is_not_right(tmp_path: Path, run: Run) -> None:
@@ -205,7 +242,8 @@ def test_limits(line: str, said: str, tmp_path: Path) -> None:
         (["hint", "Linear", "4"], "invalid choice: '4' (choose from"),
         (["hint", "Linear", "x"], "invalid choice: 'x' (choose from"),
         (["solution", "0"], "invalid choice: 0"),
-        (["blank", "pancake.Layernorm"], "did you mean pancake.LayerNorm"),
+        (["blank", "pancake.Layernorm"], "did you mean pancake.LayerNorm?"),
+        (["blank", "Relu"], "got 'Relu'; did you mean pancake.ReLU?"),
         (["blank", "fit"], "expected a layer, cell, loss or optimizer of pancake, got 'fit'"),
         (["blank", "pancake.SGD", "--forward"], "SGD is an optimizer and has no forward"),
         (["new", "a.txt"], "new: a.txt is a file; give a folder"),
