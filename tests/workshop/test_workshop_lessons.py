@@ -37,6 +37,18 @@ def test_the_script_with_its_solutions_runs_and_draws(number: int, tmp_path: Pat
     assert (tmp_path / f"lesson_{number:02}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@each_lesson
+def test_the_axes_of_a_picture_say_what_they_are(number: int) -> None:
+    script = lesson(number).script(with_solutions=True)
+    assert re.search(r"\bxlabel\b", script)
+    assert re.search(r"\bylabel\b", script)
+
+
+def test_points_do_not_have_the_colours_of_what_is_behind_them() -> None:
+    """A point on the right side would vanish: `show_pred` shades in viridis."""
+    assert 'cmap="viridis"' not in lesson(6).script()
+
+
 ONE_QUICK = [n if n == 1 else pytest.param(n, marks=pytest.mark.slow) for n in LESSONS]
 
 
