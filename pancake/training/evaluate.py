@@ -71,7 +71,7 @@ def evaluate(
     -------
     dict
         "loss" (the sum for a loss with reduction "none"; nan if predictions, targets or weights are not finite and it
-        refuses that), and each metric by its name.
+        refuses that, and of a mean in which nothing counts), and each metric by its name.
 
     Raises
     ------
@@ -129,11 +129,17 @@ def _predict(model: Function, x: Any, lengths: Array | None, batch_size: int | N
 
 
 def value_for(loss: Any, pred: Any, data: Batch) -> float:
-    """What a loss says to the predictions for a data set; if that is not in memory, block by block, joined as in an epoch."""
+    """What a loss says to the predictions for a data set; if that is not in memory, block by block, joined as in an epoch.
+
+    A mean in which nothing counts is nan: 0, as the loss has it for its gradient, would be the best that there is.
+    """
     x, y, weight, _ = data
-    if not any(isinstance(getattr(part, "array", part), Stored) for part in parts_of(x)) or np.ndim(pred) == 0:
-        return value_of(loss, pred, y, weight)
     averaged = getattr(loss, "reduction", "mean") == "mean"
+    if averaged and weight is not None and not whole(weight).any():  # which a mean over entries counts all the same
+        return nan
+    if not any(isinstance(getattr(part, "array", part), Stored) for part in parts_of(x)) or np.ndim(pred) == 0:
+        value = value_of(loss, pred, y, weight)
+        return nan if averaged and getattr(loss, "divisor", None) == 0 else value
     size = max(1, NUMBERS // (math.prod(pred.shape[1:]) or 1))
     total = counted = 0.0
     for start in range(0, len(pred), size):
@@ -145,7 +151,9 @@ def value_for(loss: Any, pred: Any, data: Batch) -> float:
         total += value * count if count else 0.0
     if averaged and isinstance(loss, Loss):
         loss.divisor = counted
-    return total / counted if averaged and counted else total
+    if averaged and not counted:
+        return nan
+    return total / counted if averaged else total
 
 
 def value_of(loss: Any, pred: Any, target: Any, weight: Any) -> float:

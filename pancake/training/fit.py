@@ -24,6 +24,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
+from pancake.training.stored import whole as in_memory
 from pancake.training.together import agreed, settings
 from pancake.training.train_step import check_parts
 
@@ -129,7 +130,8 @@ def fit(
         Also in `optimizer.history`. For each epoch: "loss", the mean over what was seen (the sum, for a loss with another
         reduction than "mean"); the metrics; "val_loss" and the metrics with "val_"; "lr" of the last step; "seconds". After
         Ctrl-C the training ends as if its epochs were over, and `interrupted` is True; the steps of the epoch that was cut
-        short have been made, but it is not noted. A step is made whole or not at all.
+        short have been made, but it is not noted. A step is made whole or not at all. Where nothing counts in an epoch, or in
+        validation, as where all labels are ignored, the loss and the metrics are nan.
 
     Raises
     ------
@@ -161,6 +163,7 @@ def fit(
         first, pred = data.whole, None
         if isinstance(batches, Cut) and data.whole is not None:
             check_numbers("fit", model, data.whole)
+            _check_both_count(data, validation)
             pred = rehearse("fit", model, loss, data.whole, batch_size, measures)
             batches.joined = _needs_two(model, batches)
         elif isinstance(batches, Given):
@@ -263,6 +266,18 @@ def _data(x: Any, y: Any, sample_weight: Any, lengths: Any, validation: Any) -> 
         return _Data(whole, whole, given, given)
     train, held = held_out(len(whole[1]), validation, whole[1])
     return _Data(whole, rows_of(whole, train), rows_of(whole, held), None)
+
+
+def _check_both_count(data: _Data, validation: Any) -> None:
+    """Refuse a share to hold out by which every weight is 0 in one of the two parts: of nothing there is no loss."""
+    if data.given is not None or data.held is None or data.train is None:
+        return
+    for part, where in ((data.held, "validation"), (data.train, "sample_weight outside of validation")):
+        if part[2] is not None and not in_memory(part[2]).any():
+            raise ValueError(
+                f"fit: every weight in {where} is 0, so nothing counts: validation={validation} holds out {len(data.held[1])} of "
+                f"the {len(data.held[1]) + len(data.train[1])} examples; pass validation=(x, y, weight) to say which"
+            )
 
 
 def _rehearse_batches(model: Function, loss: Any, batches: list[Batch], measures: Any) -> tuple[Batch | None, Any]:

@@ -168,7 +168,7 @@ class Training:
         outputs = Outputs()
         count: Any
         total = seen = rows = 0.0
-        batch = 0
+        batch, counted = 0, False
         for batch, (x, y, weight, lengths) in enumerate(self.batches, start=1):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
@@ -205,6 +205,7 @@ class Training:
                 if interrupts.pressed:
                     raise KeyboardInterrupt
             if count:
+                counted = True
                 seen += count
                 total += objective * count
                 if ranks is not None:
@@ -215,10 +216,12 @@ class Training:
                 tick()
         self.batches_of_epoch = batch
         mean = total / seen if self.averaged and seen else total
+        if not counted and ranks is None:  # of several ranks the others may have had what counts
+            mean = nan
         self.weight_of = {"loss": seen if self.averaged else None, **dict.fromkeys(measures, rows)}
         return {
             "loss": mean,
-            **(measured(measures, loss, *outputs.joined()) if measures and seen else dict.fromkeys(measures, nan)),
+            **(measured(measures, loss, *outputs.joined()) if measures and counted else dict.fromkeys(measures, nan)),
         }
 
     def _forward(self, batch: int, x: Any, y: Any, weight: Any, lengths: Any) -> tuple[float, Any]:

@@ -192,16 +192,42 @@ def test_a_batch_of_ignored_labels_is_no_step():
     assert got == pk.accuracy(scores, y, weight=(y != 1) * 1.0)
 
 
-def test_a_generator_of_nothing_that_counts():
+@pytest.mark.parametrize("loss", [Entropy(), pk.CrossEntropy(), pk.KLDivergence(), pk.CrossEntropy(reduction="sum")], ids=repr)
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_generator_of_nothing_that_counts(loss, batches):
     x, y = points(4)
-    model = pk.mlp([2, 3, 2], rng=0)
+    y = np.eye(2)[y] if isinstance(loss, pk.KLDivergence) else y
+    model = pk.Sequential([pk.mlp([2, 3, 2], rng=0), pk.LogSoftmax()] if isinstance(loss, pk.KLDivergence) else [pk.Linear(2, 2)])
     optimizer = pk.SGD(model)
-    history = pk.fit(
-        model, Entropy(), optimizer, iter([(x, y, np.zeros(4))]), epochs=1, progress=False, metrics={"accuracy": pk.accuracy}
-    )
+    nothing, metrics = iter([(x, y, np.zeros(4))] * batches), {"shape": lambda pred, y: len(pred), "accuracy": pk.accuracy}
+    history = pk.fit(model, loss, optimizer, nothing, epochs=1, progress=False, metrics=metrics)
     assert optimizer.steps == 0
-    assert history["loss"] == [0.0]
-    assert np.isnan(history["accuracy"]).all()
+    for name in ("loss", "shape", "accuracy"):
+        assert np.isnan(history[name]).all()
+
+
+@pytest.mark.parametrize("loss", [pk.MeanSquaredError(), pk.Huber()], ids=repr)
+def test_a_mean_over_entries_of_batches_of_which_none_counts(loss):
+    x, y = points(4)
+    model = pk.Linear(2, 1, rng=0)
+    batches, optimizer = [(x, 1.0 * y[:, None], np.zeros(4))] * 2, pk.SGD(model)
+    history = pk.fit(model, loss, optimizer, batches, epochs=2, progress=False, metrics={"r2": pk.r2_score})
+    assert optimizer.steps == 0
+    assert np.isnan([history["loss"], history["r2"]]).all()
+    assert np.isnan(evaluate(model, loss, x, 1.0 * y[:, None], sample_weight=np.zeros(4))["loss"])
+
+
+@pytest.mark.parametrize("loss", [pk.CrossEntropy(ignore_index=1), pk.CrossEntropy(class_weight=[1.0, 0.0])], ids=repr)
+def test_validation_in_which_no_label_counts_is_no_perfect_score(loss):
+    x, y = points(12)
+    model = pk.mlp([2, 3, 2], rng=0)
+    stopping = pk.EarlyStopping("val_loss", patience=3)
+    history = train(model, loss, x, y, validation=(x, np.ones(12, int)), epochs=9, lr=0.1, early_stopping=stopping)
+    assert np.isnan(history["val_loss"]).all()
+    assert np.isfinite(history["loss"]).all()
+    assert (history.epochs, stopping.best_epoch) == (3, 0)
+    assert np.isnan(evaluate(model, loss, x, np.ones(12, int))["loss"])
+    assert np.isnan(train(model, loss, x, np.ones(12, int))["loss"][-1])
 
 
 @pytest.mark.parametrize("form", ["arrays", "batches"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pancake as pk
+from pancake.training.holdout import held_out
 
 
 def data(n=33):
@@ -29,6 +30,7 @@ def spoilt(array, *index, value=np.nan):
 X, Y = data()
 ONES = np.ones(33)
 SEQUENCES = np.ones((33, 4, 3))
+HELD = np.isin(np.arange(33), held_out(33, 0.2, Y)[1])
 
 REFUSED = {
     "narrow inputs": ({"x": X[:, :2]}, "expected"),
@@ -50,6 +52,14 @@ REFUSED = {
     "one validation label": ({"validation": (X, np.where(np.arange(33) == 20, 5, Y))}, "labels from 0 to 1"),
     "validation swapped": ({"validation": (Y, X)}, "validation: x .* look swapped"),
     "no weight in validation": ({"validation": (X, Y, 0 * ONES)}, "every weight in validation is 0"),
+    "no weight in what is held out": (
+        {"validation": 0.2, "sample_weight": ~HELD * 1.0},
+        "fit: every weight in validation is 0, so nothing counts: validation=0.2 holds out 7 of the 33 examples; pass valid",
+    ),
+    "no weight but in what is held out": (
+        {"validation": 0.2, "sample_weight": HELD * 1.0, "metrics": {"accuracy": pk.accuracy}},
+        "fit: every weight in sample_weight outside of validation is 0, so nothing counts: validation=0.2 holds out 7 of",
+    ),
     "no rows": ({"x": X[:0], "y": Y[:0]}, "a row for each example, and one at least"),
     "no rows in validation": ({"validation": (X[:0], Y[:0])}, "a row for each example, and one at least"),
     "a metric for other things": ({"metrics": {"r2": pk.r2_score}}, "r2_score: expected predictions and targets of one shape"),
