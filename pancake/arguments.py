@@ -156,6 +156,15 @@ def axes_of(owner: object, axis: int | tuple[int, ...], ndim: int) -> tuple[int,
         raise ValueError(f"{owner!r}: expected different axes of an array of {ndim} axes, got {axis}") from None
 
 
+def check_axes(owner: object, shape: tuple[int, ...], most: int) -> None:
+    """Refuse an input of so many axes that its features may be on another than the last."""
+    if len(shape) > most:
+        raise ValueError(
+            f"{owner!r}: expected at most {most} axes, got {shape}; torch has features on the second axis: put it "
+            "between two Transpose that bring them to the last axis and back, and set its max_ndim to None"
+        )
+
+
 # --- arrays ---
 
 

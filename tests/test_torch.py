@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis.strategies import booleans, data, integers, lists, sampled_from
 
 import pancake as pk
 from pancake.testing.strategies import INPUTS, examples, functions, library_classes, stacks
@@ -221,11 +222,15 @@ def test_what_cannot_be_converted_is_refused_by_name_with_the_way_out(torch, nn)
         def forward(self, x):
             return -super().forward(x)
 
+    class Residual(nn.Module):
+        pass
+
     hooked = nn.Linear(2, 2)
     hooked.register_forward_hook(lambda *arguments: None)
     refused = [
         (Mine(), TypeError, r"Mine has a forward of its own.*load_torch\(model, module.state_dict\(\)\)"),
         (Linear(2, 2), TypeError, "Linear has a forward of its own"),
+        (nn.Sequential(Residual()), TypeError, "Residual has a forward of its own"),
         (nn.Sequential(nn.Tanh(), nn.Bilinear(1, 2, 3)), TypeError, "no Function for torch.nn.Bilinear; it converts.*Linear"),
         (hooked, ValueError, "hooks"),
         (nn.Softmax(), ValueError, "dim=None"),
@@ -546,3 +551,97 @@ def test_what_works_on_channels_behind_a_convolution(torch, dimensions):
     module(x)
     module.eval()
     np.testing.assert_allclose(pk.predict(from_torch(module), x.numpy()), module(x).detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+# Modules in the order in which they stand, and whether anything tells how many axes there are where channels are 3.
+CHANNELS = {
+    "convolution before it": (lambda nn: [nn.Conv1d(3, 3, 1), nn.PReLU(3)], True),
+    "convolution behind it": (lambda nn: [nn.PReLU(3), nn.Conv1d(3, 3, 1)], True),
+    "behind a norm": (lambda nn: [nn.BatchNorm1d(3), nn.Conv1d(3, 3, 1)], True),
+    "pooling behind an activation": (lambda nn: [nn.PReLU(3), nn.Tanh(), nn.AvgPool1d(1)], True),
+    "a line between": (lambda nn: [nn.Conv1d(3, 3, 1), nn.Linear(3, 3), nn.PReLU(3)], True),
+    "a line before a convolution": (lambda nn: [nn.PReLU(3), nn.Linear(3, 3), nn.Conv1d(3, 3, 1)], True),
+    "a norm of groups between": (lambda nn: [nn.GroupNorm(1, 3), nn.BatchNorm1d(3), nn.MaxPool1d(1)], True),
+    "nested": (lambda nn: [nn.Sequential(nn.Sequential(nn.PReLU(3)), nn.ReLU()), nn.Sequential(nn.Conv1d(3, 3, 1))], True),
+    "an Upsample alone": (lambda nn: [nn.Upsample(scale_factor=1), nn.PReLU(3)], False),
+    "a norm of groups alone": (lambda nn: [nn.GroupNorm(1, 3), nn.PReLU(3)], False),
+    "a line alone": (lambda nn: [nn.Linear(3, 3), nn.BatchNorm1d(3)], False),
+    "PReLU alone": (lambda nn: [nn.PReLU(3)], False),
+    "BatchNorm1d alone": (lambda nn: [nn.BatchNorm1d(3)], False),
+    "before a Flatten": (lambda nn: [nn.PReLU(3), nn.Flatten(), nn.PReLU(9)], False),
+}
+
+
+def unlike(torch, module):
+    """The module in float64 and in evaluation, no two of whose channels are treated alike."""
+    for parameter in module.double().parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 0.9)
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm1d):
+            part.running_mean.uniform_(-1, 1)
+            part.running_var.uniform_(0.5, 2)
+    return module.eval()
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_channels_are_never_taken_for_what_is_on_the_last_axis(torch, nn, kind):
+    parts, told = CHANNELS[kind]
+    torch.manual_seed(0)
+    module = unlike(torch, nn.Sequential(*parts(nn)))
+    function, x = from_torch(module), drawn(1, 4, 3, 3)
+    if told:
+        close(function(x), outputs(torch, module, x))
+        return
+    with pytest.raises(
+        ValueError, match=r"max_ndim=2.*: expected at most 2 axes, got \(4, 3, 3\); torch has features on the sec"
+    ):
+        function(x)
+    if "Upsample" not in kind and "Flatten" not in kind:
+        close(function(x[0]), outputs(torch, module, x[0]))
+
+
+@given(data())
+def test_any_order_of_modules_is_right_or_refused(torch, data):
+    nn = torch.nn
+    kinds = {
+        "PReLU": lambda: nn.PReLU(3),
+        "BatchNorm1d": lambda: nn.BatchNorm1d(3),
+        "Linear": lambda: nn.Linear(3, 3),
+        "Tanh": nn.Tanh,
+        "GroupNorm": lambda: nn.GroupNorm(1, 3),
+        "Upsample": lambda: nn.Upsample(scale_factor=1),
+        "LayerNorm": lambda: nn.LayerNorm(3),
+        "Conv1d": lambda: nn.Conv1d(3, 3, 1),
+        "MaxPool1d": lambda: nn.MaxPool1d(1),
+    }
+    names = data.draw(lists(sampled_from(sorted(kinds)), min_size=1, max_size=5))
+    cut = data.draw(integers(0, len(names)))
+    parts = [kinds[name]() for name in names]
+    module = unlike(torch, nn.Sequential(nn.Sequential(*parts[:cut]), *parts[cut:]))
+    if data.draw(booleans()):
+        module.append(module[0])  # the same once more, perhaps at another place
+    function, x = from_torch(module), drawn(2, 2, 3, 3)
+    try:
+        y = function(x)
+    except ValueError as error:
+        assert "at most 2 axes" in str(error)  # noqa: PT017
+        assert not {"Conv1d", "MaxPool1d"} & set(names)
+        return
+    close(y, outputs(torch, module, x), 1e-10)
+
+
+def test_features_on_the_last_axis_come_back_as_such(torch):
+    """What `to_torch` makes of a PReLU is not torch's own, and has its features on the last axis behind a convolution too."""
+    model = pk.Sequential([pk.Conv1d(3, 3, 1, rng=0), pk.PReLU(3), pk.BatchNorm(3)]).eval()
+    model[1].weight[...] = 0.1, 0.5, 0.9
+    x = drawn(3, 2, 3, 3)
+    close(from_torch(to_torch(model))(x), model(x))
+
+
+def test_how_many_axes_is_kept_by_files_and_copies(torch, nn, tmp_path):
+    function = from_torch(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.PReLU(3)).double().eval())
+    pk.save(tmp_path / "model.npz", function)
+    for model in (function.shared_copy(), pk.load(tmp_path / "model.npz")):
+        close(model(drawn(1, 5, 4)), function(drawn(1, 5, 4)))
+        with pytest.raises(ValueError, match="at most 2 axes"):
+            model(drawn(1, 5, 3, 4))

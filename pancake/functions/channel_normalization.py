@@ -58,6 +58,11 @@ class BatchNorm2d(BatchNorm):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
     """
 
+    def __init__(
+        self, n: int, momentum: float = 0.1, eps: float = 1e-5, *, rng: Rng = None, dtype: DTypeLike = np.float64
+    ) -> None:
+        super().__init__(n, momentum, eps, rng=rng, dtype=dtype)
+
     def compute_forward(self, x: Any) -> Array:
         x = images(self, self._floats(x, self.weight.dtype), 2, self.n)
         if self.training:

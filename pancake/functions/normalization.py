@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, number, share, size
+from pancake.arguments import Rng, check_axes, number, share, size
 from pancake.function import Function, rows, total, wide
 from pancake.memory import Array
 from pancake.tree import parameter
@@ -44,6 +44,9 @@ class BatchNorm(Function):
     rng : ignored
         Nothing is random here; `reset_parameters` sets the weight to 1, the bias to 0, and forgets all batches.
     dtype : floating dtype
+    max_ndim : int, optional
+        How many axes an input may have at most; any number if that is not said. `from_torch` says 2 where it cannot know more,
+        since only there the last axis is torch's second one.
 
     Attributes
     ----------
@@ -57,7 +60,8 @@ class BatchNorm(Function):
     Raises
     ------
     ValueError
-        If the last axis of the input is not C; in training also if there is one example only, which has no variance.
+        If the last axis of the input is not C, or it has more axes than `max_ndim`; in training also if there is one example
+        only, which has no variance.
 
     References
     ----------
@@ -73,11 +77,19 @@ class BatchNorm(Function):
     buffers = ("running_mean", "running_var", "num_batches_tracked")
 
     def __init__(
-        self, n: int, momentum: float = 0.1, eps: float = 1e-5, *, rng: Rng = None, dtype: DTypeLike = np.float64
+        self,
+        n: int,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        *,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float64,
+        max_ndim: int | None = None,
     ) -> None:
         self.n = size(self, n=n)
         self.momentum = share(self, "momentum", momentum)
         self.eps = number(self, "eps", eps)
+        self.max_ndim = None if max_ndim is None else size(self, max_ndim=max_ndim)
         self.make_parameters(dtype, weight=(n,), bias=(n,))
         self.running_mean: Array = np.zeros(n, self.weight.dtype)
         self.running_var: Array = np.ones(n, self.weight.dtype)
@@ -94,6 +106,8 @@ class BatchNorm(Function):
 
     def compute_forward(self, x: Any) -> Array:
         x = self._features(x, self.n, self.weight.dtype)
+        if self.max_ndim is not None:
+            check_axes(self, x.shape, self.max_ndim)
         if self.training:
             N = self._examples(x)
             m, c = centred(rows(x), axis=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import Rng, real, size
+from pancake.arguments import Rng, check_axes, real, size
 from pancake.function import Function, total
 from pancake.memory import Array
 from pancake.tree import parameter
@@ -118,6 +118,9 @@ class PReLU(Function):
     rng : ignored
         Nothing is random here; `reset_parameters` goes back to `init`.
     dtype : floating dtype
+    max_ndim : int, optional
+        How many axes an input may have at most; any number if that is not said. `from_torch` says 2 where it cannot know more,
+        since only there the last axis is torch's second one.
 
     Attributes
     ----------
@@ -127,7 +130,7 @@ class PReLU(Function):
     Raises
     ------
     ValueError
-        If there are C > 1 slopes and the last axis of the input is not C.
+        If there are C > 1 slopes and the last axis of the input is not C, or it has more axes than `max_ndim`.
 
     References
     ----------
@@ -138,10 +141,19 @@ class PReLU(Function):
     weight: Array = parameter()
     grad_weight: Array = parameter()
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        *,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float64,
+        max_ndim: int | None = None,
+    ) -> None:
         # the name `num_parameters` is taken: it counts the trainable numbers of any Function, which here is the same
         count = size(self, num_parameters=num_parameters)
         self.init = real(self, "init", init)
+        self.max_ndim = None if max_ndim is None else size(self, max_ndim=max_ndim)
         self.make_parameters(dtype, weight=(count,))
         self.reset_parameters(rng)
 
@@ -155,6 +167,8 @@ class PReLU(Function):
     def compute_forward(self, x: Any) -> Array:
         s = self.weight
         x = self._floats(x, s.dtype)
+        if self.max_ndim is not None:
+            check_axes(self, x.shape, self.max_ndim)
         if s.size > 1 and (x.ndim == 0 or x.shape[-1] != s.size):
             raise ValueError(f"{self!r}: expected (..., {s.size}), got {x.shape}")
         self._remember(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pancake.function import Function
 from pancake.functions.containers import Sequential
+from pancake.functions.normalization import BatchNorm
 from pancake.functions.piecewise_linear import PReLU
 from pancake.functions.shapes import Transpose
 from pancake.torch.converters import TABLE, Convert, freeze
@@ -22,8 +23,9 @@ def from_torch(module: Any) -> Function:
     Recurrent modules give their output sequence, of all layers and directions, without the state; those that are not batch
     first stand between two `Transpose`. `MultiheadAttention` becomes attention of a sequence to itself, as when it is called with
     (x, x, x) and no mask, and gives its outputs alone; set `causal` for a mask of what comes later. `BatchNorm1d` and `PReLU`
-    have their features on the last axis here, which for input (B, C) is the same; behind convolutions and pooling in a
-    `Sequential` they stand between two `Transpose`.
+    have their features on the last axis here, which for input (B, C) is the same; before and behind convolutions and pooling they
+    stand between two `Transpose`. Where nothing before a `Flatten` tells how many axes there are, they take (B, C) alone (their
+    `max_ndim` is 2), and refuse inputs of more axes rather than take the last one for the second.
 
     Parameters
     ----------
@@ -46,12 +48,14 @@ def from_torch(module: Any) -> Function:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: expected a torch.nn.Module, got {module!r}; load_torch reads a state dict"[:300])
     made: dict[tuple[Any, ...], Function] = {}
-    images = 0  # how many axes follow the channels of what the modules so far put out
     owners: dict[int, Any] = {}
+    axes = iter(_axes_of_inputs(module))
 
     def convert(part: Any) -> Function:
-        nonlocal images
-        images = IMAGES.get(type(part).__name__, images)
+        if type(part).__name__ in CONTAINERS:
+            function = _converter(part)(part, convert)
+            function.training = bool(part.training)
+            return function
         own = list(part.parameters(recurse=False))
         key = (type(part), *map(id, own)) if own else (id(part),)
         if key in made:
@@ -72,21 +76,80 @@ def from_torch(module: Any) -> Function:
 
     def placed(part: Any, function: Function) -> Function:
         """A Function of the last axis, between two transpositions where a module of torch has the channels before others."""
-        if not images or type(part).__name__ not in ON_CHANNELS or (isinstance(function, PReLU) and part.weight.numel() == 1):
+        count = next(axes).count
+        # by their exact types: what `to_torch` makes has its features on the last axis, as here
+        on_channels = type(part) is torch.nn.BatchNorm1d or (type(part) is torch.nn.PReLU and part.weight.numel() > 1)
+        if not on_channels or not isinstance(function, (BatchNorm, PReLU)):
             return function
-        axes = tuple(range(2, images + 2))
-        return Sequential([Transpose((0, *axes, 1)), function, Transpose((0, images + 1, *range(1, images + 1)))])
+        function.max_ndim = 2 if count is None or count < 2 else None
+        if count is None or count <= 2:
+            return function
+        last = count - 1
+        return Sequential([Transpose((0, *range(2, count), 1)), function, Transpose((0, last, *range(1, last)))])
 
     return convert(module)
 
 
-# How many axes follow the channels of what a module puts out; the others leave that as it is.
-IMAGES = {
-    **dict.fromkeys(["Conv1d", "MaxPool1d", "AvgPool1d"], 1),
-    **dict.fromkeys(["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d"], 2),
-    **dict.fromkeys(["Flatten", "Linear", "Embedding", "LayerNorm", "AdaptiveAvgPool2d", "RNN", "LSTM", "GRU"], 0),
+CONTAINERS = {"Sequential", "Residual", "Add", "Multiply", "Concatenate"}
+
+# How many axes a module takes, and how many it puts out; None for as many as there are. The others leave their number as it is.
+AXES: dict[str, tuple[int | None, int | None]] = {
+    **dict.fromkeys(["Conv1d", "MaxPool1d", "AvgPool1d", "Attention"], (3, 3)),
+    **dict.fromkeys(["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d"], (4, 4)),
+    **dict.fromkeys(["RNN", "LSTM", "GRU", "MultiheadAttention"], (3, None)),  # a tuple, of which torch's modules make nothing
+    **dict.fromkeys(["Embedding", "Mean", "Sum"], (None, None)),
+    "Flatten": (None, 2),
 }
-ON_CHANNELS = {"BatchNorm1d", "PReLU"}
+
+
+class _Axes:
+    """How many axes there are at some place of a net, which what stands before it or after it may tell."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count
+
+
+def _axes_of_inputs(module: Any) -> list[_Axes]:
+    """How many axes the input of each module has that is no container, in the order in which they are converted.
+
+    What keeps their number has one `_Axes` before and behind it, so that a convolution tells it in both directions.
+    """
+    found: list[_Axes] = []
+    start = _Axes()
+
+    def follow(part: Any, before: _Axes) -> _Axes:
+        _converter(part)  # which refuses what is only called as a module that is known
+        match type(part).__name__:
+            case "Sequential":
+                for inner in part:
+                    before = follow(inner, before)
+                return before
+            case "Residual":
+                return follow(part.f, before)
+            case "Add" | "Multiply" | "Concatenate":
+                # of the very input each branch may get another part
+                ends = [follow(branch, _Axes() if before is start and start.count is None else before) for branch in part]
+                return next((end for end in ends if end.count is not None), ends[0] if len(ends) == 1 else _Axes())
+        found.append(before)
+        taken: int | None
+        put_out: int | None
+        match name := type(part).__name__:
+            case "Reshape":
+                taken, put_out = None, len(part.shape)
+            case "Transpose":
+                taken = put_out = len(part.axes)
+            case "Recurrent":
+                taken, put_out = 3, 3 if part.return_sequences else 2
+            case _ if name in AXES:
+                taken, put_out = AXES[name]
+            case _:
+                return before
+        if before.count is None:
+            before.count = taken
+        return before if taken is not None and taken == put_out == before.count else _Axes(put_out)
+
+    follow(module, start)
+    return found
 
 
 def _converter(part: Any) -> Callable[[Any, Convert], Function]:
