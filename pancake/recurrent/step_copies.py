@@ -24,7 +24,7 @@ class StepCopies:
 
     def of(self, x: Array, state: Any) -> list[_Step]:
         """The steps for a sequence x (T, B, I), in the order in which they run."""
-        if not self.copies and not self.cell.get_params_and_grads()[0]:
+        if not self.copies and not self.cell._pairs():
             self.cell.compute_forward(x[0], state)  # type: ignore[call-arg]  # some make their parameters in their first forward
         if self.copies and not _same(self.cell, self.model):
             self.copies.clear()

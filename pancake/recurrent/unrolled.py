@@ -176,7 +176,7 @@ class Unrolled(Function):
         if x.ndim != 3 or features not in ("I", x.shape[2]):
             hint = "; x[np.newaxis] makes a batch of one sequence, x[..., np.newaxis] one feature" if x.ndim == 2 else ""
             raise ValueError(f"{self!r}: expected (B, T, {features}), got {x.shape}{hint}")
-        params = [cell.weight_hh] if isinstance(cell, Cell) else cell.get_params_and_grads()[0]
+        params = [cell.weight_hh] if isinstance(cell, Cell) else [value for value, _ in cell._pairs()]  # be they frozen
         in_time: Array = x.swapaxes(0, 1)
         return in_time.astype(params[0].dtype, copy=False) if params else in_time
 

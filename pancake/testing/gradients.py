@@ -170,7 +170,7 @@ def in_double(function: Any, x: Any, target: Any) -> tuple[Subject, bool]:
     Snapshot(function, subject.bulk)  # which finds what is bulky, so that it can be kept out of the way
     try:
         with subject.without_bulk():
-            narrow = isinstance(function, Function) and any(p.dtype.itemsize < 8 for p in function.get_params_and_grads()[0])
+            narrow = isinstance(function, Function) and any(p.dtype.itemsize < 8 for p, _ in function._pairs())
         if narrow:
             return Subject(copy.deepcopy(function).astype(np.float64), x, target), True
     except Exception:  # it cannot be copied or converted, or its parameters are not in order, which the check will tell

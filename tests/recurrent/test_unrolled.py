@@ -873,6 +873,29 @@ def test_float32_cells_of_users_stay_float32() -> None:
             assert {a.dtype for a in [y, d_x, *leaves(net.state), *leaves(net.dObj_dState), *grads_of(net)]} == {np.dtype("f4")}
 
 
+def test_what_is_frozen_stays_float32_and_computes_the_same() -> None:
+    for cell in (Leaky(I, H), Built(I, H), Stacked(I, H)):
+        net = Unrolled(cell).astype(np.float32)
+        for x in (sequences(), np.ones((3, 4, I), int)):
+            free = net(x)
+            frozen = copy.deepcopy(net).freeze()
+            y = frozen(x)
+            d_x = frozen.compute_backward(np.ones(y.shape))
+            assert {a.dtype for a in [y, d_x, *leaves(frozen.state), *leaves(frozen.dObj_dState)]} == {np.dtype("f4")}
+            np.testing.assert_array_equal(y, free)
+
+
+def test_a_frozen_cell_runs_no_oftener_than_there_are_steps() -> None:
+    class Counting(Leaky):
+        def compute_forward(self, x: Any, h: Any) -> Any:
+            calls.append(len(x))
+            return super().compute_forward(x, h)
+
+    calls: list[int] = []
+    Unrolled(Counting(I, H)).freeze()(sequences())
+    assert calls == [3] * 4
+
+
 @every_cell
 def test_integers_lists_and_layouts(make: Any) -> None:
     unrolled = Unrolled(make(I, H))

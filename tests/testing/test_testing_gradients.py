@@ -590,11 +590,12 @@ def test_the_global_generator_is_put_back_when_a_function_draws_from_it():
     np.testing.assert_equal(np.random.get_state(legacy=False), before)  # noqa: NPY002
 
 
-def test_a_single_precision_function_is_checked_in_a_copy():
-    function = pk.Linear(3, 2, rng=0, dtype=np.float32)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_single_precision_function_is_checked_in_a_copy(frozen):
+    function = pk.Linear(3, 2, rng=0, dtype=np.float32).freeze(frozen)
     report = check_gradients(function, X)
     assert all(array.largest_error < 1e-9 for array in report.arrays)
-    assert all(p.dtype == np.float32 for p in function.get_params_and_grads()[0])
+    assert all(p.dtype == np.float32 for p in (function.weight, function.bias))
 
 
 # --- bad arguments ---
