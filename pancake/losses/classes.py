@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import as_array, numeric, real, whole
+from pancake.arguments import as_array, brief, numeric, real, whole
 from pancake.function import rows
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
@@ -26,7 +26,7 @@ class ClassLoss(Loss):
     Parameters
     ----------
     class_weight : array_like (C,), optional
-        A factor of at least 0 for each class.
+        A factor of at least 0 for each class, finite.
     reduction : {"mean", "sum", "none"}
     """
 
@@ -37,9 +37,12 @@ class ClassLoss(Loss):
         super().__init__(reduction=reduction)
         self.class_weight = None
         if class_weight is not None:
-            self.class_weight = numeric(self, class_weight, "class_weight").copy()
-            if self.class_weight.ndim != 1 or not (self.class_weight >= 0).all():
-                raise ValueError(f"{self!r}: expected class_weight to be one number of at least 0 for each class")
+            self.class_weight = v = numeric(self, class_weight, "class_weight").copy()
+            if v.ndim != 1 or not v.size or not ((v >= 0) & (v < np.inf)).all():
+                raise ValueError(
+                    f"{type(self).__name__}: expected class_weight to be one number of at least 0 for each class, all finite, "
+                    f"got {brief(class_weight)}; a class of which there are no examples may have 0"
+                )
 
     def _examples(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, float]:
         """For N examples the predictions z (N, C), what weighs each log probability, a (N, C), and what "mean" divides by.
@@ -51,9 +54,12 @@ class ClassLoss(Loss):
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
         C = z.shape[-1]
         w = np.broadcast_to(self._weight(weight, z.shape[:-1], z.dtype), z.shape[:-1]).reshape(-1)
-        v = np.ones(C, z.dtype) if self.class_weight is None else self.class_weight.astype(z.dtype)
+        with np.errstate(over="ignore"):  # of what is then refused
+            v = np.ones(C, z.dtype) if self.class_weight is None else self.class_weight.astype(z.dtype)
         if v.shape != (C,):
             raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
+        if v.max() == np.inf:
+            raise ValueError(f"{self!r}: expected class_weight that {z.dtype}, the dtype of the predictions, can hold")
         target = as_array(self, target, "target")
         w = self._without_ignored(target, z.shape, w)
         labels = self._labels(target, z.shape, w)
@@ -145,7 +151,7 @@ class CrossEntropy(ClassLoss):
     label_smoothing : float
         In [0, 1]: this share of every target is spread evenly over all classes.
     class_weight : array_like (C,), optional
-        A factor of at least 0 for each class.
+        A factor of at least 0 for each class, finite.
     ignore_index : int, optional
         A label that does not count, as of padding: -100, say, or that of a class. (torch has -100 if nothing is said. Where
         every label is ignored, its mean is nan, and here 0.)
@@ -201,7 +207,7 @@ class NegativeLogLikelihood(ClassLoss):
     Parameters
     ----------
     class_weight : array_like (C,), optional
-        A factor of at least 0 for each class.
+        A factor of at least 0 for each class, finite.
     reduction : {"mean", "sum", "none"}
 
     References

@@ -110,11 +110,16 @@ class Loss(Remembers):
         """The weight with axes of length 1 appended, so that it broadcasts against `shape`, whose leading axes it has."""
         if weight is None:
             return np.ones((1,) * len(shape), dtype)
-        w = numeric(self, weight, "weight").astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # of what is then refused
+            w = numeric(self, weight, "weight").astype(dtype, copy=False)
         if w.ndim > len(shape) or w.shape != shape[: w.ndim] or (w.ndim == 0 and shape):
             raise ValueError(f"{self!r}: expected a weight of the leading axes of the target {shape}, got {w.shape}")
         if not (w >= 0).all():
             raise ValueError(f"{self!r}: expected weights of at least 0, got {w.min()}")
+        if not (w < np.inf).all():
+            raise ValueError(
+                f"{self!r}: expected weights that are finite in {dtype}, the dtype of the predictions, got {w.max()}"
+            )
         return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))
 
     def _answer(self) -> tuple[Any, ...]:

@@ -376,9 +376,10 @@ def checked_weight(weight: Any, X: Any) -> Array | None:
 
 
 def refuse_weights(weight: Array | None) -> None:
-    """Refuse weights that are negative, or all 0."""
-    if weight is not None and ((weight < 0).any() or not weight.any()):
-        raise ValueError(f"expected weights of at least 0, and one of more, got values from {weight.min()} to {weight.max()}")
+    """Refuse weights that are negative, infinite, or all 0."""
+    if weight is not None and (not ((weight >= 0) & (weight < np.inf)).all() or not weight.any()):
+        values = f"values from {weight.min()} to {weight.max()}"
+        raise ValueError(f"expected weights of at least 0, and one of more, all finite, got {values}")
 
 
 def flat_if_column(y: Any) -> Any:

@@ -134,6 +134,8 @@ def weight_of_entries(owner: str, weight: ArrayLike, shape: tuple[int, ...]) -> 
         raise ValueError(f"{owner}: expected a weight of the leading axes of the targets {shape}, got {w.shape}")
     if not (w >= 0).all():
         raise ValueError(f"{owner}: expected weights of at least 0, got {w.min()}")
+    if not (w < np.inf).all():
+        raise ValueError(f"{owner}: expected finite weights, got {w.max()}")
     return np.broadcast_to(w.reshape(w.shape + (1,) * (len(shape) - w.ndim)), shape)
 
 

@@ -499,6 +499,13 @@ def test_refuses_data(loss: Loss, pred: Any, target: Any, message: str) -> None:
         (lambda: Quantile(None), TypeError, "Quantile: expected q to be a number"),  # type: ignore[arg-type]
         (lambda: CrossEntropy(class_weight=[-1.0, 1.0]), ValueError, "one number of at least 0 for each class"),
         (lambda: NegativeLogLikelihood(np.ones((2, 2))), ValueError, "one number of at least 0 for each class"),
+        (
+            lambda: CrossEntropy(class_weight=[np.inf, 1.0]),
+            ValueError,
+            r"CrossEntropy: expected class_weight to be .* for each class, all finite, got \[inf, 1.0\]; a class of which .* 0",
+        ),
+        (lambda: NegativeLogLikelihood([np.nan, 1.0]), ValueError, "for each class, all finite"),
+        (lambda: NegativeLogLikelihood([]), ValueError, r"for each class, all finite, got \[\]"),
     ],
 )
 def test_refuses_options(call: Any, error: type[Exception], message: str) -> None:

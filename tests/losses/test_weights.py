@@ -230,6 +230,24 @@ def test_weights_that_do_not_fit(loss: Loss, weight: Any) -> None:
         loss(np.zeros((4, 3)), Q, weight)
 
 
+@each_loss
+def test_infinite_weights_are_refused_also_where_only_the_dtype_makes_them_so(example: Any, pred: Any, target: Any) -> None:
+    loss, weight = make(example), np.ones(len(pred))
+    weight[1] = np.inf
+    with pytest.raises(ValueError, match=r"expected weights that are finite in float64, .*, got inf"):
+        loss(pred, target, weight)
+    weight[1] = 1e300
+    with pytest.raises(ValueError, match=r"expected weights that are finite in float32, .*, got inf"):
+        loss(pred.astype(np.float32), target, weight)
+
+
+@pytest.mark.parametrize("cls", [pk.CrossEntropy, pk.NegativeLogLikelihood])
+def test_a_class_weight_that_the_predictions_cannot_hold(cls: type[ClassLoss]) -> None:
+    loss = cls(class_weight=[1e300, 1.0, 1.0])
+    with pytest.raises(ValueError, match="expected class_weight that float32, the dtype of the predictions, can hold"):
+        loss(np.zeros((4, 3), np.float32), LABELS)
+
+
 def test_a_loss_that_is_called_without_its_init_and_one_of_a_user() -> None:
     class Own(Loss):
         def __init__(self) -> None:

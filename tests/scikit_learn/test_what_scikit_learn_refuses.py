@@ -89,7 +89,7 @@ def test_weights_that_cannot_be_are_refused() -> None:
     for weight in (-np.ones(len(y)), np.zeros(len(y))):
         with pytest.raises(ValueError, match="weight"):
             MLPClassifier(**SMALL).fit(X, y, weight)
-    for class_weight in ({0: 0, 1: 0, 2: 0}, {1: -1}):
+    for class_weight in ({0: 0, 1: 0, 2: 0}, {1: -1}, {1: np.inf}):
         with pytest.raises(ValueError, match="expected weights of at least 0, and one of more"):
             MLPClassifier(class_weight=class_weight, **SMALL).fit(X, y)
 

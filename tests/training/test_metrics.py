@@ -9,7 +9,7 @@ from pancake import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Sequenti
 from pancake.functions.dropout import Dropout
 from pancake.functions.normalization import BatchNorm
 from pancake.training.evaluate import evaluate
-from pancake.training.metrics import confusion_matrix, r2_score
+from pancake.training.metrics import confusion_matrix, mean_absolute_error, r2_score
 
 
 def data(n=50):
@@ -250,3 +250,9 @@ def test_evaluate_binary():
     loss = BinaryCrossEntropy(from_logits=True)
     assert evaluate(model, loss, X, y[:, None])["loss"] == loss(model(X), y[:, None])
     assert evaluate(model, MeanSquaredError(), X, model(X), metrics={"r2": r2_score})["r2"] == 1.0
+
+
+@pytest.mark.parametrize("metric", [accuracy, mean_absolute_error, r2_score])
+def test_infinite_weights_are_refused(metric):
+    with pytest.raises(ValueError, match=f"{metric.__name__}: expected finite weights, got inf"):
+        metric(np.array([0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0]), weight=[1.0, np.inf, 1.0])
