@@ -141,6 +141,13 @@ def whole(owner: object, name: str, value: Any) -> int:
         raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {value!r}") from None
 
 
+def flag(owner: object, name: str, value: Any) -> bool:
+    """`value` as a bool, refused if it is none: every text would be true, "False" too."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name_of(owner)}: expected {name} to be True or False, got {brief(value)}")
+    return bool(value)
+
+
 def axes_argument(owner: object, name: str, value: Any) -> tuple[int, ...]:
     """`value` as a tuple of ints, refused if it is not a sequence of whole numbers."""
     if isinstance(value, str) or not isinstance(value, Iterable):

@@ -17,7 +17,7 @@ X, Y = np.ones((4, 2)), np.zeros(4, int)
 
 def train(**options: Any) -> None:
     model = pk.mlp([2, 2], rng=0)
-    pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, progress=False, **options)
+    pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, **{"progress": False, **options})
 
 
 @pytest.mark.parametrize("rng", ["x", -1, 1.5])
@@ -134,6 +134,43 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^fit: there is no folder '.*none' to write 'net.npz' into$"):
         train(checkpoint=path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [3, b"net.npz", ["net.npz"]])
+def test_a_checkpoint_that_is_no_path(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"^fit: expected checkpoint to be the path of a file, such as 'model.npz', got "):
+        train(checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        ("fit", "shuffle", lambda value: train(shuffle=value)),
+        ("fit", "progress", lambda value: train(progress=value)),
+        ("Linear", "bias", lambda value: pk.Linear(2, 1, bias=value)),
+        ("Conv1d", "bias", lambda value: pk.Conv1d(2, 1, 3, bias=value)),
+        ("MultiHeadAttention", "bias", lambda value: pk.MultiHeadAttention(4, 2, bias=value)),
+        ("MultiHeadAttention", "causal", lambda value: pk.MultiHeadAttention(4, 2, causal=value)),
+        ("Unrolled", "return_sequences", lambda value: pk.Unrolled(pk.GRUCell(2, 1), return_sequences=value)),
+        ("Unrolled", "reverse", lambda value: pk.Unrolled(pk.GRUCell(2, 1), reverse=value)),
+        ("rnn", "return_sequences", lambda value: pk.rnn([2, 3, 1], return_sequences=value)),
+        ("rnn", "bidirectional", lambda value: pk.rnn([2, 3, 1], bidirectional=value)),
+        ("SGD", "nesterov", lambda value: pk.SGD(pk.Linear(2, 1), momentum=0.9, nesterov=value)),
+        ("accuracy", "multilabel", lambda value: pk.accuracy(np.eye(2), np.eye(2), multilabel=value)),
+        ("BinaryCrossEntropy", "from_logits", lambda value: pk.BinaryCrossEntropy(from_logits=value)),
+    ],
+)
+def test_what_is_neither_true_nor_false(owner: str, name: str, call: Any) -> None:
+    for value in ("False", "no", 0, 2.0, np.ones(2), *([None] if name != "progress" else [])):
+        with pytest.raises(TypeError, match=f"^{owner}: expected {name} to be True or False, got {re.escape(repr(value))}$"):
+            call(value)
+    for value in (True, False, np.True_, np.False_):
+        call(value)
+
+
+def test_no_progress_may_be_a_bool_of_numpy(capsys: Any) -> None:
+    train(progress=np.False_)
+    assert not capsys.readouterr().out
 
 
 def test_an_activation_that_needs_arguments() -> None:

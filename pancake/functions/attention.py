@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pancake.arguments import Rng, generator, sequence_lengths, size
+from pancake.arguments import Rng, flag, generator, sequence_lengths, size
 from pancake.function import rows, total, wide
 from pancake.functions.containers import Container
 from pancake.functions.linear import Linear
@@ -88,7 +88,7 @@ class MultiHeadAttention(Container):
         self.n, self.heads = size(self, n=n), size(self, heads=heads)
         if n % heads:
             raise ValueError(f"MultiHeadAttention: expected heads that divide the number of features, got {heads} heads for {n}")
-        self.causal, self.bias = bool(causal), bool(bias)
+        self.causal, self.bias = flag(self, "causal", causal), flag(self, "bias", bias)
         if bias:
             self.make_parameters(dtype, in_proj_weight=(3 * n, n), in_proj_bias=(3 * n,))
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, generator, size
+from pancake.arguments import Rng, flag, generator, size
 from pancake.function import Function, total
 from pancake.functions.windows import PerAxis, Windows, along_channels, batch_first, fitting, images, per_axis, spread
 from pancake.memory import Array
@@ -56,7 +56,7 @@ class Kernels(Function):
         self.padding = per_axis(self, "padding", padding, self.axes, least=0)
         self.dilation = per_axis(self, "dilation", dilation, self.axes)
         shapes = {"weight": self._weight_shape(), "bias": (n_out,)}
-        if not bias:
+        if not flag(self, "bias", bias):
             del shapes["bias"]
             vars(self).update(bias=None, grad_bias=None)
         self.make_parameters(dtype, order="C", **shapes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import Rng, generator, is_sparse, size
+from pancake.arguments import Rng, flag, generator, is_sparse, size
 from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
@@ -82,7 +82,7 @@ class Linear(Function):
         self.n_in, self.n_out = size(self, n_in=n_in), size(self, n_out=n_out)
         initializer(init)  # to refuse an unknown name now
         self.init = init
-        if bias:
+        if flag(self, "bias", bias):
             self.make_parameters(dtype, weight=(n_out, n_in), bias=(n_out,))
         else:
             self.make_parameters(dtype, weight=(n_out, n_in))

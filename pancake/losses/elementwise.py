@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from pancake.arguments import numeric, real
+from pancake.arguments import flag, numeric, real
 from pancake.functions.activations import sigmoid
 from pancake.losses.loss import Loss
 from pancake.memory import Array
@@ -223,7 +223,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     def __init__(self, from_logits: bool = False, pos_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag(self, "from_logits", from_logits)
         self.pos_weight = None
         if pos_weight is not None:
             self.pos_weight = numeric(self, pos_weight, "pos_weight").copy()

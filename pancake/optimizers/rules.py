@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pancake.arguments import number
+from pancake.arguments import flag, number
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
@@ -45,7 +45,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         self.momentum = number(self, "momentum", momentum, below=1)
-        self.nesterov = bool(nesterov)
+        self.nesterov = flag(self, "nesterov", nesterov)
         self.weight_decay = number(self, "weight_decay", weight_decay)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs momentum; pass momentum=0.9, say")

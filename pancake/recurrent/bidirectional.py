@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pancake.arguments import flag
 from pancake.function import Function
 from pancake.functions.containers import Container
 from pancake.memory import Array
@@ -51,7 +52,7 @@ class Bidirectional(Container):
     def __init__(self, forward: Function, backward: Function, return_sequences: bool = True) -> None:
         self.forward = Unrolled(forward, return_sequences)
         self.backward = Unrolled(backward, return_sequences, reverse=True)
-        self.return_sequences = bool(return_sequences)
+        self.return_sequences = flag(self, "return_sequences", return_sequences)
         if twice := {id(f) for f in forward.walk()} & {id(f) for f in backward.walk()}:
             (function, *_) = (f for f in forward.walk() if id(f) in twice)
             raise ValueError(

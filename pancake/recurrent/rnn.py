@@ -8,7 +8,7 @@ from typing import Never
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, generator, refuse_unknown_arguments, share
+from pancake.arguments import Rng, flag, generator, refuse_unknown_arguments, share
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
@@ -74,11 +74,13 @@ def rnn(
     if output is not None:
         check_maker("rnn", "output", output, "Softmax")
     dropout = share(rnn, "dropout", dropout)
+    return_sequences = flag(rnn, "return_sequences", return_sequences)
+    bidirectional = flag(rnn, "bidirectional", bidirectional)
     rng = generator(rnn, rng)
     n_in, *hidden, n_out = sizes
     stack: list[Function] = []
     for layer, n_hidden in enumerate(hidden, start=1):
-        cells = [cell(n_in, n_hidden, rng=rng, dtype=dtype) for _ in range(1 + bool(bidirectional))]
+        cells = [cell(n_in, n_hidden, rng=rng, dtype=dtype) for _ in range(1 + bidirectional)]
         every = return_sequences or layer < len(hidden)
         stack.append(Bidirectional(cells[0], cells[1], every) if bidirectional else Unrolled(cells[0], every))
         n_in = n_hidden * len(cells)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import numeric, sequence_lengths
+from pancake.arguments import flag, numeric, sequence_lengths
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell
@@ -76,7 +76,8 @@ class Unrolled(Function):
                 "the second layer of a stack is an Unrolled of its own"
             )
         self.cell = cell
-        self.return_sequences, self.reverse = bool(return_sequences), bool(reverse)
+        self.return_sequences = flag(self, "return_sequences", return_sequences)
+        self.reverse = flag(self, "reverse", reverse)
         self.state: Any = None
         self.dObj_dState: Any = None
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import real
+from pancake.arguments import flag, real
 from pancake.memory import Array
 from pancake.training.arrays import NAMES, real_array
 
@@ -31,6 +31,7 @@ def read_classes(
     weight: ArrayLike | None,
 ) -> Classes:
     owner = function.__name__
+    multilabel = flag(function, "multilabel", multilabel)
     p, t = real_array(owner, "pred", pred), real_array(owner, "target", target)
     if threshold is not None:
         threshold = real(function, "threshold", threshold)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from pancake.arguments import Rng, generator, number, refuse_unknown_arguments, size, tells_how_to_call
+from pancake.arguments import Rng, brief, flag, generator, number, refuse_unknown_arguments, size, tells_how_to_call
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import Ranks
@@ -155,6 +155,7 @@ def fit(
         refuse_unknown_arguments(fit, unknown)
         epochs, batch_size = size(fit, epochs=epochs), size(fit, batch_size=batch_size)
         clip_norm = None if clip_norm is None else number(fit, "clip_norm", clip_norm)
+        shuffle, progress = flag(fit, "shuffle", shuffle), None if progress is None else flag(fit, "progress", progress)
         measures = check_metrics(fit, metrics)
         callbacks = [callbacks] if callable(callbacks) else list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
         _check(model, loss, optimizer, schedule, early_stopping, callbacks)
@@ -318,6 +319,8 @@ def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Ca
     from pancake.files.replacing import check_folder
     from pancake.files.serialization import save
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"fit: expected checkpoint to be the path of a file, such as 'model.npz', got {brief(path)}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: checkpoint needs one of pancake's optimizers or one derived from Optimizer, got {optimizer!r}")
     file = Path(path)
