@@ -28,7 +28,8 @@ def check_function(
 ) -> GradientReport:
     """Check everything that containers and optimizers rely on; report all that is wrong together.
 
-    - The gradients are right, as `check_gradients` finds, also for other batch sizes and after a change of the parameters.
+    - The gradients are right, as `check_gradients` finds, also for other batch sizes and after a change of the parameters, in
+      which those that are 0 move too: a bias, a gain or a log-scale counts for nothing where it starts.
     - Forward is deterministic in a fixed state, and no global random generator is drawn from.
     - The shapes of gradients are those of inputs and parameters.
     - Nothing writes to the input, to a parameter, to dObj_dOut, or to what was returned earlier.
