@@ -38,7 +38,7 @@ def check_function(
     - Backward adds to the gradients in place, whatever they hold; two backwards add twice; `accumulate_grads` does the same.
     - No output and no gradient shares memory with another array.
     - Nothing narrower than float64 comes back from float64, unless a parameter is; a library Function in float32 stays there.
-    - Memory layout, batch size from call to call, and float32 or integer input change nothing.
+    - Memory layout, batch size from call to call, and float32 or integer input change nothing, but what float32 cannot hold.
     - `copy.deepcopy` gives an independent equal, and so does pickle where the class can be pickled.
     - All of that in training and in evaluation mode, where there is an attribute `training` and the mode makes a difference.
 

@@ -180,6 +180,69 @@ def test_a_library_function_that_widens_is_reported(monkeypatch):
     assert said == ["Widens: in float32 the output is float64", "Widens: in float32 dObj_dIn is float64"]
 
 
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (pk.Exp(), [100.0, 1.0]),
+        (pk.Exp(), [88.722, 1.0]),  # within the range, with a gradient that is not
+        (pk.Exp(), [500.0, -500.0]),
+        (pk.Square(), [1e20, 1.0]),
+        (pk.Square(), [1e-25, 1.0]),
+        (pk.Square(), [1e-22, 1e22]),  # denormal in float32, and infinite
+        (pk.Power(3), [1e13, 1.0]),
+        (pk.Power(-1), [1e-40, 1.0]),
+        (pk.Power(-2), [1e-30, 3.0]),
+        (pk.Sequential([pk.Square(), pk.Sum()]), [1e20, 1.0]),
+        (pk.Sequential([pk.Exp(), pk.Linear(2, 2, rng=0)]), [100.0, 1.0]),
+    ],
+    ids=repr,
+)
+def test_what_float32_cannot_hold_is_no_fault(function, values):
+    assert check_function(function, np.array([values])).ok
+
+
+def pointwise(f, df):
+    """A Function of the name Pointwise."""
+
+    class Pointwise(pk.Function):
+        def compute_forward(self, x):
+            self.x = x
+            return f(x)
+
+        def compute_backward(self, d):
+            return d * df(self.x)
+
+    return Pointwise()
+
+
+def narrow(x, in_single, else_):
+    return np.where(x.dtype == np.float32, in_single, else_).astype(x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "complaint"),
+    [
+        # A step in between overflows or becomes 0, and the result is an ordinary number.
+        (pointwise(lambda x: np.sqrt(np.square(1.0 * x)), np.sign), [1e20, 1.0], "the output[0, 0] is inf instead of 1e+20"),
+        (
+            pointwise(lambda x: np.log(1 + np.exp(x)), lambda x: 1 / (1 + np.exp(-x))),
+            [100.0, 1.0],
+            "the output[0, 0] is inf instead of 100",
+        ),
+        (pointwise(lambda x: x * x / (x * x), lambda x: 0 * x), [1e-25, 1.0], "the output[0, 0] is nan instead of 1"),
+        (pointwise(np.exp, lambda x: np.exp(2 * x) / np.exp(x)), [80.0, 1.0], "dObj_dIn[0, 0] is -inf instead of"),
+        # Beside what does not count, all else does, however small.
+        (pointwise(lambda x: narrow(x, 2.0, 1.0) * np.exp(x), np.exp), [100.0, -1.0], "the output[0, 1] is 0.735759 "),
+        (pointwise(np.exp, lambda x: narrow(x, 2.0, 1.0) * np.exp(x)), [100.0, -1.0], "dObj_dIn[0, 1] is "),
+        # What is next to nothing in float64 is no more than that in float32.
+        (pointwise(lambda x: narrow(x, np.nan, x * x), lambda x: 2 * x), [1e-25, 1e-25], "the output[0, 0] is nan instead of"),
+    ],
+)
+def test_what_float32_can_hold_counts(function, values, complaint):
+    (said,) = problems(function, np.array([values]))
+    assert said.startswith(f"Pointwise: with float32 input {complaint}")
+
+
 @pytest.mark.parametrize("cls", [wrong.Overwrites, wrong.BackwardRaises, wrong.ListPilesUp, wrong.FreshMaskInBackward])
 def test_the_function_is_left_as_it_was_found_after_a_failure(cls):
     function = cls()
