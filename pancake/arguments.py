@@ -142,8 +142,8 @@ def whole(owner: object, name: str, value: Any) -> int:
 
 
 def flag(owner: object, name: str, value: Any) -> bool:
-    """`value` as a bool, refused if it is none: every text would be true, "False" too."""
-    if not isinstance(value, (bool, np.bool_)):
+    """`value` as a bool, refused if it is neither that nor 0 or 1: every text would be true, "False" too."""
+    if not isinstance(value, (bool, np.bool_, int, np.integer)) or value not in (0, 1):
         raise TypeError(f"{name_of(owner)}: expected {name} to be True or False, got {brief(value)}")
     return bool(value)
 
