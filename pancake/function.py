@@ -176,7 +176,8 @@ class Function(Remembers, Tree):
             if name not in arguments or name == "rng":
                 continue
             value = arguments[name]
-            needed = p.default is p.empty or p.default == ()  # the parts of a container are shown without their name
+            # the parts of a container, () by default, are shown without their name
+            needed = p.default is p.empty or (isinstance(p.default, tuple) and not p.default)
             if needed and p.kind is not p.KEYWORD_ONLY:
                 shown.append(repr(value))
             elif isinstance(value, np.dtype):

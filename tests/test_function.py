@@ -488,3 +488,16 @@ def test_what_is_no_function_is_refused_with_the_way_out(call, model, hint):
         call(model)
     assert not Path("unwritten.npz").exists()
     assert not Path("unwritten.h").exists()
+
+
+def test_an_array_as_default_is_shown():
+    class Shifted(Function):
+        def __init__(self, by=np.ones(2), parts=()):
+            self.by, self.parts = by, parts
+
+        def compute_forward(self, x):
+            return x + self.by
+
+    assert repr(Shifted()).endswith("Shifted(by=array([1., 1.]), ())")
+    with pytest.raises(ValueError, match=r"Shifted\(by=array"):
+        Shifted()._floats([], None)
