@@ -490,9 +490,12 @@ def test_what_is_no_function_is_refused_with_the_way_out(call, model, hint):
     assert not Path("unwritten.h").exists()
 
 
+ONES = np.ones(2)
+
+
 def test_an_array_as_default_is_shown():
     class Shifted(Function):
-        def __init__(self, by=np.ones(2), parts=()):
+        def __init__(self, by=ONES, parts=()):
             self.by, self.parts = by, parts
 
         def compute_forward(self, x):

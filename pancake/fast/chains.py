@@ -33,8 +33,8 @@ class Chain:
     ----------
     output : ndarray
         What comes out of the last layer, in the program's own memory; not filled where `fresh` memory was asked for.
-    result : str
-        With `fresh`, the expression of what comes out as new memory.
+    puts_out, result : str
+        With `fresh`, the expressions of what comes out, in whatever memory, and as new memory.
     guarded, methods : list
         What must stay the same for the kernels to be those of the layers, as `Notes.unchanged` takes it.
     numbers : int
@@ -65,7 +65,8 @@ class Chain:
             lies = self.kernels[-1].lies
         self.lies, kernel = lies, self.kernels[-1]
         self.output = lies.seen(kernel.y)
-        self.result = kernel.result if isinstance(kernel, LinearKernel) else f"{notes.name(self.output)}.copy('K')"
+        self.puts_out = kernel.result if isinstance(kernel, LinearKernel) else notes.name(self.output)
+        self.result = self.puts_out if isinstance(kernel, LinearKernel) else f"{self.puts_out}.copy('K')"
         self.looks = self.kernels[0].looks(notes, x)
         self.guarded: list[Owner] = []
         self.methods: list[tuple[type, str]] = []
@@ -104,7 +105,7 @@ class Chain:
         """Let go, and hold nothing: the stack is gone. What holds itself would else be there until garbage is collected."""
         self.let_go()
         for kernel in self.kernels:
-            kernel.layer = None  # which has what the kernel has left
+            kernel.layer = None  # what a layer remembers refers to its kernel, which must not refer back to it
         vars(self).clear()
 
     def taking_over(self, notes: Notes) -> str:
@@ -143,6 +144,8 @@ class Program(Chain):
         that is up to the layers.
     fits : callable
         Whether forward would be done: for predictions, of which the layers do not hear.
+    forwards : list of (class, name)
+        Those of `methods` that forward depends on, settings of classes too.
     answers : dict of callable
         For predictions, see there.
     """
@@ -185,9 +188,7 @@ class Program(Chain):
     @functools.cached_property
     def fill(self) -> Callable[[Any, Any], None]:
         """Write the output into an array: a function of x and that array, without a look at either."""
-        notes = self.notes.copy()
-        fresh = isinstance(self.kernels[-1], LinearKernel)
-        return notes.write("x, out", lines=[*notes.lines, f"out[...] = {self.result if fresh else notes.name(self.output)}"])
+        return self.notes.write("x, out", lines=[*self.notes.lines, f"out[...] = {self.puts_out}"])
 
     def forget(self) -> None:
         """Let the layers remember nothing, after a forward that did not come through."""

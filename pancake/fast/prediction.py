@@ -85,11 +85,11 @@ class Known:
             last = self.program(x[before_last:])
             if last is None:
                 return None
-            y = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
+            empty = notes.expression(np.empty, (len(x), *program.output.shape[1:]), program.output.dtype)
             fill, fill_last, stop, step = map(notes.held, (program.fill, last.fill, before_last, rows))
             block = f"[start : start + {step}]"
             lines = [
-                f"y = {y}",
+                f"y = {empty}",
                 f"for start in range(0, {stop}, {step}): {fill}(x{block}, y{block})",
                 f"{fill_last}(x[{stop}:], y[{stop}:])",
             ]
@@ -113,7 +113,7 @@ def answer(model: Any, x: Any) -> Any:
 
 
 def predicted(model: Function, x: Array, rows: int | None) -> Any:
-    """The output of a model in evaluation mode, computed so many rows at once, or as many as are best; None if that is up to it.
+    """The output of a model in evaluation mode, so many rows at once, or as many as are best; None if that is up to the model.
 
     Only stacks of layers that have no modes become one program.
     """

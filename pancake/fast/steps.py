@@ -39,6 +39,8 @@ class Step:
     ----------
     update : callable
         Changes the parameters by their gradients.
+    remembering : tuple
+        The layers, the stack and the loss.
     numbers : int
         About how many numbers its arrays hold.
     """
@@ -58,10 +60,6 @@ class Step:
         None, and nothing has happened, if the step does not fit; or `REFUSED`.
         """
         raise NotImplementedError
-
-    def remembered(self) -> list[tuple[Any, Any]]:
-        """The layers, the stack and the loss, and what each of them remembers."""
-        return _caches(self.remembering)
 
     def forget(self) -> None:
         """Let them remember nothing."""
@@ -189,7 +187,7 @@ class BlockStep(Step):
     def objective(self, x: Array, y: Array) -> Any:
         if not self.fits(x, y):
             return None
-        before = self.remembered()
+        before = _remembered(self.remembering)
         self.forget()
         value: Any = 0.0
         try:
@@ -209,7 +207,7 @@ class BlockStep(Step):
 
 def _take_over(chain: Chain, remembering: Iterable[Any], left: list[tuple[Any, Any]], before: list[tuple[Any, Any]]) -> None:
     """Leave in the layers, the stack and the loss what they are to remember of the coming run; `before` is what they did."""
-    before += _caches(remembering)
+    before += _remembered(remembering)
     chain.take_over()
     for owner, kept in left:
         cache = owner._cache
@@ -218,7 +216,8 @@ def _take_over(chain: Chain, remembering: Iterable[Any], left: list[tuple[Any, A
         chain.older = chain.older or kept.older
 
 
-def _caches(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
+def _remembered(owners: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """The layers, the stack and the loss, and what each of them remembers."""
     return [(owner, owner._cache) for owner in owners]
 
 

@@ -71,8 +71,8 @@ def save(
         If the path ends otherwise or is that of a folder, pipe or device; or the optimizer is that of another model.
     """
     write = _by_suffix("save", path, WRITERS)
-    order = isinstance(model, Optimizer) and "; the optimizer comes third: save(path, model, optimizer)"
-    need_function("save", model, " as second argument", order or "")
+    order = "; the optimizer comes third: save(path, model, optimizer)" if isinstance(model, Optimizer) else ""
+    need_function("save", model, " as second argument", order)
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise TypeError(f"save: expected an optimizer as third argument, got {brief(optimizer)}")
     if not isinstance(meta, (dict, type(None))):

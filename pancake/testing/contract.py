@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from pancake.arguments import tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
-from pancake.testing import conditions, promises
+from pancake.testing import conditions, parameters, promises
 from pancake.testing.evaluator import Evaluator
 from pancake.testing.gradients import DEFAULTS, compare, in_double, refuse_infinity, reproduce
 from pancake.testing.report import GradientReport
@@ -210,7 +210,7 @@ def _examine_mode(
         collect(conditions.ignores_layout)
         right = given if report is not None and report.ok else None
         collect(conditions.takes_any_batch_size, right)
-        collect(conditions.follows_its_parameters, right)
+        collect(parameters.follows_its_parameters, right)
         collect(conditions.takes_other_dtypes, ignored)
         if "copies" not in ignored:
             collect(conditions.can_be_copied)

@@ -24,7 +24,7 @@ from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
 from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
-from pancake.training.stored import whole as in_memory
+from pancake.training.stored import whole as read_whole
 from pancake.training.together import agreed, settings
 from pancake.training.train_step import check_parts
 
@@ -274,7 +274,7 @@ def _check_both_count(data: _Data, validation: Any) -> None:
     if data.given is not None or data.held is None or data.train is None:
         return
     for part, where in ((data.held, "validation"), (data.train, "sample_weight outside of validation")):
-        if part[2] is not None and not in_memory(part[2]).any():
+        if part[2] is not None and not read_whole(part[2]).any():
             raise ValueError(
                 f"fit: every weight in {where} is 0, so nothing counts: validation={validation} holds out {len(data.held[1])} of "
                 f"the {len(data.held[1]) + len(data.train[1])} examples; pass validation=(x, y, weight) to say which"

@@ -123,8 +123,8 @@ class TrainStep:
 
 def check_parts(owner: str, model: Any, loss: object, optimizer: object) -> None:
     """Refuse what cannot be trained, what is no loss, and what is no optimizer of the model."""
-    order = isinstance(model, (Loss, Optimizer)) and "; the model comes first, then the loss, then the optimizer"
-    need_function(owner, model, " as the model", order or "")
+    order = "; the model comes first, then the loss, then the optimizer" if isinstance(model, (Loss, Optimizer)) else ""
+    need_function(owner, model, " as the model", order)
     need_loss(owner, loss)
     methods = [getattr(optimizer, name, None) for name in ("zero_grad", "step")]
     if isinstance(optimizer, type) or not all(map(callable, methods)) or hasattr(optimizer, "param_groups"):
