@@ -415,3 +415,23 @@ def test_the_page_answers_for_classes_what_the_fast_path_was_asked(classes: int,
     loss(z, y)
     with pk.fast.off():
         np.testing.assert_allclose(loss.compute_backward(), fast, rtol=1e-10, atol=1e-17)
+
+
+@pytest.mark.parametrize("loss", [pk.CrossEntropy(), pk.BinaryCrossEntropy(from_logits=True)], ids=repr)
+def test_infinite_logits_are_up_to_the_page_where_numpy_is_to_raise(loss: Any) -> None:
+    z, y = np.array([[0.0, -np.inf], [-np.inf, 1.0]]), np.array([0, 1])
+    if isinstance(loss, pk.BinaryCrossEntropy):
+        z, y = np.array([[-np.inf], [np.inf]]), np.array([[0.0], [1.0]])
+    with np.errstate(all="raise"):
+        assert loss(z, y) == 0
+        np.testing.assert_array_equal(loss.compute_backward(), np.zeros_like(z))
+
+
+@pytest.mark.parametrize("rows", [4, 9000])
+def test_a_step_in_which_numpy_raises_goes_by_the_pages(rows: int) -> None:
+    model, loss = pk.Sequential([pk.Linear(2, 2, rng=0)]), pk.CrossEntropy()
+    step, x, y = pk.TrainStep(model, loss, pk.SGD(model, lr=0.1)), np.ones((rows, 2)), np.zeros(rows, int)
+    step(x, y)
+    model[0].bias[:] = 0, -np.inf  # a class that cannot be
+    with np.errstate(all="raise"):
+        assert step(x, y) == 0

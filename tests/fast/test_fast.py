@@ -499,6 +499,8 @@ def test_predictions_of_ever_other_numbers_of_rows_keep_a_few_answers() -> None:
     assert len(known.program(x[:192]).answers) == stacks.PROGRAMS
     known.answer(x[:1])[...] = 0  # and what they have put out is nobody else's
     np.testing.assert_allclose(known.answer(x[:1]), want[:1], rtol=1e-12)
+    pk.predict(model, x[:384])
+    assert prediction.answer(model, x[:384]) is not None  # whole blocks alone
 
 
 def test_threads_may_predict_while_another_trains_its_own_model() -> None:
