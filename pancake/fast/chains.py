@@ -131,19 +131,13 @@ class Chain:
 
 
 class Program(Chain):
-    """What a segment computes for inputs of one shape and dtype.
+    """What a segment computes for inputs of one shape and dtype. Its functions are written when they are needed.
 
     Attributes
     ----------
-    forward : callable
-        A function of x and of whether the stack waits for the backward of an older forward, after which `latest` is new. None,
-        and nothing has happened, if x does not look like the input that the program was made for, or something that forward
-        depends on has changed: that is up to the layers.
     backward : dict of callable
         Functions of dObj_dOut by whether they return the gradient of the input; NotImplemented, and nothing has happened, if
         that is up to the layers.
-    fits : callable
-        Whether forward would be done: for predictions, of which the layers do not hear.
     forwards : list of (class, name)
         Those of `methods` that forward depends on, settings of classes too.
     answers : dict of callable
@@ -156,15 +150,9 @@ class Program(Chain):
         self.remember()
         self.grads = gradient_bits(layers)
         self.forwards = [(cls, name) for cls, name in self.methods if name not in ("compute_backward", "accumulate_grads")]
-        looks = self.looks_at(notes, x)
-        self.notes = notes
+        self.notes, self.conditions = notes, self.looks_at(notes, x)
         self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}
-        me = notes.held(self)
-        ran = [f"ran = {notes.held(Ran)}()", f"ran.program = {me}", "if older: ran.older = True", f"{me}.latest = ran"]
-        lines = [self.taking_over(notes), *notes.lines, f"out = {self.result}", *ran]
-        self.forward = notes.write("x, older", "out", looks, lines=lines, undo=self.forget)
-        self.fits = notes.write("x", "True", looks, "False", lines=[])
-        self.backs = Notes()  # what backward needs as it is now: it is written when it is asked for
+        self.backs = Notes()  # what backward needs as it is now
         backwards = [method for method in self.methods if method not in self.forwards]
         self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
         self.backward: dict[bool, Callable[[Any], Any]] = {
@@ -184,6 +172,24 @@ class Program(Chain):
             for owner, names in self.guarded
         ]
         return looks + notes.unchanged(owners, self.forwards)
+
+    @functools.cached_property
+    def forward(self) -> Callable[[Any, bool], Any]:
+        """A function of x and of whether the stack waits for the backward of an older forward, after which `latest` is new.
+
+        None, and nothing has happened, if x does not look like the input that the program was made for, or something that
+        forward depends on has changed: that is up to the layers.
+        """
+        notes = self.notes
+        me = notes.held(self)
+        ran = [f"ran = {notes.held(Ran)}()", f"ran.program = {me}", "if older: ran.older = True", f"{me}.latest = ran"]
+        lines = [self.taking_over(notes), *notes.lines, f"out = {self.result}", *ran]
+        return notes.write("x, older", "out", self.conditions, lines=lines, undo=self.forget)
+
+    @functools.cached_property
+    def fits(self) -> Callable[[Any], bool]:
+        """Whether forward would be done: for predictions, of which the layers do not hear."""
+        return self.notes.write("x", "True", self.conditions, "False", lines=[])
 
     @functools.cached_property
     def fill(self) -> Callable[[Any, Any], None]:
