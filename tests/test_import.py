@@ -16,13 +16,18 @@ from pancake.optimizers.optimizer import Optimizer
 EXTRAS = {"matplotlib", "hypothesis", "tqdm", "torch", "scipy", "sklearn", "pandas", "onnx", "safetensors"}
 
 
-def packages_after(code):
-    """The top-level packages that a fresh interpreter has loaded after the code, those of its start not counted."""
-    report = "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+def modules_after(code):
+    """The modules that a fresh interpreter has loaded after the code, those of its start not counted."""
+    report = "print(*sorted(set(sys.modules) - before))"
     program = f"import sys; before = set(sys.modules)\n{code}\n{report}"
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
+
+
+def packages_after(code):
+    """The top-level packages of these."""
+    return {name.partition(".")[0] for name in modules_after(code)}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,12 @@ def test_importing_and_using_loads_numpy_alone(code):
     assert not loaded & EXTRAS
     others = {name for name in loaded if name not in sys.stdlib_module_names and "cython" not in name}  # parts of numpy.random
     assert others <= {"numpy", "pancake"}
+
+
+def test_a_short_training_does_not_load_for_longer_than_it_lasts():
+    net = "import numpy as np, pancake as pk; m = pk.mlp([2, 3, 1]); o = pk.SGD(m); x, y = np.ones((20, 2)), np.ones((20, 1))"
+    code = f"{net}; pk.fit(m, pk.MeanSquaredError(), o, x, y, epochs=1, progress=False); pk.predict(m, x)"
+    assert not modules_after(code) & {"numpy.ma", "numpy.typing", "pathlib", "tempfile", "zipfile"}
 
 
 def test_the_extras_would_be_noticed():

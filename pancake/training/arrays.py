@@ -26,7 +26,7 @@ def real_array(owner: str, name: str, value: Any) -> Array:
     TypeError, ValueError
         If it is a masked array, or no array of real numbers. `owner` begins the message, which ends with what to do.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if hasattr(value, "mask") and isinstance(value, np.ma.MaskedArray):  # to load numpy.ma takes as long as a short training
         raise TypeError(f"{owner}: expected {name} without a mask, got a masked array; {MASKED}")
     try:
         array = plain_array(value)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pancake.arguments import each_part, is_sparse, parts_of
 from pancake.memory import Array
 from pancake.training.arrays import real_array
 from pancake.training.stored import Sparse, Stored, stored, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Input (a tuple, if it has several parts), target, weights of the examples or None, lengths of the sequences or None.
 Batch: TypeAlias = tuple[Any, Any, Any, Any]

@@ -7,10 +7,9 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from math import nan
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pancake.arguments import brief, name_of, parts_of, size, tells_how_to_call
 from pancake.function import Function
@@ -20,6 +19,9 @@ from pancake.training.batches import Batch, examples, lies_apart
 from pancake.training.not_finite import is_finite
 from pancake.training.predict import in_blocks, predict, rows_at_once
 from pancake.training.stored import Stored, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Metric: TypeAlias = Callable[..., float]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Never
 
 import numpy as np
@@ -314,7 +313,8 @@ def _needs_two(model: Function, batches: Cut) -> bool:
 
 def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Callable[[], None]:
     """What saves the training; that it can be saved there is tried out beside the file."""
-    import tempfile  # it brings a dozen modules, which a tenth of the import of pancake would go into
+    import tempfile  # these bring two dozen modules, which take as long as a short training
+    from pathlib import Path
 
     from pancake.files.replacing import check_folder
     from pancake.files.serialization import save

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pancake.arguments import brief
 from pancake.memory import Array
 from pancake.training.stored import Stored
 
-RowNumbers = NDArray[np.intp]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    RowNumbers = NDArray[np.intp]
 
 MOST_CLASSES = 1000
 

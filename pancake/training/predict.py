@@ -6,10 +6,9 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pancake import fast
 from pancake.arguments import as_array, each_part, parts_of, size
@@ -17,6 +16,9 @@ from pancake.fast import prediction
 from pancake.function import Function, need_function
 from pancake.functions.containers import forward
 from pancake.training.stored import Stored, stored, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 # Rows of a block. The activations of so many rows of a small net stay in cache from layer to layer.
 ROWS = 1024

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pancake.arguments import parts_of
 from pancake.fast.switch import off
@@ -22,6 +21,9 @@ from pancake.training.batches import Batch, taken
 from pancake.training.evaluate import Measure, checked_predictions, measured, value_of
 from pancake.training.not_finite import is_finite
 from pancake.training.stored import Sparse, Stored
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RAW = ("Linear", "MatMul", "AddBias")  # whose outputs are any numbers
 
