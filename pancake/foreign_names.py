@@ -202,7 +202,6 @@ ATTRIBUTES: Mapping[str, str] = {
     "append": "add(function)",
     "apply_gradients": "step()",
     "minimize": "zero_grad() and step()",
-    "param_groups": "lr; make one optimizer for each group of parts",
 }
 
 

@@ -26,6 +26,33 @@ if TYPE_CHECKING:
 CHUNK = 1 << 15
 
 
+class _ForeignRate:
+    """What other libraries call the learning rate: an attribute that pancake's own optimizers have not, not even to set.
+
+    Set by mistake, it would change nothing. An optimizer of a user's own may have it. A `__setattr__` of `Optimizer` would do
+    the same, and slow every step.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Optimizer | None, owner: type) -> Any:
+        # not of pancake's own: once `vars` has been asked for, all attributes of an object are read more slowly
+        if instance is not None and not is_own(instance) and self.name in vars(instance):
+            return vars(instance)[self.name]
+        raise self._refusal(owner)
+
+    def __set__(self, instance: Optimizer, value: object) -> None:
+        if is_own(instance):
+            raise self._refusal(type(instance))
+        vars(instance)[self.name] = value
+
+    def _refusal(self, owner: type) -> AttributeError:
+        return AttributeError(
+            f"{owner.__name__!r} object has no attribute {self.name!r}; the learning rate is lr, one for each optimizer"
+        )
+
+
 class Optimizer:
     """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
 
@@ -265,6 +292,10 @@ class Optimizer:
         vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _places=[], _generation=-1)
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
+
+
+for _name in ("learning_rate", "learning_rate_init", "learningrate", "lr_", "alpha", "eta", "eta0", "param_groups"):
+    setattr(Optimizer, _name, _ForeignRate(_name))
 
 
 def _holds_arrays(items: Sequence[object]) -> bool:

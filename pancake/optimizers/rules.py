@@ -186,6 +186,8 @@ class RMSprop(Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
 
+    alpha = 0.99  # here it is no other name of the learning rate
+
     def __init__(
         self,
         model: Function | Sequence[Function],

@@ -818,6 +818,52 @@ def test_learning_rates_out_of_range(cls, value, error, message):
     assert optimizer.lr == 0.5
 
 
+FOREIGN_RATES = ["learning_rate", "learning_rate_init", "learningrate", "lr_", "alpha", "eta", "eta0", "param_groups"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (cls, name)
+        for cls in (Optimizer, SGD, Adam, AdamW, RMSprop, Adagrad)
+        for name in FOREIGN_RATES
+        if (cls, name) != (RMSprop, "alpha")
+    ],
+)
+def test_what_others_call_the_learning_rate_is_refused(cls, name):
+    optimizer = cls(Mul(), lr=0.5)
+    message = f"^'{cls.__name__}' object has no attribute '{name}'; the learning rate is lr, one for each optimizer$"
+    with pytest.raises(AttributeError, match=message):
+        setattr(optimizer, name, 0.1)
+    with pytest.raises(AttributeError, match=message):
+        getattr(optimizer, name)
+    assert not hasattr(optimizer, name)
+    assert not hasattr(cls, name)
+
+
+def test_the_alpha_of_rmsprop_may_change_between_steps():
+    optimizer = RMSprop(Mul(), alpha=0.9)
+    optimizer.alpha = 0.5
+    assert optimizer.factors()[:2] == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", FOREIGN_RATES)
+@pytest.mark.parametrize("base", [Optimizer, SGD, RMSprop])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_an_optimizer_of_ones_own_may_have_what_others_call_the_learning_rate(base, name, duplicate):
+    class Own(base):
+        def __init__(self, model):
+            setattr(self, name, 1)
+            super().__init__(model)
+            setattr(self, name, 2)
+
+    optimizer = duplicate(Own(Mul()))
+    assert getattr(optimizer, name) == 2
+    setattr(optimizer, name, 3)
+    assert getattr(optimizer, name) == 3
+    assert getattr(type("Constant", (base,), {name: 4}), name) == 4
+
+
 @pytest.mark.parametrize(("value", "error", "message"), BAD_RATES)
 @pytest.mark.parametrize(
     ("cls", "name"),
