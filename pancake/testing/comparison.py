@@ -61,6 +61,8 @@ class Comparison:
         self.seen = np.zeros(b.size, bool)
         # What rounding in backward alone may leave of a gradient that is exactly 0.
         self.rounding = evaluator.rounding * float(np.max(np.abs(u), initial=0.0))
+        # Whether an infinite output, which stays so, may hide that an entry counts.
+        self.hides = bool(np.isinf(evaluator.here).any())
         if options.method == "complex" and self.complex_step is None:
             function = evaluator.subject.name
             raise ValueError(f"{function}: it does not compute with complex numbers in {name}; use method='auto'")
@@ -68,8 +70,12 @@ class Comparison:
     def run(self) -> None:
         """Check all entries, or of a large array some entries and some directions.
 
-        If all of a sample are wrong, no more of them are looked at.
+        If all of a sample are wrong, no more of them are looked at. Of an infinite loss nothing can be said: its backward takes
+        no upstream gradient, which would leave out what is infinite.
         """
+        if self.hides and self.evaluator.subject.target is not None:
+            self.report.checked = self.report.inconclusive = self.array.size
+            return
         size, most = self.array.size, self.options.max_entries
         not_finite = np.flatnonzero(~np.isfinite(self.b))[:SAMPLE].tolist()
         sample = self.options.rng.permutation(size)
@@ -193,13 +199,16 @@ class Comparison:
     def verdict(self, index: int, estimate: Estimate, floor: float) -> str:
         """Call one entry right, skipped, beyond (at a kink and not between its slopes), inconclusive or wrong."""
         b, value = float(self.b.flat[index]), estimate.value
+        if self.hides and b == value == 0:
+            return "inconclusive"
         if self.is_right(b, value):
             return "right"
         if not math.isfinite(self.array.flat[index]):
             return "inconclusive"
         if not math.isfinite(b):
-            # Infinite is right where the slope is; and next to an infinite output no number tells.
-            diverges = math.isinf(b) and (estimate.steep or not (estimate.kink or math.isfinite(value)))
+            # Infinite is right where the slope is; and next to an infinite output, or too close to 0, no number tells.
+            too_close = 0 < abs(self.array.flat[index]) < numerical.CLOSEST
+            diverges = math.isinf(b) and (too_close or estimate.steep or not (estimate.kink or math.isfinite(value)))
             return "inconclusive" if diverges or not np.isfinite(self.evaluator.here).all() else "wrong"
         if estimate.kink:
             between = self.is_between(b, estimate)

@@ -172,7 +172,9 @@ class Evaluator:
             finally:
                 array[...] = before
 
-        size = float(np.sqrt(np.mean(np.square(array[v != 0])))) or 1.0
+        moved = np.abs(array[v != 0])
+        largest = float(np.max(moved, initial=0.0)) or 1.0  # whose square may be too large for a number
+        size = largest * math.sqrt(np.square(moved / largest).sum() / max(moved.size, 1)) or 1.0
         return Line(outputs, self.here, u, max(1.0, size), min(1.0, size), self.eps_of(array))
 
     def complex_step(self, array: Vector) -> Callable[[int], Vector] | None:

@@ -134,7 +134,8 @@ def numerical_gradients(
     -------
     dict of str to ndarray
         By the names "x" ("x[0]", "x[1]", ... for a tuple), "weight", "0.bias", ...: arrays shaped like inputs and
-        parameters, nan at kinks. The relative error is about 1e-11 where the function is smooth.
+        parameters, nan at kinks, and where nothing moves beside an output that is infinite. The relative error is about 1e-11
+        where the function is smooth.
 
     Raises
     ------
@@ -151,11 +152,13 @@ def numerical_gradients(
         u = np.concatenate(
             [np.broadcast_to(np.asarray(w, float), y.shape).ravel() for w, y in zip(weights, outputs, strict=True)]
         )
+        hides = bool(np.isinf(evaluator.here[u != 0]).any())
         result = {}
         for name in _chosen(evaluator, wrt):
             array = dict(evaluator.named_arrays())[name]
             estimates = (numerical.extrapolated(evaluator.entry(array, index, u)) for index in range(array.size))
-            result[name] = np.array([np.nan if e.kink else e.value for e in estimates]).reshape(array.shape)
+            values = [np.nan if e.kink or (hides and not e.value) else e.value for e in estimates]
+            result[name] = np.array(values).reshape(array.shape)
         return result
     finally:
         whole.restore()
@@ -176,6 +179,14 @@ def in_double(function: Any, x: Any, target: Any) -> tuple[Subject, bool]:
     except Exception:  # it cannot be copied or converted, or its parameters are not in order, which the check will tell
         pass
     return subject, False
+
+
+def _note_infinity(here: Vector, u: Vector) -> list[str]:
+    """Leave infinite outputs out of the objective, since nothing is known of how they change, and say so."""
+    infinite = np.isinf(here)
+    u[infinite] = 0.0
+    count = f"the output: infinite in {infinite.sum()} of {infinite.size} entries"
+    return [f"{count}; how these change cannot be measured, and is left out"] if infinite.any() else []
 
 
 def upstream(subject: Subject, size: int, rng: np.random.Generator) -> Vector:
@@ -213,6 +224,7 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
         candidates = constants.of(subject)
         evaluator = Evaluator(subject)
         u = upstream(subject, evaluator.here.size, options.rng)
+        notes = _note_infinity(evaluator.here, u)
         found = evaluator.gradients(u)
         arrays = dict(evaluator.named_arrays())
         chosen = _chosen(evaluator, given["wrt"])
@@ -228,7 +240,7 @@ def compare(subject: Subject, given: dict[str, Any]) -> GradientReport:
                 judged, gradients = beside, beside.gradients(u)
         if any(c.report.wrong for c in comparisons):
             _explain(comparisons, judged, gradients, u)
-        notes = [_not_checked(name, a) for name, a in arrays.items() if name not in chosen]
+        notes += [_not_checked(name, a) for name, a in arrays.items() if name not in chosen]
         notes += [
             f"{name}: not checked, no grad_{name.rpartition('.')[2]} stands beside it, so that no optimizer trains it; "
             "if it is state, name it in `buffers`"

@@ -29,6 +29,9 @@ from pancake.testing.subject import Vector
 
 CENTRAL, FIVE_POINT, EXTRAPOLATED, COMPLEX = "central", "five-point", "extrapolated", "complex step"
 
+# Numbers closer to 0 than this are moved in steps for numbers of this size, or there would be too many steps.
+CLOSEST = 1e-60
+
 
 @dataclass
 class Line:
@@ -138,7 +141,8 @@ def extrapolated(line: Line) -> Estimate:
     first = [line.objective(p - m) / (2 * h) for h, p, m in pairs]
     second = [(16 * fine - coarse) / 15 for coarse, fine in itertools.pairwise(first)]
     third = [(256 * fine - coarse) / 255 for coarse, fine in itertools.pairwise(second)]
-    roundings = [4 * float(np.linalg.norm(line.u * noise)) / h for h in steps[2:]]
+    rounding_of_all = 4 * math.hypot(*(line.u * noise))  # which, other than the norm of NumPy, does not overflow
+    roundings = [rounding_of_all / h for h in steps[2:]]
     best = Estimate(math.nan, math.inf, kink, EXTRAPOLATED, steep=_is_steep(first))
     accepted: list[tuple[float, float]] = []
     for value, lower, rounding in reversed(list(zip(third, second[1:], roundings, strict=True))):
@@ -208,8 +212,13 @@ def _grain(line: Line, pairs: list[tuple[float, Vector, Vector]]) -> Vector:
 def _steps(line: Line) -> list[float]:
     """Steps by powers of 4, from a tenth of the scale down to where rounding takes over."""
     largest = _power_of_two(line.scale / 8)
-    smallest = max(line.nearest, 1e-60) * line.eps**0.65
-    return [largest * 4.0**-k for k in range(max(4, math.ceil(math.log(largest / smallest, 4)) + 1))]
+    return [largest * 4.0**-k for k in range(max(4, math.ceil(math.log(largest / _smallest(line), 4)) + 1))]
+
+
+def _smallest(line: Line) -> float:
+    """Where rounding takes over; smaller steps than the last digits of a large number do not even move it."""
+    digit = float(np.finfo(float).eps) * line.scale * line.nearest
+    return max(max(line.nearest, CLOSEST) * line.eps**0.65, 4 * digit)
 
 
 def _noise(line: Line, changes: list[Vector], slope: Vector) -> Vector:
@@ -218,7 +227,7 @@ def _noise(line: Line, changes: list[Vector], slope: Vector) -> Vector:
     The digit is one of the output, and one of the number that is moved, which `slope` carries over to the output.
     An output that does not move along the line has none. The values lie on one side of the point, which may be a kink.
     """
-    tiny = _power_of_two(max(line.nearest, 1e-60) * line.eps**0.65)
+    tiny = _power_of_two(_smallest(line))
     values = np.array([np.zeros_like(line.here), *(line.change(k * tiny) for k in range(1, 7))])
     with np.errstate(invalid="ignore"):
         seen = np.max(np.abs(np.diff(values, 4, axis=0)), axis=0) / math.sqrt(70)

@@ -384,6 +384,94 @@ def test_an_infinite_input_or_parameter_is_refused_by_name(check, bad):
         check(f, X)
 
 
+def linear(weight):
+    layer = pk.Linear(2, 2, rng=0)
+    layer.weight = weight
+    return layer
+
+
+LARGEST, SMALLEST = np.finfo(float).max, np.finfo(float).smallest_subnormal
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (pk.Square(), [1e154, 1.0]),
+        (pk.Square(), [1e-200, 1.0]),
+        (pk.Exp(), [709.7, -800.0]),
+        (pk.Power(-1), [1e-300, 1e300]),
+        (pk.Log(), [1e-320, 1e308]),
+        (pk.Tanh(), [SMALLEST, 1e308]),
+        (pk.ReLU(), [1e308, SMALLEST]),
+        (pk.Mul(1e-320), [1e-320, 1.0]),
+        (linear(1e300), [1.0, 2.0]),
+        (linear(1e-320), [1.0, 2.0]),
+        (pk.Softmax(), [1e308, -0.5e308]),
+        (pk.LayerNorm(2), [1e150, 1.0]),
+        (pk.Linear(2, 2, rng=0).astype(np.float32), [1e30, 1.0]),
+        (linear(1e38).astype(np.float32), [1e38, 1.0]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("check", [check_gradients, pk.testing.check_function])
+def test_at_the_ends_of_the_numbers_nothing_right_is_called_wrong(check, function, x):
+    report = check(function, np.array([x]))
+    assert any(array.right for array in report.arrays)
+    assert "infinite" not in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "right"),
+    [
+        (pk.Square(), [1e200, 1.0], 1),
+        (pk.Exp(), [800.0, 1.0], 1),
+        (pk.Exp(), [800.0] * 500, 0),  # so many that all but a sample are left to directions
+        (pk.Power(3), [1e110, 1.0], 1),
+        (pk.Power(-1), [1e-320, 2.0], 1),
+        (pk.Mul(1e300), [1e300, 1.0], 2),
+        (pk.Sum(), [LARGEST, LARGEST], 0),
+        (linear(1e308), [1.0, 2.0], 0),
+        (linear([[1e200, 1.0], [1.0, 1.0]]), [1e200, 1.0], 2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("check", [check_gradients, pk.testing.check_function])
+def test_what_is_infinite_is_left_out_and_the_report_says_so(check, function, x, right):
+    """It stays infinite, however it is moved: there are no numbers to compare with."""
+    with np.errstate(over="ignore", divide="ignore"):
+        infinite = np.isinf(function(np.array([x])))
+    report = check(function, np.array([x]))
+    assert sum(array.right for array in report.arrays) == right
+    assert sum(array.skipped for array in report.arrays) == 0
+    said = f"\n  the output: infinite in {infinite.sum()} of {infinite.size} entries; how these change cannot be measured, "
+    assert said in report.summary()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("size", [2, 500])
+def test_of_an_infinite_loss_nothing_is_verified(reduction, size):
+    loss = pk.MeanSquaredError(reduction=reduction)
+    report = check_gradients(loss, np.full((1, size), 1e200), target=np.zeros((1, size)))
+    assert report.summary().startswith("MeanSquaredError: nothing found wrong, nothing verified")
+
+
+def test_beside_what_is_infinite_all_else_is_checked():
+    with pytest.raises(GradientError, match=r"x\[0, 1\]: backward -?[0-9.]+, numeric"):
+        check_gradients(Map(np.exp, lambda x: 3.0 * np.exp(x)), np.array([[800.0, 1.0]]))
+
+
+def test_large_numbers_have_derivatives():
+    """Steps smaller than the digits of a number do not move it, which is no kink."""
+    large = np.array([[1e8, 1e100, -1e150]])
+    assert numerical_gradients(pk.Square(), large)["x"] == pytest.approx(2 * large, rel=1e-9)
+
+
+def test_numerical_gradients_of_what_is_infinite_are_nan():
+    assert numerical_gradients(pk.Exp(), [[800.0, 1.0]])["x"] == pytest.approx(np.array([[np.nan, np.e]]), nan_ok=True)
+    some = numerical_gradients(pk.Exp(), [[800.0, 1.0]], dObj_dOut=[[0.0, 2.0]])["x"]
+    assert some == pytest.approx(np.array([[0.0, 2 * np.e]]))
+
+
 def test_what_was_not_checked_is_named():
     class Whole(wrong.Gain):
         def __init__(self):
