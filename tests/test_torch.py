@@ -600,6 +600,14 @@ def test_channels_are_never_taken_for_what_is_on_the_last_axis(torch, nn, kind):
         close(function(x[0]), outputs(torch, module, x[0]))
 
 
+@pytest.mark.parametrize("kind", [kind for kind, (_, told) in CHANNELS.items() if not told])
+def test_what_may_take_no_further_axes_goes_back_to_torch_as_it_came(torch, nn, kind):
+    """There it has its features on the second axis of any number of axes again."""
+    torch.manual_seed(0)
+    module, x = unlike(torch, nn.Sequential(*CHANNELS[kind][0](nn))), drawn(1, 4, 3, 3)
+    close(outputs(torch, to_torch(from_torch(module)), x), outputs(torch, module, x))
+
+
 @given(data())
 def test_any_order_of_modules_is_right_or_refused(torch, data):
     nn = torch.nn

@@ -138,11 +138,17 @@ TABLE[Sum] = lambda f, to: to.modules.Sum(f.axis)
 
 # --- with parameters ---
 
+
+def _of_axes(f: PReLU | BatchNorm, on_the_second: Any, on_the_last: Any) -> Any:
+    """The class of module with the features on that axis; torch's own one of what came from there and takes (B, C) alone here."""
+    return on_the_second if f.max_ndim == 2 else on_the_last
+
+
 TABLE[Linear] = lambda f, to: to.filled(to.nn.Linear(f.n_in, f.n_out, bias=f.bias is not None), f)
 TABLE[MatMul] = lambda f, to: to.filled(to.nn.Linear(f.n_in, f.n_out, bias=False), f)
-TABLE[PReLU] = lambda f, to: to.filled(to.modules.PReLU(f.weight.size), f)
+TABLE[PReLU] = lambda f, to: to.filled(_of_axes(f, to.nn.PReLU, to.modules.PReLU)(f.weight.size), f)
 TABLE[Embedding] = lambda f, to: to.filled(to.nn.Embedding(f.num_embeddings, f.dim), f)
-TABLE[BatchNorm] = lambda f, to: to.filled(to.modules.BatchNorm(f.n, f.eps, f.momentum), f)
+TABLE[BatchNorm] = lambda f, to: to.filled(_of_axes(f, to.nn.BatchNorm1d, to.modules.BatchNorm)(f.n, f.eps, f.momentum), f)
 TABLE[LayerNorm] = lambda f, to: to.filled(to.nn.LayerNorm(f.n, f.eps), f)
 TABLE[Standardize] = lambda f, to: to.filled(to.modules.Standardize(f.n), f)
 

@@ -159,6 +159,9 @@ def test_what_does_not_fit_throws(node):
     ):
         with pytest.raises(RuntimeError, match=message):
             node(text, [x])
+    text = module_of(to_js, pk.PReLU(3, max_ndim=2), np.zeros((4, 3)))
+    with pytest.raises(RuntimeError, match=r"expected 3 numbers, one example of shape \[3\], got"):
+        node(text, [np.zeros((3, 3)).tolist()])
 
 
 def test_the_file_is_a_module_that_needs_nothing(tmp_path):
@@ -205,6 +208,18 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
         with pytest.raises(error, match=message):
             to_js(model, path, x=x)
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("part", [pk.PReLU(3, max_ndim=2), pk.BatchNorm(3, max_ndim=2).eval()], ids=repr)
+@pytest.mark.parametrize("write", [to_js, to_c, to_onnx])
+def test_an_input_of_more_axes_than_the_model_takes_is_no_example(write, part, tmp_path):
+    """What is exported takes as many axes as its example has, so that it need not look again."""
+    if write is to_onnx:
+        pytest.importorskip("onnx", reason="writes files of ONNX")
+    model = pk.Sequential([pk.Residual(part), pk.Flatten(), pk.Linear(9, 2, rng=0)])
+    with pytest.raises(ValueError, match=r"max_ndim=2.*: expected at most 2 axes, got \([14], 3, 3\)"):
+        write(model, tmp_path / "net", x=np.zeros((4, 3, 3)))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("write", [to_js, to_c, to_onnx])

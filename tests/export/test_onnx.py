@@ -156,6 +156,13 @@ def test_a_second_axis_is_only_free_where_the_model_lets_it_be():
     agrees(proto, fixed, np.random.default_rng(0).normal(size=(4, 6)))
 
 
+@pytest.mark.parametrize("part", [pk.PReLU(3, max_ndim=2), pk.BatchNorm(3, max_ndim=2).eval()], ids=repr)
+def test_further_axes_are_refused_by_the_file_too(part):
+    proto = to_onnx(part, x=np.zeros((1, 3)))
+    with pytest.raises(Exception, match="Invalid rank for input: x"):
+        run(proto, np.zeros((4, 3, 3)))
+
+
 def test_attention_sees_what_it_may():
     model = pk.Sequential(
         [
