@@ -143,7 +143,7 @@ def test_attention_is_that_of_a_sequence_to_itself(torch, nn, batch_first, bias)
     "options", [{"dropout": 0.1}, {"kdim": 3, "vdim": 3}, {"add_bias_kv": True}, {"add_zero_attn": True}], ids=str
 )
 def test_attention_that_does_more_is_refused(torch, nn, options):
-    with pytest.raises(ValueError, match=r"(?s)from_torch: MultiheadAttention\(.* has .*, and pancake's Function has .* alone"):
+    with pytest.raises(ValueError, match=r"^from_torch: MultiheadAttention with .* has .*, and pancake's Function has .* alone"):
         from_torch(nn.MultiheadAttention(6, 2, batch_first=True, **options))
 
 
@@ -229,9 +229,13 @@ def test_what_cannot_be_converted_is_refused_by_name_with_the_way_out(torch, nn)
     hooked.register_forward_hook(lambda *arguments: None)
     refused = [
         (Mine(), TypeError, r"Mine has a forward of its own.*load_torch\(model, module.state_dict\(\)\)"),
-        (Linear(2, 2), TypeError, "Linear has a forward of its own"),
-        (nn.Sequential(Residual()), TypeError, "Residual has a forward of its own"),
-        (nn.Sequential(nn.Tanh(), nn.Bilinear(1, 2, 3)), TypeError, "no Function for torch.nn.Bilinear; it converts.*Linear"),
+        (Linear(2, 2), TypeError, r"\.Linear with weight \(2, 2\) has a forward of its own"),
+        (nn.Sequential(Residual()), TypeError, r"\.Residual at 0 has a forward of its own"),
+        (
+            nn.Sequential(nn.Tanh(), nn.Bilinear(1, 2, 3)),
+            TypeError,
+            r"Bilinear at 1 .* has no counterpart in pancake; .*Linear",
+        ),
         (hooked, ValueError, "hooks"),
         (nn.Softmax(), ValueError, "dim=None"),
         (nn.Hardtanh(-2, 2), ValueError, "min_val=-2"),
@@ -247,6 +251,41 @@ def test_what_cannot_be_converted_is_refused_by_name_with_the_way_out(torch, nn)
     for module, error, message in refused:
         with pytest.raises(error, match=message):
             from_torch(module)
+
+
+def test_a_refusal_names_the_module_with_its_place_and_its_shape_and_not_all_that_is_in_it(torch, nn):
+    def many(module):
+        return nn.Sequential(*(nn.Linear(3, 3) for _ in range(50)), module)
+
+    hooked, embedding, linear, half = many(nn.Tanh()), nn.Embedding(3, 3), nn.Linear(3, 3, bias=False), nn.Linear(4, 3)
+    hooked.register_forward_hook(lambda *arguments: None)
+    linear.weight = embedding.weight
+    half.bias.requires_grad_(False)
+    attention = nn.MultiheadAttention(6, 2, dropout=0.1)
+    refused = [
+        (
+            many(many(attention)),
+            ValueError,
+            "MultiheadAttention at 50.50 with in_proj_weight (18, 6) has dropout=0.1",
+        ),
+        (many(nn.GRU(2, 3, bias=False)), ValueError, "GRU at 50 with weight_ih_l0 (9, 2) has bias=False, and pancake's Function"),
+        (hooked, ValueError, "Sequential has hooks or a forward of its own, which pancake would not run"),
+        (many(hooked), ValueError, "Sequential at 50 has hooks or a forward of its own"),
+        (many(half), ValueError, "Linear at 50 with weight (3, 4) trains some of its parameters and not the others"),
+        (
+            nn.Sequential(embedding, nn.Sequential(linear)),
+            ValueError,
+            "Linear at 1.0 with weight (3, 3) shares some of its parameters with Embedding at 0 with weight (3, 3); two",
+        ),
+        (many(nn.Bilinear(1, 2, 3)), TypeError, "Bilinear at 50 with weight (3, 1, 2) has no counterpart in pancake; what"),
+        (many(nn.LayerNorm((2, 3))), ValueError, "LayerNorm at 50 with weight (2, 3) is none of one axis, with weight and bias"),
+    ]
+    for module, error, message in refused:
+        with pytest.raises(error) as caught:
+            from_torch(module)
+        assert str(caught.value).startswith(f"from_torch: {message}")
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).count("Linear(") == 0
 
 
 # --- to torch ---

@@ -48,14 +48,23 @@ def _of(name: str) -> Callable[[Callable[[Any, Convert], Function]], Callable[[A
     return put
 
 
+class Refused(Exception):
+    """A module that cannot be converted, and why: what the message says after its name and its place."""
+
+    def __init__(self, module: Any, why: str, error: type[Exception] = ValueError) -> None:
+        super().__init__(module, why, error)
+        self.module, self.why, self.error = module, why, error
+
+
 def _expect(module: Any, **options: Any) -> None:
     """Refuse a module that has another value for one of these options."""
     for name, value in options.items():
         got = getattr(module, name)
         if got != value:
-            raise ValueError(
-                f"from_torch: {module} has {name}={got!r}, and pancake's Function has {value!r} alone; "
-                "build the stack by hand, and fill it with pancake.torch.load_torch"
+            raise Refused(
+                module,
+                f"has {name}={got!r}, and pancake's Function has {value!r} alone; build the stack by hand, and fill it with "
+                "pancake.torch.load_torch",
             )
 
 
@@ -75,7 +84,7 @@ def freeze(function: Function, part: Any) -> None:
     """Freeze what was made of a module if nothing in that is trained."""
     trained = {bool(p.requires_grad) for p in part.parameters()}
     if len(trained) == 2:
-        raise ValueError(f"from_torch: {part} trains some of its parameters and not the others; a Function is frozen as a whole")
+        raise Refused(part, "trains some of its parameters and not the others; a Function is frozen as a whole")
     if trained == {False}:
         function.freeze()
 
@@ -124,7 +133,7 @@ def _log_softmax(module: Any, convert: Convert) -> Function:
 
 def _axis(module: Any) -> int:
     if module.dim is None:
-        raise ValueError(f"from_torch: {module} has dim=None, which depends on the number of axes; set its dim first")
+        raise Refused(module, "has dim=None, which depends on the number of axes; set its dim first")
     return int(module.dim)
 
 
@@ -157,7 +166,7 @@ def _embedding(module: Any, convert: Convert) -> Function:
 def _batch_norm(layer: type[BatchNorm] | type[BatchNorm2d], module: Any, convert: Convert) -> Function:
     _expect(module, affine=True, track_running_stats=True)
     if module.momentum is None:
-        raise ValueError(f"from_torch: {module} has momentum=None, a plain average over all batches; set its momentum first")
+        raise Refused(module, "has momentum=None, a plain average over all batches; set its momentum first")
     return _filled(layer(module.num_features, module.momentum, module.eps, dtype=_dtype(module)), module)
 
 
@@ -168,7 +177,7 @@ TABLE["BatchNorm2d"] = functools.partial(_batch_norm, BatchNorm2d)
 @_of("LayerNorm")
 def _layer_norm(module: Any, convert: Convert) -> Function:
     if len(module.normalized_shape) != 1 or module.weight is None or module.bias is None:
-        raise ValueError(f"from_torch: expected a LayerNorm of one axis, with weight and bias, got {module}")
+        raise Refused(module, "is none of one axis, with weight and bias, as pancake's LayerNorm is")
     return _filled(LayerNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
 
 
@@ -184,7 +193,7 @@ def _standardize(module: Any, convert: Convert) -> Function:
 def _convolution(cls: Any, module: Any, convert: Convert) -> Function:
     _expect(module, padding_mode="zeros", **({"output_padding": (0, 0)} if cls is ConvTranspose2d else {}))
     if isinstance(module.padding, str):
-        raise ValueError(f"from_torch: {module} has padding={module.padding!r}, and pancake's has numbers")
+        raise Refused(module, f"has padding={module.padding!r}, and pancake's has numbers")
     options = {name: _per_axis(getattr(module, name)) for name in ("stride", "padding", "dilation")}
     bias = module.bias is not None
     made = cls(
@@ -228,7 +237,7 @@ def _group_norm(module: Any, convert: Convert) -> Function:
 @_of("RMSNorm")
 def _rms_norm(module: Any, convert: Convert) -> Function:
     if len(module.normalized_shape) != 1 or module.weight is None:
-        raise ValueError(f"from_torch: expected an RMSNorm of one axis, with a weight, got {module}")
+        raise Refused(module, "is none of one axis, with a weight, as pancake's RMSNorm is")
     return _filled(RMSNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
 
 
@@ -238,7 +247,7 @@ def _upsample(module: Any, convert: Convert) -> Function:
     scale = _per_axis(module.scale_factor)
     whole = tuple(map(int, scale)) if isinstance(scale, tuple) else int(scale)
     if whole != scale:
-        raise ValueError(f"from_torch: {module} has a scale_factor that is not whole")
+        raise Refused(module, "has a scale_factor that is not whole")
     return Upsample(whole)
 
 
@@ -258,7 +267,7 @@ def _self_attention(module: Any, causal: bool = False) -> Function:
     n = module.embed_dim
     _expect(module, dropout=0.0, kdim=n, vdim=n, add_zero_attn=False)
     if module.bias_k is not None:
-        raise ValueError(f"from_torch: {module} has add_bias_kv=True, and pancake's Function has False alone; make it without")
+        raise Refused(module, "has add_bias_kv=True, and pancake's Function has False alone; make it without")
     bias = module.in_proj_bias is not None
     attention = _filled(MultiHeadAttention(n, module.num_heads, causal=causal, bias=bias, dtype=_dtype(module)), module)
     attention.train(module.training)
@@ -289,7 +298,7 @@ def _layers(module: Any, return_sequences: bool) -> list[Any]:
     """A stack of recurrent layers, and what is dropped between them."""
     _expect(module, bias=True)
     if getattr(module, "proj_size", 0):
-        raise ValueError(f"from_torch: {module} has proj_size={module.proj_size}, and pancake's LSTMCell has no projection")
+        raise Refused(module, f"has proj_size={module.proj_size}, and pancake's LSTMCell has no projection")
     layers: list[Function] = []
     for number in range(module.num_layers):
         if layers and module.dropout:

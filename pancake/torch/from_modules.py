@@ -10,7 +10,7 @@ from pancake.functions.containers import Sequential
 from pancake.functions.normalization import BatchNorm
 from pancake.functions.piecewise_linear import PReLU
 from pancake.functions.shapes import Transpose
-from pancake.torch.converters import TABLE, Convert, freeze
+from pancake.torch.converters import TABLE, Convert, Refused, freeze
 
 
 def from_torch(module: Any) -> Function:
@@ -47,6 +47,25 @@ def from_torch(module: Any) -> Function:
 
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: expected a torch.nn.Module, got {module!r}; load_torch reads a state dict"[:300])
+    try:
+        return _converted(module)
+    except Refused as refused:
+        raise refused.error(f"from_torch: {_called(refused.module, module)} {refused.why}") from None
+
+
+def _called(part: Any, module: Any) -> str:
+    """A module by its class, its place in the whole, and the shape of its first parameter."""
+    cls = type(part)
+    name = cls.__name__ if cls.__module__.startswith("torch.") else f"{cls.__module__}.{cls.__qualname__}"
+    place = next((f" at {path}" for path, inner in module.named_modules() if inner is part and path), "")
+    shape = next((f" with {k} {tuple(p.shape)}" for k, p in part.named_parameters(recurse=False)), "")
+    return name + place + shape
+
+
+def _converted(module: Any) -> Function:
+    """The Function that computes what a module computes."""
+    import torch
+
     made: dict[tuple[Any, ...], Function] = {}
     owners: dict[int, Any] = {}
     axes = iter(_axes_of_inputs(module))
@@ -60,10 +79,12 @@ def from_torch(module: Any) -> Function:
         key = (type(part), *map(id, own)) if own else (id(part),)
         if key in made:
             return placed(part, made[key].shared_copy())
-        if any(owners.setdefault(id(p), part) is not part for p in own):
-            raise ValueError(
-                f"from_torch: {part} shares some of its parameters with {owners[id(own[0])]}, which two Functions of different "
-                "kinds cannot do here; give it copies of its own"
+        owner = next((owners[id(p)] for p in own if owners.setdefault(id(p), part) is not part), None)
+        if owner is not None:
+            raise Refused(
+                part,
+                f"shares some of its parameters with {_called(owner, module)}; two Functions of different kinds cannot do "
+                "that here: give it copies of its own",
             )
         function = _converter(part)(part, convert)
         if not list(part.children()):
@@ -161,15 +182,19 @@ def _converter(part: Any) -> Callable[[Any, Convert], Function]:
     cls = type(part)
     known = getattr(modules, cls.__name__, getattr(torch.nn, cls.__name__, None)) if cls.__name__ in TABLE else None
     if cls is not known and getattr(torch.nn, cls.__name__, None) is not cls:
-        raise TypeError(
-            f"from_torch: {cls.__module__}.{cls.__qualname__} has a forward of its own, which cannot be read off it; "
-            "build the same stack of Functions and fill it with pancake.torch.load_torch(model, module.state_dict())"
+        raise Refused(
+            part,
+            "has a forward of its own, which cannot be read off it; build the same stack of Functions and fill it with "
+            "pancake.torch.load_torch(model, module.state_dict())",
+            TypeError,
         )
     if cls.__name__ not in TABLE:
-        raise TypeError(
-            f"from_torch: pancake has no Function for torch.nn.{cls.__name__}; it converts {', '.join(sorted(TABLE))}. Build a "
-            "stack without it, and fill that with pancake.torch.load_torch(model, module.state_dict())"
+        raise Refused(
+            part,
+            f"has no counterpart in pancake; what has one are {', '.join(sorted(TABLE))}. Build a stack without it, and fill "
+            "that with pancake.torch.load_torch(model, module.state_dict())",
+            TypeError,
         )
     if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
-        raise ValueError(f"from_torch: {part} has hooks or a forward of its own, which pancake would not run; remove them first")
+        raise Refused(part, "has hooks or a forward of its own, which pancake would not run; remove them first")
     return TABLE[cls.__name__]
