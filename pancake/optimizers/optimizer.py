@@ -228,14 +228,14 @@ class Optimizer:
         params, grads = self._collect()
         self._generation = memory.generation
         # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
-        parts = {id(part): part for function in self._functions() for part in function.walk()}
-        # Of the library's containers, the lists of parts and the attributes that are parts, which anybody may exchange.
-        values = [(vars(part), name, value) for part in parts.values() if is_own(part) for name, value in vars(part).items()]
-        self._places = [(*place, None) for place in values if isinstance(place[2], Function)]
-        lists = [place for place in values if isinstance(place[2], list) and all(isinstance(p, Function) for p in place[2])]
-        self._places += [(*place, place[2].copy()) for place in lists]
-        users = [part for part in parts.values() if not is_own(part)]
-        self._watched = [(part, part._holdings()) for part in users]
+        trees = {id(tree): tree for function in self._functions() for tree in function.walk()}
+        self._places, self._watched = [], []
+        for tree in trees.values():
+            exchangeable = _places_of(tree) if is_own(tree) else []
+            self._places += exchangeable
+            count = sum(1 if functions is None else len(functions) for *_, functions in exchangeable)
+            if not is_own(tree) or count < len(tree._parts()):  # the others are in a dict, say, which somebody has set
+                self._watched.append((tree, tree._holdings()))
         if self._params and not _changed(self._params + self._param_grads, params + grads):
             return
         old_state, old_params = self._state, self._params
@@ -296,6 +296,15 @@ class Optimizer:
 
 for _name in ("learning_rate", "learning_rate_init", "learningrate", "lr_", "alpha", "eta", "eta0", "param_groups"):
     setattr(Optimizer, _name, _ForeignRate(_name))
+
+
+def _places_of(tree: Function) -> list[tuple[dict[str, Any], str, Any, list[Any] | None]]:
+    """The attributes that are parts or lists of parts, which anybody may exchange, with the parts that are in these lists."""
+    return [
+        (vars(tree), name, value, value.copy() if isinstance(value, list) else None)
+        for name, value in vars(tree).items()
+        if isinstance(value, Function) or (isinstance(value, list) and all(isinstance(part, Function) for part in value))
+    ]
 
 
 def _holds_arrays(items: Sequence[object]) -> bool:

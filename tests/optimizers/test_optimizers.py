@@ -18,11 +18,13 @@ from pancake import (
     Adam,
     AdamW,
     AddBias,
+    Function,
     Linear,
     MeanSquaredError,
     Mul,
     Optimizer,
     ReLU,
+    Residual,
     RMSprop,
     Sequential,
     Sigmoid,
@@ -33,6 +35,7 @@ from pancake import (
     mlp,
 )
 from pancake.optimizers.optimizer import CHUNK
+from pancake.testing.strategies import examples, functions, library_classes
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
@@ -485,6 +488,36 @@ def test_a_model_that_is_reached_twice_has_one_state():
 def test_a_pickle_of_an_optimizer_holds_the_parameters_once():
     model = mlp([30, 100, 30], rng=0)
     assert len(pickle.dumps(SGD(model))) < len(pickle.dumps(model)) + 1000
+
+
+HELD = {
+    "in a dict": (lambda part: {"a": part}, lambda held, part: held.__setitem__("a", part)),
+    "in a list of lists": (lambda part: [[part]], lambda held, part: held[0].__setitem__(0, part)),
+    "beside what is no part": (lambda part: [None, part], lambda held, part: held.__setitem__(1, part)),
+    "in a dict of lists": (lambda part: {"a": [part]}, lambda held, part: held["a"].append(part)),
+}
+
+
+@pytest.mark.parametrize("container", [Sequential, lambda parts: Residual(*parts), lambda parts: Linear(2, 2, rng=0)])
+@pytest.mark.parametrize(("hold", "exchange"), HELD.values(), ids=HELD)
+def test_a_part_exchanged_in_an_attribute_of_the_librarys_own_is_trained(container, hold, exchange):
+    model = container([Linear(2, 2, rng=0)])
+    model.heads = hold(Linear(2, 2, rng=1))
+    optimizer = SGD(model, lr=1.0)
+    optimizer.zero_grad()
+    new = Linear(2, 2, rng=2)
+    before = new.weight.copy()
+    exchange(model.heads, new)
+    optimizer.zero_grad()
+    new.grad_weight += 1
+    optimizer.step()
+    np.testing.assert_array_equal(new.weight, before - 1)
+
+
+def test_no_function_of_the_librarys_own_is_looked_into_at_every_step():
+    for function, _ in (pair for cls in library_classes(Function) for pair in examples(functions(cls), 1)):
+        if function.get_params_and_grads()[0]:
+            assert not SGD(function)._watched, function
 
 
 def test_a_list_that_changes_later_does_not_change_the_optimizer():
