@@ -109,7 +109,8 @@ def plot_confusion_matrix(
     options: dict[str, Any] = {"fontsize": float(np.clip(0.75 * letters * (ticks[1] if len(ticks) > 1 else 1), 3, 10))}
     ax.set_xticks(ticks, shown, **options)
     ax.set_yticks(ticks, shown, **options)
-    if max(map(len, shown)) * 0.6 * options["fontsize"] > letters * (ticks[1] if len(ticks) > 1 else 1):
+    widest = max(label.get_window_extent().width for label in ax.get_xticklabels()) * 72 / ax.figure.get_dpi()
+    if widest + 0.3 * options["fontsize"] > letters * (ticks[1] if len(ticks) > 1 else 1):
         ax.tick_params(axis="x", labelrotation=90)
     right = float(np.trace(table) / table.sum()) if table.sum() else float("nan")
     ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {right:.1%}")

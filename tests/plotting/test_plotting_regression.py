@@ -148,6 +148,25 @@ def test_tables_of_many_classes(count: int) -> None:
     assert drawn.axes[0].get_title() == "accuracy 100.0%"
 
 
+@pytest.mark.parametrize(
+    ("names", "rotation"),
+    [
+        (["aeroplane", "automobile", "bird", "cat"], 0),
+        (["illicit lilt", "filial fill", "little lily", "illiteral"], 0),
+        (["WWWWWWW", "MMMMMMM", "WMWMWMW", "WWWMMM", "MMMM", "WWWWW"], 90),
+        (["Adelie penguin (Pygoscelis adeliae)", "Chinstrap penguin (Pygoscelis antarcticus)", "Gentoo penguin"], 90),
+        (["of the north and of the east", "of the south and of the west"], 90),
+    ],
+)
+def test_names_that_do_not_fit_beside_each_other_are_turned(names: list[str], rotation: float) -> None:
+    drawn = plot_confusion_matrix(np.arange(len(names)), np.arange(len(names)), class_names=names)
+    drawn.figure.draw_without_rendering()
+    labels = drawn.axes[0].get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {rotation}
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(left.overlaps(right) for left, right in itertools.pairwise(boxes))
+
+
 @pytest.mark.parametrize("kind", [list, np.array, lambda names: np.array(names, dtype=object)])
 def test_labels_may_be_names(kind: Any) -> None:
     pred, target = kind(["ham", "spam", "spam", "ham"]), kind(["ham", "spam", "ham", "ham"])
