@@ -45,8 +45,8 @@ def plot_history(
     history : mapping of str to sequence of float
         For each name the values after epochs 1, 2, ...; names without values are left out.
     metrics : str or sequence of str, optional
-        Which to draw: "loss" is the loss with its `val_`, `train_` and `test_` variants, "val_loss" that one alone. All,
-        without it.
+        Which to draw: "loss" is the loss with its `val_`, `train_` and `test_` variants, "val_loss" that one alone. Without it
+        all, save "seconds" and an "lr" that never changes.
     ax : matplotlib Axes, optional
         Where to draw: the panels share its place, one below the other.
 
@@ -221,7 +221,13 @@ def _quantities(history: Mapping[str, Sequence[float]], metrics: str | Sequence[
             quantities.setdefault(_quantity(name), {})[str(name)] = curve
     if not quantities:
         raise ValueError("plot_history: expected at least one value, got an empty history; train for an epoch first")
-    return quantities
+    telling = {quantity: curves for quantity, curves in quantities.items() if not _tells_nothing(quantity, curves)}
+    return telling if telling and metrics is None else quantities
+
+
+def _tells_nothing(quantity: str, curves: Mapping[str, Array]) -> bool:
+    """Whether nobody would look at it who has not asked for it: how long an epoch took, or a learning rate that stays."""
+    return quantity == "seconds" or (quantity == "lr" and all(np.ptp(curve) == 0 for curve in curves.values()))
 
 
 def _quantity(name: Any) -> str:

@@ -47,7 +47,7 @@ class History(dict[str, list[float]]):
             del column[epochs:]
 
     def plot(self, metrics: Any = None, **options: Any) -> Any:
-        """Draw the curves, those of `metrics` or all: `plot_history(self, metrics, **options)`, which needs matplotlib."""
+        """Draw the curves, those of `metrics` or the usual: `plot_history(self, metrics, **options)`, which needs matplotlib."""
         from pancake.plotting import plot_history
 
         return plot_history(self, metrics, **options)

@@ -467,7 +467,7 @@ def test_show_pred_opens_a_window() -> None:
 
 
 def test_history_gives_each_quantity_a_panel() -> None:
-    history = {"loss": [1.0, 0.5, 0.4], "accuracy": [0.5, 0.8, 0.9], "val_loss": [1.1, 0.7], "lr": [0.1, 0.1, 0.1], "val_f1": []}
+    history = {"loss": [1.0, 0.5, 0.4], "accuracy": [0.5, 0.8, 0.9], "val_loss": [1.1, 0.7], "lr": [0.1, 0.1, 0.05], "val_f1": []}
     drawn = plot_history(history)
     assert [panel.get_ylabel() for panel in drawn.axes] == ["loss", "accuracy", "lr"]
     assert set(drawn.artists) == {"loss", "val_loss", "accuracy", "lr"}
@@ -483,6 +483,16 @@ def test_history_gives_each_quantity_a_panel() -> None:
     assert png(drawn)
     tops = [panel.get_position().y0 for panel in drawn.axes]
     assert tops == sorted(tops, reverse=True)  # one below the other
+
+
+@pytest.mark.parametrize("lr", [[0.1], [0.1, 0.1, 0.1], [1.0, 0.5]])
+@pytest.mark.parametrize("seconds", [[0.2], [0.2, 0.1, 0.3]])
+def test_seconds_and_a_learning_rate_that_stays_are_drawn_only_when_asked_for(lr: list[float], seconds: list[float]) -> None:
+    history = {"loss": [1.0, 0.5], "lr": lr, "seconds": seconds}
+    assert list(plot_history(history).artists) == (["loss", "lr"] if len(set(lr)) > 1 else ["loss"])
+    assert list(plot_history(history, ["lr", "loss"]).artists) == ["lr", "loss"]
+    assert list(plot_history(history, "seconds").artists) == ["seconds"]
+    assert list(plot_history({"lr": lr, "seconds": seconds}).artists) == (["lr"] if len(set(lr)) > 1 else ["lr", "seconds"])
 
 
 @pytest.mark.parametrize(
@@ -533,7 +543,7 @@ def test_history_shares_the_place_of_given_axes(place: str) -> None:
         right.remove()
         right = figure.add_axes((0.55, 0.1, 0.4, 0.8))
     box = right.get_position()
-    drawn = plot_history({"loss": [1, 2], "accuracy": [0, 1], "lr": [1, 1]}, ax=right)
+    drawn = plot_history({"loss": [1, 2], "accuracy": [0, 1], "lr": [1, 2]}, ax=right)
     assert drawn.axes[0] is right
     assert drawn.figure is figure
     assert len(drawn.axes) == 3

@@ -497,7 +497,7 @@ def test_a_film_of_one_feature() -> None:
 # --- history ---
 
 
-HISTORY = {"loss": [1.0, 0.5], "accuracy": [0.5, 0.9], "val_loss": [1.0, 0.6], "val_accuracy": [0.4, 0.8], "lr": [0.1, 0.1]}
+HISTORY = {"loss": [1.0, 0.5], "accuracy": [0.5, 0.9], "val_loss": [1.0, 0.6], "val_accuracy": [0.4, 0.8], "lr": [0.1, 0.2]}
 
 
 @pytest.mark.parametrize(
