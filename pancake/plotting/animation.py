@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import size
+from pancake.arguments import brief, size
 from pancake.function import Function
 from pancake.plotting.boundary import boundary_lines, draw, shades
 from pancake.plotting.colors import COLORS
@@ -41,7 +41,7 @@ class TrainingAnimation(Film):
     losses: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
     frames: list[tuple[int, View]] = field(default_factory=list)
 
-    def __call__(self, state: Any) -> None:
+    def __call__(self, state: Any = None) -> None:
         """Note the loss of an epoch that has ended, and take a picture if it is time for one.
 
         Parameters
@@ -51,6 +51,8 @@ class TrainingAnimation(Film):
 
         Raises
         ------
+        TypeError
+            If it is neither.
         ValueError
             If `fit` trains a model that has nothing in common with the one that is filmed.
         """
@@ -64,7 +66,7 @@ class TrainingAnimation(Film):
             new = {name: state.history[name][-1] for name in LOSSES if name in state.history}
         else:
             epoch = self.epochs[-1] + 1 if self.epochs else 1
-            new = {"loss": float(state)}
+            new = {"loss": _loss(state)}
         if not self.epochs:  # of a training that goes on, the first picture is not of epoch 0
             self.frames[0] = epoch - 1, self.frames[0][1]
         self.epochs.append(epoch)
@@ -126,6 +128,16 @@ class TrainingAnimation(Film):
             curve.set_xlim(self.epochs[0] - 1, self.epochs[-1])
         else:
             curve.set_xlim(self.epochs[0], self.epochs[-1] + 1)
+
+
+def _loss(value: Any) -> float:
+    """The loss of an epoch, which may be nan or infinite."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        got = "nothing" if value is None else brief(value)
+        ways = "the loss of the epoch, film(objective), or a callback of fit, callbacks=[film]"
+        raise TypeError(f"animate_training: expected {ways}, got {got}") from None
 
 
 def _are_strangers(filmed: Any, trained: Any) -> bool:

@@ -149,6 +149,18 @@ def test_a_film_may_be_of_all_that_learns_with_the_model() -> None:
     assert film.epochs == [1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [((), "nothing"), ((None,), "nothing"), (("low",), "'low'"), (([1.0],), r"\[1.0\]"), ((np.ones(2),), r"array\(\[1., 1.\]\)")],
+)
+def test_a_film_without_a_loss_says_how_it_is_called(arguments: tuple[Any, ...], got: str) -> None:
+    film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=10)
+    expected = r"^animate_training: expected the loss of the epoch, film\(objective\), or a callback of fit, callbacks=\[film\]"
+    with pytest.raises(TypeError, match=rf"{expected}, got {got}$"):
+        film(*arguments)
+    assert film.epochs == []
+
+
 def gif_frames(path: Path) -> list[np.ndarray]:
     from PIL import Image, ImageSequence
 
