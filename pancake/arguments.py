@@ -234,7 +234,10 @@ def numeric(owner: object, value: Any, what: str) -> Array:
 
 
 def _describe(value: Any, array: Array) -> str:
-    return f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r}"[:80]
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {array.dtype}"
+    hint = "; is a `return` missing where it was computed?" if value is None else ""
+    return f"{type(value).__name__} {value!r}"[:80] + hint
 
 
 def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:

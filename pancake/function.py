@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
@@ -83,6 +83,12 @@ class Remembers:
         what: tuple[Any, ...] = kept.what
         return what
 
+    def _undefined(self, method: str) -> NotImplementedError:
+        """The error of a method that a subclass has left out, or has called as other libraries do."""
+        other = method.removeprefix("compute_")
+        hint = f"; rename its {other} to {method}" if hasattr(type(self), other) else ""
+        return NotImplementedError(f"{type(self).__name__} does not define {method}{hint}")
+
     def _no_forward(self) -> NoReturn:
         raise RuntimeError(f"{self!r}: compute_backward needs a compute_forward before it")
 
@@ -128,7 +134,7 @@ class Function(Remembers, Tree):
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs."""
-        raise NotImplementedError(f"{type(self).__name__} does not define compute_forward")
+        raise self._undefined("compute_forward")
 
     def compute_backward(self, dObj_dOut: Any) -> Any:
         """Add to the gradients of the parameters and return the gradient of the input, dObj_dIn.
@@ -137,7 +143,7 @@ class Function(Remembers, Tree):
         called again after one forward, and adds again. After two forwards only the latter is remembered: a first backward is
         that of the latter, and a second one is refused.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
+        raise self._undefined("compute_backward")
 
     def accumulate_grads(self, *dObj_dOut: Any, **more: Any) -> None:
         """Do what `compute_backward` does, without the gradient of the input where that saves work."""
@@ -254,17 +260,40 @@ def _with_bookkeeping(backward: Any) -> Any:
 
 def need_function(owner: str, model: object, role: str = "", hint: str = "") -> None:
     """TypeError if a model is no Function, with a hint, or with what may be meant."""
-    if isinstance(model, Function):
-        return
-    kind = model if isinstance(model, type) else type(model)
-    if not hint and hasattr(model, "model_"):
-        hint = "; pass its model_"
-    elif not hint and issubclass(kind, Function):
-        hint = f"; make one first: {kind.__name__}(...)"
-    methods = [getattr(model, name, None) for name in ("compute_forward", "compute_backward")]
-    if not hint and all(map(callable, methods)) and not kind.__module__.startswith("pancake."):
-        hint = f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
-    raise TypeError(f"{owner}: expected a Function{role}, got {brief(model)}{hint}")
+    if not isinstance(model, Function):
+        raise TypeError(f"{owner}: expected a Function{role}, got {brief(model)}{hint or _meant(model)}")
+
+
+def need_functions(owner: str, model: Any) -> list[Function]:
+    """The Functions of a list, or the one that stands alone; TypeError if something else is among them."""
+    functions = list(model) if isinstance(model, (list, tuple)) else [model]
+    others = [function for function in functions if not isinstance(function, Function)]
+    if not others:
+        return functions
+    hint = "; pass the model itself, whose parameters it finds" if _holds_arrays(others) else _meant(others[0])
+    raise TypeError(f"{owner}: expected a Function or a list of Functions, got {brief(model)}{hint}")
+
+
+def _meant(thing: Any) -> str:
+    """The end of a message about what is no Function: how to get one from it, if that can be told."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    if hasattr(thing, "model_"):
+        return "; pass its model_"
+    if issubclass(kind, Function):
+        return f"; make one first: {kind.__name__}(...)"
+    methods = [getattr(thing, name, None) for name in ("compute_forward", "compute_backward")]
+    if all(map(callable, methods)) and not kind.__module__.startswith("pancake."):
+        return f"; derive the class from pancake.Function: class {kind.__name__}(pancake.Function)"
+    name = getattr(thing, "__name__", thing)
+    if not isinstance(name, str):
+        return ""
+    from pancake.foreign_names import advice
+
+    return advice(name.lower())  # of np.tanh and "relu"
+
+
+def _holds_arrays(items: Iterable[object]) -> bool:
+    return any(isinstance(item, np.ndarray) or (isinstance(item, (list, tuple)) and _holds_arrays(item)) for item in items)
 
 
 def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -469,8 +469,10 @@ class Alike:
         (pk.Linear, r"make one first: Linear\(\.\.\.\)$"),
         (Alike(), r"derive the class from pancake\.Function: class Alike\(pancake\.Function\)$"),
         (pk.MeanSquaredError(), r"got MeanSquaredError\(\)$"),
+        (np.tanh, r"pancake's word for it is Tanh\(\)$"),
+        ("relu", r"got 'relu'; pancake's word for it is ReLU\(\)$"),
     ],
-    ids=["estimator", "class", "alike", "loss"],
+    ids=["estimator", "class", "alike", "loss", "numpy", "text"],
 )
 @pytest.mark.parametrize(
     "call",
@@ -480,14 +482,49 @@ class Alike:
         lambda model: pk.explain(model, pk.MeanSquaredError(), [[1.0, 2.0]], [[1.0]]),
         lambda model: pk.gradient_norms(model),
         lambda model: pk.export.to_c(model, "unwritten.h", x=[[1.0, 2.0]]),
+        lambda model: pk.Sequential([model]),
+        lambda model: pk.Residual(model),
+        lambda model: pk.Unrolled(model),
+        lambda model: pk.Adam(model),
+        lambda model: pk.clip_grad_norm(model, 1.0),
     ],
-    ids=["predict", "save", "explain", "gradient_norms", "to_c"],
+    ids=["predict", "save", "explain", "gradient_norms", "to_c", "Sequential", "Residual", "Unrolled", "Adam", "clip_grad_norm"],
 )
 def test_what_is_no_function_is_refused_with_the_way_out(call, model, hint):
-    with pytest.raises(TypeError, match=f"^[a-z_]+: expected a Function.*{hint}"):
+    with pytest.raises(TypeError, match=f"^[A-Za-z_]+: expected a Function.*{hint}"):
         call(model)
     assert not Path("unwritten.npz").exists()
     assert not Path("unwritten.h").exists()
+
+
+def test_methods_that_are_missing_or_called_as_in_other_libraries():
+    class Nothing(Function):
+        pass
+
+    class Foreign(Function):
+        def forward(self, x):
+            return x
+
+        def backward(self, dObj_dOut):
+            return dObj_dOut
+
+    for method in ("compute_forward", "compute_backward"):
+        with pytest.raises(NotImplementedError, match=f"^Nothing does not define {method}$"):
+            getattr(Nothing(), method)(1.0)
+        other = method.removeprefix("compute_")
+        with pytest.raises(NotImplementedError, match=f"^Foreign does not define {method}; rename its {other} to {method}$"):
+            getattr(Foreign(), method)(1.0)
+
+
+def test_a_method_that_forgets_its_return_is_hinted_at():
+    class Forgetful(Scale):
+        def compute_backward(self, dObj_dOut):
+            super().compute_backward(dObj_dOut)
+
+    stack = Sequential([Linear(2, 2, rng=0), Forgetful(2)])
+    stack(np.ones((3, 2)))
+    with pytest.raises(TypeError, match="expected dObj_dOut to be real numbers, got NoneType None; is a `return` missing"):
+        stack.compute_backward(np.ones((3, 2)))
 
 
 ONES = np.ones(2)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import each_part, numeric, whole
-from pancake.function import Function
-from pancake.functions.containers import Container, Listed, extend, forward, has_parameters, note_answered
+from pancake.function import Function, need_function
+from pancake.functions.containers import Container, Listed, forward, has_parameters, note_answered
 from pancake.memory import Array
 
 
@@ -234,9 +234,8 @@ class Residual(Container):
     """
 
     def __init__(self, f: Function) -> None:
-        parts: list[Function] = []
-        extend(self, parts, [f])
-        (self.f,) = parts
+        need_function(type(self).__name__, f)
+        self.f = f
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run f, with the lengths (B,) of sequences if there are any."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.arguments import each_part
-from pancake.function import Function, Kept
+from pancake.function import Function, Kept, need_function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
 from pancake.tree import Tree
@@ -246,20 +246,18 @@ def has_parameters(function: Function) -> bool:
     return bool(function.get_params_and_grads()[0])
 
 
-def extend(owner: Function, parts: list[Function], new: Iterable[object]) -> None:
+def extend(owner: Function, parts: list[Function], new: Iterable[Any]) -> None:
     """Append Functions to the parts of a container, after making sure that they are Functions and not there already."""
     name = type(owner).__name__
     present = {id(function) for function in owner.walk()}
     for part in new:
-        if not isinstance(part, Function):
-            hint = "; derive its class from pancake.Function" if hasattr(part, "compute_forward") else ""
-            hint = f"; make one first: {part.__name__}(...)" if isinstance(part, type) else hint
-            raise TypeError(f"{name}: expected a Function at position {len(parts)}, got {part!r}{hint}")
+        need_function(name, part, f" at position {len(parts)}")
         inside = {id(function): function for function in part.walk()}
-        for key in inside.keys() & present:
-            raise ValueError(
-                f"{name}: {inside[key]!r} stands in it twice, and would remember only the later of its inputs; "
-                "use shared_copy() for a second one with the same parameters"
-            )
+        for key, function in inside.items():
+            if key in present:
+                raise ValueError(
+                    f"{name}: {function!r} stands in it twice, and would remember only the later of its inputs; "
+                    "use shared_copy() for a second one with the same parameters"
+                )
         present.update(inside)
         parts.append(part)

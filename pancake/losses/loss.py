@@ -76,11 +76,11 @@ class Loss(Remembers):
             How much each example counts: of the shape of the leading axes of the target, (B,) or (B, T). What has weight 0 is
             absent: whatever stands there, nan included, changes neither the objective nor the gradient.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define compute_forward")
+        raise self._undefined("compute_forward")
 
     def compute_backward(self) -> Array:
         """Return dObj_dPred for the latest call, shaped like the prediction."""
-        raise NotImplementedError(f"{type(self).__name__} does not define compute_backward")
+        raise self._undefined("compute_backward")
 
     def _reduced(self, values: Array, divisor: float) -> Any:
         """The objective, from what each entry or example adds to it; `divisor` is what "mean" divides by."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import number
-from pancake.function import Function
+from pancake.function import Function, need_functions
 from pancake.memory import Array
 from pancake.optimizers.ranks import ranks_that_train
 
@@ -78,11 +78,8 @@ def scale_down(grads: Sequence[Array], max_norm: float) -> float:
 
 def _gradients(function: Callable[..., Any], model: Function | Sequence[Function]) -> list[Array]:
     """All gradients, each once; of a model that several processes train, those of the joined batch."""
-    functions = [model] if isinstance(model, Function) else model
-    if not isinstance(functions, (list, tuple)) or not all(isinstance(f, Function) for f in functions):
-        raise TypeError(f"{function.__name__}: expected a Function or a list of Functions, got {model!r}"[:200])
     # by memory, since a parameter may be a view of another
-    grads = [g for f in functions for g in f.get_params_and_grads()[1]]
+    grads = [g for f in need_functions(function.__name__, model) for g in f.get_params_and_grads()[1]]
     for ranks in ranks_that_train(grads):
         ranks.join()
     return list({(g.ctypes.data, g.size): g for g in grads}.values())

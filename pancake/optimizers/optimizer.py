@@ -15,7 +15,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.arguments import matching, number, refuse_foreign_arguments
-from pancake.function import Function
+from pancake.function import Function, need_functions
 from pancake.memory import Array
 from pancake.origin import is_own
 
@@ -87,11 +87,10 @@ class Optimizer:
         return super().__new__(cls)
 
     def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:
-        functions = model if isinstance(model, (list, tuple)) else [model]
-        if not functions or not all(isinstance(function, Function) for function in functions):
-            hint = "; pass the model itself, whose parameters it finds" if _holds_arrays(functions) else ""
-            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got {model!r}"[:300] + hint)
-        self.model = model if isinstance(model, Function) else list(model)
+        functions = need_functions(type(self).__name__, model)
+        if not functions:
+            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got an empty one")
+        self.model = model if isinstance(model, Function) else functions
         self.lr = lr
         self.steps = 0
         self.history: Any = None
@@ -305,10 +304,6 @@ def _places_of(tree: Function) -> list[tuple[dict[str, Any], str, Any, list[Any]
         for name, value in vars(tree).items()
         if isinstance(value, Function) or (isinstance(value, list) and all(isinstance(part, Function) for part in value))
     ]
-
-
-def _holds_arrays(items: Sequence[object]) -> bool:
-    return any(isinstance(item, np.ndarray) or (isinstance(item, (list, tuple)) and _holds_arrays(item)) for item in items)
 
 
 def _changed(before: Sequence[object], now: Sequence[object]) -> bool:

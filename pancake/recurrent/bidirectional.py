@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from pancake.arguments import flag
 from pancake.function import Function
-from pancake.functions.containers import Container
+from pancake.functions.containers import Container, extend
 from pancake.memory import Array
 from pancake.recurrent.states import shapes
 from pancake.recurrent.unrolled import Unrolled
@@ -50,15 +50,10 @@ class Bidirectional(Container):
     """
 
     def __init__(self, forward: Function, backward: Function, return_sequences: bool = True) -> None:
+        extend(self, [], [forward, backward])  # only to refuse what no container may have
         self.forward = Unrolled(forward, return_sequences)
         self.backward = Unrolled(backward, return_sequences, reverse=True)
         self.return_sequences = flag(self, "return_sequences", return_sequences)
-        if twice := {id(f) for f in forward.walk()} & {id(f) for f in backward.walk()}:
-            (function, *_) = (f for f in forward.walk() if id(f) in twice)
-            raise ValueError(
-                f"Bidirectional: {function!r} stands in it twice, and would remember only the later of its inputs; "
-                "use shared_copy() for a second one with the same parameters"
-            )
 
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "forward": self.forward.cell, "backward": self.backward.cell}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import flag, numeric, sequence_lengths
-from pancake.function import Function
+from pancake.function import Function, need_function
 from pancake.memory import Array
+from pancake.origin import is_own
 from pancake.recurrent.cells import Cell
 from pancake.recurrent.lengths import Lengths, only, where
 from pancake.recurrent.states import each, like
@@ -67,9 +68,7 @@ class Unrolled(Function):
     """
 
     def __init__(self, cell: Function, return_sequences: bool = True, reverse: bool = False) -> None:
-        if not isinstance(cell, Function):
-            hint = f"; make one first: {cell.__name__}(...)" if isinstance(cell, type) else ""
-            raise TypeError(f"{type(self).__name__}: expected a cell, which is a Function, got {cell!r}{hint}")
+        need_function(type(self).__name__, cell, " as the cell")
         if isinstance(return_sequences, Function):
             raise TypeError(
                 f"{type(self).__name__}: expected one cell, got {cell!r} and {return_sequences!r}; "
@@ -192,7 +191,10 @@ class Unrolled(Function):
 
         init_state = getattr(self.cell, "init_state", None)
         if init_state is None and state is None:
-            raise TypeError(f"{self!r}: expected the cell to have init_state(batch), or a state to start from")
+            hint = ""
+            if is_own(self.cell):
+                hint = f"; {type(self.cell).__name__} is no cell, as GRUCell is, and stands in a stack without Unrolled"
+            raise TypeError(f"{self!r}: expected the cell to have init_state(batch), or a state to start from{hint}")
         model = each(rows, state if init_state is None else init_state(x.shape[1]))
         return model if state is None else like(self, "the state", state, model)
 

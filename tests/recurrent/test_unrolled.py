@@ -992,16 +992,17 @@ def test_lengths_that_do_not_fit(net: Any, lengths: Any, error: Any, message: st
 
 
 def test_what_is_no_cell() -> None:
-    with pytest.raises(
-        TypeError, match=r"Unrolled: expected a cell, which is a Function, got <class.*make one first: LSTMCell\("
-    ):
+    with pytest.raises(TypeError, match=r"Unrolled: expected a Function as the cell, got <class.*make one first: LSTMCell\("):
         Unrolled(LSTMCell)
-    with pytest.raises(TypeError, match=r"Unrolled: expected a cell, which is a Function, got 3"):
+    with pytest.raises(TypeError, match=r"Unrolled: expected a Function as the cell, got 3"):
         Unrolled(3)
     with pytest.raises(
         TypeError, match=r"Unrolled: expected one cell, got .* the second layer of a stack is an Unrolled of its own"
     ):
         Unrolled(LSTMCell(2, 3), LSTMCell(3, 3))
+
+    with pytest.raises(TypeError, match=r"init_state.*; Linear is no cell, as GRUCell is, and stands in a stack without"):
+        Unrolled(Linear(3, 4))(np.ones((2, 5, 3)))
 
     class Headless(Leaky):
         init_state = None
