@@ -102,8 +102,10 @@ class Embedding(Function):
             hint = "; use x.astype(int)" if indices.dtype.kind == "f" else ""
             raise TypeError(f"{self!r}: expected whole numbers, got an input of dtype {indices.dtype}{hint}")
         if indices.min() < 0 or indices.max() >= self.num_embeddings:
+            beyond = indices.max() == self.num_embeddings
+            hint = f"; num_embeddings counts index 0 too: make it {indices.max() + 1}" if beyond else ""
             raise ValueError(
                 f"{self!r}: expected indices from 0 to {self.num_embeddings - 1}, "
-                f"got values from {indices.min()} to {indices.max()}"
+                f"got values from {indices.min()} to {indices.max()}{hint}"
             )
         return indices.astype(np.intp, copy=False)

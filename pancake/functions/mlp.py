@@ -62,10 +62,10 @@ def mlp(
     stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
         if stack:
-            stack.append(_made("activation", activation))
+            stack.append(made("mlp", "activation", activation))
         stack.append(Linear(n_in, n_out, init=init, rng=rng, dtype=dtype))
     if output is not None:
-        stack.append(_made("output", output))
+        stack.append(made("mlp", "output", output))
     return Sequential(stack)
 
 
@@ -74,17 +74,21 @@ def check_maker(owner: str, name: str, make: object, example: str) -> None:
     if callable(make) and not isinstance(make, Function):
         return
     hint = f"; write {name}={type(make).__name__}, without brackets" if isinstance(make, Function) else ""
-    hint = f"; write {name}=pancake.{example}, without quotes" if isinstance(make, str) else hint
+    if isinstance(make, str):
+        from pancake.foreign_names import TOP_LEVEL
+
+        hint = f"; write {name}=pancake.{TOP_LEVEL.get(make.lower(), example).removesuffix('()')}, without quotes"
     raise TypeError(
         f"{owner}: expected {name} to be a class such as {example}, or a function that makes a Function, got {make!r}{hint}"
     )
 
 
-def _made(name: str, make: Callable[[], Function]) -> Function:
+def made(owner: str, name: str, make: Callable[[], Function]) -> Function:
+    """What such a class or function makes."""
     try:
         return make()
     except TypeError as error:
         hint = "a class with arguments goes into a function, as in lambda: LeakyReLU(0.2)"
         raise TypeError(
-            f"mlp: expected {name} to make a Function without being given anything, got {make!r}: {error}; {hint}"
+            f"{owner}: expected {name} to make a Function without being given anything, got {make!r}: {error}; {hint}"
         ) from None

@@ -30,6 +30,8 @@ class ElementwiseLoss(Loss):
             t = numeric(self, target, "target").astype(p.dtype, copy=False)
         if t.shape != p.shape:
             hint = f"; reshape the target: y.reshape({', '.join(map(str, (-1, *p.shape[1:])))})" if t.size == p.size else ""
+            if p.ndim > 1 and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
+                hint = "; a target of one number goes with a model of one output, labels of classes go with CrossEntropy()"
             raise ValueError(f"{self!r}: expected a target of the shape of the prediction, {p.shape}, got {t.shape}{hint}")
         w = self._weight(weight, t.shape, p.dtype)
         if weight is not None:

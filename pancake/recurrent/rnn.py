@@ -13,7 +13,7 @@ from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
 from pancake.functions.linear import Linear
-from pancake.functions.mlp import check_maker
+from pancake.functions.mlp import check_maker, made
 from pancake.recurrent.bidirectional import Bidirectional
 from pancake.recurrent.cells import GRUCell
 from pancake.recurrent.unrolled import Unrolled
@@ -88,5 +88,5 @@ def rnn(
             stack.append(Dropout(dropout, rng=rng))
     stack.append(Linear(n_in, n_out, rng=rng, dtype=dtype))
     if output is not None:
-        stack.append(output())
+        stack.append(made("rnn", "output", output))
     return Sequential(stack)

@@ -226,7 +226,10 @@ def _check(
 ) -> None:
     check_parts("fit", model, loss, optimizer)
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
-        raise TypeError(f"fit: expected an EarlyStopping or None as early_stopping, got {early_stopping!r}")
+        raise TypeError(
+            f"fit: expected an EarlyStopping or None as early_stopping, got {brief(early_stopping)}; write "
+            "early_stopping=EarlyStopping('val_loss', patience=5), which needs validation="
+        )
     for name, function in [("schedule", schedule), *(("callbacks", callback) for callback in callbacks)]:
         if not (callable(function) or (name == "schedule" and function is None)):
             raise TypeError(f"fit: expected functions as {name}, got {function!r}")

@@ -443,6 +443,7 @@ class TestByHand:
             np.ones(3),
             r"target of the shape of the prediction, \(3, 1\), got \(3,\); reshape the target: y.reshape\(-1, 1\)$",
         ),
+        (MeanSquaredError(), np.ones((3, 2)), [0, 1, 1], r"\(3, 2\), got \(3,\); .* labels of classes go with CrossEntropy\(\)$"),
         (Hinge(), [0.5, 1.0], [0, 1], r"Hinge\(\): expected every target to be -1 or 1, .* 0.0 to 1.0; .* pass 2 \* y - 1"),
         (Hinge(), [0.5, 1.0], [3, 1], "got values from 1.0 to 3.0$"),
         (BinaryCrossEntropy(), [1.5], [1.0], r"every prediction in \[0, 1\], got values from 1.5 to 1.5; .*from_logits=True"),

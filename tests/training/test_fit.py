@@ -1070,7 +1070,7 @@ def test_a_profiler_survives_the_search():
         ({"loss": lambda pred, y: 0.0}, TypeError, "expected a loss, such as MeanSquaredError.., as second argument"),
         ({"rng": "a"}, TypeError, "expected rng to be None"),
         ({"schedule": 0.1}, TypeError, "expected functions as schedule, got 0.1"),
-        ({"early_stopping": 3}, TypeError, "expected an EarlyStopping or None"),
+        ({"early_stopping": 3}, TypeError, "got 3; write early_stopping=EarlyStopping.'val_loss'"),
         ({"metrics": [accuracy]}, TypeError, "a dict of functions"),
         ({"sample_weight": np.ones(3)}, ValueError, "as many rows in sample_weight"),
         ({"lengths": np.ones(3, int)}, ValueError, "as many rows in lengths"),
