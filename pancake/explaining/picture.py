@@ -36,7 +36,7 @@ def draw(explanation: Explanation, figure: Figure | SubFigure | None) -> Drawing
     count = min(len(columns), COLUMNS)
     bands = -(-len(columns) // count)
     if figure is None:
-        figure = figure_for_panels(figsize=(2.1 * count + 0.6, min(4.6 * bands, 100.0)))
+        figure = figure_for_panels((2.1 * count + 0.6, min(4.6 * bands, 100.0)))
     grid = figure.subplots(2 * bands, count, squeeze=False)
     panels: list[Axes] = []
     artists: dict[str, Any] = {"outputs": [], "gradients": []}

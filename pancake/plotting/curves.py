@@ -65,7 +65,7 @@ def plot_history(
     need_matplotlib()
     quantities = _quantities(history, metrics)
     if ax is None and len(quantities) > 1:
-        ax = figure_for_panels(figsize=(6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
+        ax = figure_for_panels((6.4, min(1.2 + 2.4 * len(quantities), 60.0))).add_subplot()
     else:
         ax = current_axes(plot_history, ax)
     panels = stacked(ax, len(quantities))

@@ -131,13 +131,18 @@ def new_figure(**options: Any) -> Figure:
     return plt.figure(layout=None if asked else "tight", **options)
 
 
-def figure_for_panels(**options: Any) -> Figure:
-    """The current figure of pyplot's if nothing is on it, as after `plt.figure(figsize=(12, 4))`; else one more, with options."""
+def figure_for_panels(size: tuple[float, float]) -> Figure:
+    """The current figure of pyplot's if nothing is on it, as after `plt.figure(figsize=(12, 4))`; else one more, of that size.
+
+    One whose size nobody chose, as after `plt.figure()`, takes this size too: in the usual one panels would overlap.
+    """
     import matplotlib.pyplot as plt
 
     if not plt.get_fignums() or plt.gcf().get_children() != [plt.gcf().patch]:
-        return new_figure(**options)
+        return new_figure(figsize=size)
     figure = plt.gcf()
+    if np.array_equal(figure.get_size_inches(), plt.rcParams["figure.figsize"]):
+        figure.set_size_inches(size)
     if figure.get_layout_engine() is None:  # without one the labels of a panel stand in the next
         figure.set_layout_engine("tight")
     return figure
@@ -168,7 +173,7 @@ def panels_of(
     rows = -(-count // columns)
     spaces: dict[str, Any] = {}
     if figure is None:
-        figure = figure_for_panels(figsize=(size[0] * columns, min(size[1] * rows, LARGEST)))
+        figure = figure_for_panels((size[0] * columns, min(size[1] * rows, LARGEST)))
         if count > LAID_OUT:
             figure.set_layout_engine("none")
             spaces = {"gridspec_kw": {"hspace": 0.5, "wspace": 0.4, "top": 1 - 0.5 / rows, "bottom": 0.5 / rows}}

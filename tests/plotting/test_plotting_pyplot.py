@@ -131,6 +131,14 @@ def test_several_panels_stand_on_an_empty_figure_that_is_there(draw: Callable[..
 
 
 @pytest.mark.parametrize("draw", WITH_PANELS.values(), ids=WITH_PANELS)
+def test_a_figure_whose_size_nobody_chose_gets_the_size_that_its_panels_need(draw: Callable[..., Any]) -> None:
+    size = tuple(draw().figure.get_size_inches())
+    figure = plt.figure()
+    assert draw().figure is figure
+    assert tuple(figure.get_size_inches()) == size
+
+
+@pytest.mark.parametrize("draw", WITH_PANELS.values(), ids=WITH_PANELS)
 def test_a_figure_with_a_title_or_parts_is_not_empty(draw: Callable[..., Any]) -> None:
     for write in (lambda: plt.suptitle("mine"), lambda: plt.gcf().subfigures(1, 2)):
         figure = plt.figure()
