@@ -207,6 +207,11 @@ def plain_array(value: Any) -> NDArray[Any]:
     return array
 
 
+def aligned(array: Any, ndim: int) -> Any:
+    """`array` with axes of length 1 appended, so that it broadcasts to one of `ndim` axes whose leading axes it has."""
+    return array.reshape(array.shape + (1,) * (ndim - array.ndim))
+
+
 def is_sparse(value: Any) -> bool:
     """Whether it is a sparse matrix or array of SciPy, which need not be there."""
     return not isinstance(value, np.ndarray) and hasattr(value, "tocsr") and hasattr(value, "nnz")

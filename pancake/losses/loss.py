@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from pancake.arguments import brief, literal, numeric, refuse_foreign_arguments
+from pancake.arguments import aligned, brief, literal, numeric, refuse_foreign_arguments
 from pancake.function import Remembers, wide
 from pancake.memory import Array
 
@@ -120,7 +120,7 @@ class Loss(Remembers):
             raise ValueError(
                 f"{self!r}: expected weights that are finite in {dtype}, the dtype of the predictions, got {w.max()}"
             )
-        return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))
+        return aligned(w, len(shape))
 
     def _answer(self) -> tuple[Any, ...]:
         what = super()._answer()

@@ -69,7 +69,7 @@ def clip_grad_value(model: Function | Sequence[Function], max_value: float) -> N
 
 def scale_down(grads: Sequence[Array], max_norm: float) -> float:
     """What `clip_grad_norm` does, for gradients that have been found already."""
-    norm = _length(grads)
+    norm = length(grads)
     if max_norm < norm < math.inf:
         for g in grads:
             g *= max_norm / (norm + 1e-6)
@@ -85,7 +85,8 @@ def _gradients(function: Callable[..., Any], model: Function | Sequence[Function
     return list({(g.ctypes.data, g.size): g for g in grads}.values())
 
 
-def _length(grads: Sequence[Array]) -> float:
+def length(grads: Sequence[Array]) -> float:
+    """The square root of the sum of the squares of all entries, also where one of the squares is more than the dtype holds."""
     # one sum for each parameter: sums over neighbours in memory would be others in a copy or after load
     vectors = [g.ravel(order="K") for g in grads if g.size]
     norm = math.sqrt(sum(float(np.vdot(v, v)) for v in vectors))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pancake.arguments import aligned
 from pancake.memory import Array
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Lengths:
 
 def where(valid: NDArray[np.bool]) -> Any:
     """A function of two arrays: the rows of the first where `valid`, else those of the second."""
-    return lambda a, b: np.where(valid.reshape(valid.shape + (1,) * (a.ndim - valid.ndim)), a, b)
+    return lambda a, b: np.where(aligned(valid, a.ndim), a, b)
 
 
 def only(valid: NDArray[np.bool]) -> Any:

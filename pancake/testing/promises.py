@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pancake.arguments import aligned
 from pancake.testing.subject import GradientError, Vector
 from pancake.testing.trials import Trials, copies, same
 
@@ -229,12 +230,12 @@ def _off(trials: Trials, got: dict[str, Vector], expected: dict[str, Vector], at
 
 def _every_other(a: Vector, kept: bool) -> Vector:
     rows = (np.arange(len(a)) % 2 == 0) == kept if a.ndim else np.array(kept)
-    return a * rows.reshape(rows.shape + (1,) * (a.ndim - rows.ndim))
+    return a * aligned(rows, a.ndim)
 
 
 def _the_first(a: Vector, kept: bool) -> Vector:
     rows = (np.arange(len(a)) == 0) == kept if a.ndim else np.array(kept)
-    return a * rows.reshape(rows.shape + (1,) * (a.ndim - rows.ndim))
+    return a * aligned(rows, a.ndim)
 
 
 def _entries(a: Vector, kept: bool) -> Vector:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import is_sparse, plain_array
+from pancake.arguments import aligned, is_sparse, plain_array
 from pancake.memory import Array
 
 ROWS = 1 << 16  # numbers that are looked at in one go
@@ -73,8 +73,7 @@ def first_not_finite(array: Array, counted: Any = None) -> tuple[int, ...] | Non
     for start in range(0, len(array), rows):
         bad = ~np.isfinite(array[start : start + rows])
         if counted is not None:
-            mask = counted[start : start + rows]
-            bad &= mask.reshape(mask.shape + (1,) * (bad.ndim - mask.ndim))
+            bad &= aligned(counted[start : start + rows], bad.ndim)
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
             return start + row, *rest

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pancake.arguments import flag, real
+from pancake.arguments import aligned, flag, real
 from pancake.memory import Array
 from pancake.training.arrays import NAMES, real_array
 
@@ -137,7 +137,7 @@ def weight_of_entries(owner: str, weight: ArrayLike, shape: tuple[int, ...]) -> 
         raise ValueError(f"{owner}: expected weights of at least 0, got {w.min()}")
     if not (w < np.inf).all():
         raise ValueError(f"{owner}: expected finite weights, got {w.max()}")
-    return np.broadcast_to(w.reshape(w.shape + (1,) * (len(shape) - w.ndim)), shape)
+    return np.broadcast_to(aligned(w, len(shape)), shape)
 
 
 def without_last_axis(p: Any, t: Any) -> tuple[Array, Array]:

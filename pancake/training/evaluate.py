@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import brief, name_of, parts_of, size, tells_how_to_call
+from pancake.arguments import aligned, brief, name_of, parts_of, size, tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
 from pancake.memory import Array
@@ -205,7 +205,7 @@ def measured(measures: Mapping[str, Measure], loss: Any, pred: Any, target: Any,
     ignored = getattr(loss, "ignore_index", None)
     if ignored is not None and target.dtype.kind in "biu":
         counted = target != ignored
-        weight = counted.astype(float) if weight is None else _aligned(weight, counted) * counted
+        weight = counted.astype(float) if weight is None else aligned(weight, counted.ndim) * counted
     # the loss knows that these are logits of two classes each, which a metric can only guess
     logits = bool(getattr(loss, "from_logits", False))
     column = np.ndim(pred) < 2 or np.shape(pred)[-1] == 1
@@ -219,11 +219,6 @@ def measured(measures: Mapping[str, Measure], loss: Any, pred: Any, target: Any,
             raise TypeError(f"the metric {name!r}: expected it to return a number, got {value!r}"[:200])
         values[name] = float(value.item())
     return values
-
-
-def _aligned(weight: Array, target: Array) -> Array:
-    """A weight of the leading axes with as many axes as the target."""
-    return weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim))
 
 
 class Outputs:
@@ -262,7 +257,7 @@ def _joined_weights(weights: Sequence[Any], targets: Sequence[Array]) -> Array |
         return None
     shapes = [target.shape[:ndim] for target in targets]
     filled = [
-        np.ones(shape) if weight is None else np.broadcast_to(weight.reshape(weight.shape + (1,) * (ndim - weight.ndim)), shape)
+        np.ones(shape) if weight is None else np.broadcast_to(aligned(weight, ndim), shape)
         for weight, shape in zip(weights, shapes, strict=True)
     ]
     return _joined(filled)

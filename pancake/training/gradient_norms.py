@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pancake.function import Function, need_function
-from pancake.memory import Array
+from pancake.optimizers.clipping import length
 from pancake.tree import named_parts
 
 
@@ -53,15 +51,7 @@ def gradient_norms(model: Function) -> dict[str, float]:
         own = [grad for grad in function.get_params_and_grads()[1] if id(grad) not in inside | counted]
         counted.update(map(id, own))
         if own:
-            norms[f"{path} {type(function).__name__}".strip()] = _norm(own)
+            norms[f"{path} {type(function).__name__}".strip()] = length(own)
     if not norms:
         raise ValueError(f"gradient_norms: {model!r} has no parameters to train")
     return norms
-
-
-def _norm(grads: list[Array]) -> float:
-    largest = max(float(np.abs(grad).max()) if grad.size else 0.0 for grad in grads)
-    if not largest or not np.isfinite(largest):
-        return largest
-    # Squares of what is far from 1 may overflow or vanish; shares of the largest do not.
-    return largest * float(np.sqrt(sum(np.square(grad / largest).sum() for grad in grads)))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import each_part
+from pancake.arguments import aligned, each_part
 from pancake.memory import Array
 from pancake.training.full_batch import FullBatch, Vector
 
@@ -99,7 +99,7 @@ def _residuals(task: FullBatch) -> Iterator[tuple[float, Vector]]:
     model, y = task.model, np.asarray(task.y, np.float64)
     shares = np.full(y.shape, 1.0 / (y.size if task.loss.reduction == "mean" else 1))
     if task.weight is not None:
-        shares *= np.reshape(task.weight, np.shape(task.weight) + (1,) * (y.ndim - np.ndim(task.weight)))
+        shares *= aligned(task.weight, y.ndim)
     roots = np.sqrt(shares)
     for i in range(len(y)):
         if not roots[i].any():

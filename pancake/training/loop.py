@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from pancake.training.evaluate import Measure, Outputs, measured, predictions, v
 from pancake.training.history import History
 from pancake.training.interrupts import Interrupts
 from pancake.training.modes import Modes
-from pancake.training.not_finite import is_finite, reason
+from pancake.training.not_finite import is_finite, quiet, reason
 from pancake.training.progress import Progress
 from pancake.training.stored import whole
 from pancake.training.trained import Trained
@@ -98,7 +98,7 @@ class Training:
         try:
             self.interrupts.begin()
             self.modes.begin()
-            with _quiet():
+            with quiet():
                 for self.epoch in epochs:
                     if self._run_epoch():
                         self.bar.say(f"fit: stopped after epoch {self.epoch}")
@@ -303,10 +303,3 @@ class Training:
             stopping.give_back()
             self.options.save()
             self.model.load_state_dict(now)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings of NumPy about overflow and the like, since `fit` looks at the loss; what is set to raise still does."""
-    with np.errstate(**{kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}):  # type: ignore[arg-type]
-        yield

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pancake.arguments import number, size, tells_how_to_call
 from pancake.function import Function, need_function
 from pancake.losses.elementwise import MeanSquaredError
@@ -16,6 +14,7 @@ from pancake.training.full_batch import FullBatch
 from pancake.training.history import History
 from pancake.training.levenberg_marquardt import levenberg_marquardt
 from pancake.training.modes import Modes
+from pancake.training.not_finite import quiet
 from pancake.training.rehearsal import check_end, check_numbers, rehearse
 
 
@@ -90,7 +89,7 @@ def minimize(
     history, modes = History(), Modes(model)
     modes.begin()
     try:
-        with np.errstate(**{kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}):  # type: ignore[arg-type]
+        with quiet():
             task = FullBatch(model, loss, data)
             history.append({"loss": task.best[0]})
             try:

@@ -44,6 +44,13 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of NumPy about overflow and the like, for whoever looks at the loss; what is set to raise still does."""
+    with np.errstate(**{kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}):  # type: ignore[arg-type]
+        yield
+
+
 def reason(model: Function, x: Any, y: Any, weight: Any, lengths: Any) -> str:
     """Why the loss of this batch is not finite."""
     for name, array in (*(("inputs", part) for part in parts_of(x)), ("targets", y), ("weights", weight)):
