@@ -22,7 +22,7 @@ from pancake.origin import is_own
 if TYPE_CHECKING:
     from pancake.optimizers.ranks import Ranks
 
-# Long vectors are worked off in pieces that stay in cache from the first operation of a rule to the last.
+# Long vectors are updated in pieces that stay in cache from the first operation of a rule to the last.
 CHUNK = 1 << 15
 
 
@@ -222,9 +222,8 @@ class Optimizer:
     def _rebound(self) -> bool:
         return any(_changed(held, part._holdings()) for part, held in self._watched)
 
-    def _bind(self) -> None:
-        """Find the long vectors, and lay out the state beside them."""
-        params, grads = self._collect()
+    def _watch(self) -> None:
+        """Note how the model is now, so that `_follow` finds out what has been exchanged since."""
         self._generation = memory.generation
         # Arrays of pancake's own Functions change only with a new generation; a user's Function may do as it likes.
         trees = {id(tree): tree for function in self._functions() for tree in function.walk()}
@@ -235,6 +234,11 @@ class Optimizer:
             count = sum(1 if functions is None else len(functions) for *_, functions in exchangeable)
             if not is_own(tree) or count < len(tree._parts()):  # the others are in a dict, say, which somebody has set
                 self._watched.append((tree, tree._holdings()))
+
+    def _bind(self) -> None:
+        """Find the long vectors, and lay out the state beside them."""
+        params, grads = self._collect()
+        self._watch()
         if self._params and not _changed(self._params + self._param_grads, params + grads):
             return
         old_state, old_params = self._state, self._params
