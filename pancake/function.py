@@ -29,7 +29,7 @@ class Kept:
     used : bool
         Whether a backward has come.
     older : bool
-        Whether none had come for the forward before it, whose memory is lost.
+        Whether the forward before it had no backward, so that what it left is lost.
     """
 
     __slots__ = ("__weakref__", "older", "used", "what")
@@ -126,7 +126,7 @@ class Function(Remembers, Tree):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "compute_backward" in vars(cls) and "accumulate_grads" not in vars(cls):
-            # or else that of a base would go past the new backward
+            # an inherited one would bypass the new backward
             setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
         for name in ("compute_backward", "accumulate_grads"):
             if isinstance(vars(cls).get(name), types.FunctionType):
@@ -243,7 +243,7 @@ def _with_bookkeeping(backward: Any) -> Any:
 
     @functools.wraps(backward)
     def compute(self: Function, *args: Any, **kwargs: Any) -> Any:
-        # what somebody has put on this object alone is not gone past either
+        # a compute_backward that was assigned to this object alone is not bypassed either
         method = Function.accumulate_grads if accumulates and "compute_backward" in vars(self) else backward
         grads = [(grad, grad.copy()) for _, _, grad in self._own_parameters()] if self.frozen else ()
         try:

@@ -56,7 +56,7 @@ class _Pages(mmap.mmap):
         try:
             if sys.platform == "win32":
                 pages = super().__new__(cls, -1, size)
-            else:  # a process that is forked has them for itself
+            else:  # so that a forked process has pages of its own
                 pages = super().__new__(cls, -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError):
             raise MemoryError(
@@ -78,7 +78,7 @@ class _Pages(mmap.mmap):
         return array
 
     def give_back(self, start: int, stop: int) -> None:
-        """These bytes are not needed any more: nor is a page that they share with others that are not."""
+        """Free these bytes, and with them every page on which nothing else is needed any more."""
         self.pieces.pop(start, None)
         left, right = self.free.pop(start, start), self.free.pop(stop, stop)
         self.free[left], self.free[right] = right, left
@@ -86,8 +86,8 @@ class _Pages(mmap.mmap):
         first, last = max(-(-left // page), start // page), min(right // page, -(-stop // page))
         if first < last:
             self._advise("MADV_DONTNEED", first * page, (last - first) * page)
-            # A huge page for what lies beside them would bring them back. Of holes all is said to have none, since each stretch
-            # of another kind is a map of its own, of which a process has 65,530.
+            # A huge page over the hole would bring it back, so there must be none: not in the unused end of a block, or else not
+            # in the whole block, since forbidden hole by hole each would be a mapping of its own, and a process may have 65,530.
             rest = stop == len(self)
             if self.huge:
                 self._advise("MADV_NOHUGEPAGE", *((first * page, (last - first) * page) if rest else ()))
@@ -150,7 +150,7 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
 
 
 def make_room(total: int, dtype: np.dtype[Any]) -> None:
-    """Let the layers that are made next come to lie side by side, if they have no more than `total` parameters together."""
+    """See to it that the layers made next lie side by side, as long as they have at most `total` parameters together."""
     with _lock:
         block = _blocks.get(dtype)
         if block is None or block.used + total > block.size:
@@ -280,7 +280,7 @@ def runs(params: Sequence[Array], grads: Sequence[Array]) -> list[Run]:
 def joined(params: Sequence[Array], grads: Sequence[Array]) -> Pair | None:
     """A weight (O, I) that lies as (I, O) and the bias (O,) after it as one array (I + 1, O), and their gradients likewise.
 
-    None if they do not lie so, which is nobody's fault: in a copy that shares one of them with another Function, say.
+    None if they do not lie so, as in a copy that shares one of them with another Function.
     """
     if any(array is None for array in (*params, *grads)):
         return None

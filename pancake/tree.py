@@ -72,7 +72,7 @@ class Tree:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if vars(cls).get("_cache", ...) is None:  # a default that there is already, and that would hide the place for it
+        if vars(cls).get("_cache", ...) is None:  # a class attribute would hide the slot
             delattr(cls, "_cache")
 
     # --- walking ---
@@ -92,7 +92,7 @@ class Tree:
         return list(params.values()), list(grads.values())
 
     def _trained(self) -> Iterator[Pair]:
-        """What `get_params_and_grads` lists, in pairs; nothing if a class of a user's own lists it while it is frozen."""
+        """What `get_params_and_grads` lists, in pairs; nothing of a frozen object with a `get_params_and_grads` of its own."""
         own_list = type(self).get_params_and_grads is not Tree.get_params_and_grads
         return iter(()) if own_list and self.frozen else zip(*self.get_params_and_grads(), strict=True)
 

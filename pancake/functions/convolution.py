@@ -160,7 +160,7 @@ class Conv1d(Convolution):
     dilation : int
         From one entry of a window to the next.
     groups : int
-        The channels are cut into so many groups; each group of outputs sees the inputs of its group alone.
+        The channels are cut into this many groups; each group of outputs sees the inputs of its group alone.
     bias : bool
         Whether to add b.
     rng : None, int or numpy.random.Generator
@@ -215,7 +215,7 @@ class Conv2d(Convolution):
     dilation : int or (int, int)
         From one entry of a window to the next.
     groups : int
-        The channels are cut into so many groups; each group of outputs sees the inputs of its group alone.
+        The channels are cut into this many groups; each group of outputs sees the inputs of its group alone.
     bias : bool
         Whether to add b.
     rng : None, int or numpy.random.Generator

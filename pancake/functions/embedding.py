@@ -34,7 +34,7 @@ class Embedding(Function):
         D, the length of a row.
     init : str or callable
         The scheme for W, a name from `pancake.initializers` or a function (n_in, n_out, rng) -> (n_out, n_in), which is called
-        with n_in = D and n_out = V. N(0, 1) if nothing is said, as in torch.
+        with n_in = D and n_out = V. N(0, 1) by default, as in torch.
     rng : None, int or numpy.random.Generator
     dtype : floating dtype
 

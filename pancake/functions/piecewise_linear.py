@@ -119,8 +119,8 @@ class PReLU(Function):
         Nothing is random here; `reset_parameters` goes back to `init`.
     dtype : floating dtype
     max_ndim : int, optional
-        How many axes an input may have at most; any number if that is not said. `from_torch` says 2 where it cannot know more,
-        since only there the last axis is torch's second one.
+        The most axes that an input may have; by default any number. `from_torch` sets 2 where it cannot tell where the features
+        are: of two axes the last, where they are here, is the second, where torch has them.
 
     Attributes
     ----------

@@ -88,7 +88,7 @@ class MaxPool1d(MaxPooling):
     stride : int or None
         From the start of one window to that of the next; None stands for k, windows side by side.
     padding : int
-        So many entries before the first and after the last one, which are never the largest. At most k / 2.
+        Entries added before the first and after the last one, which are never the largest. At most k / 2.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class MaxPool2d(MaxPooling):
     stride : int, (int, int) or None
         From the start of one window to that of the next; None stands for k, windows side by side.
     padding : int or (int, int)
-        So many entries on each side of the image, which are never the largest. At most k / 2.
+        Entries added on each side of the image, which are never the largest. At most k / 2.
 
     Raises
     ------

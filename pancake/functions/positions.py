@@ -30,7 +30,7 @@ class PositionalEmbedding(Function):
     n : int
         F, the number of features.
     init : str or callable
-        The scheme for W, as in `Embedding`: N(0, 1) if nothing is said.
+        The scheme for W, as in `Embedding`: N(0, 1) by default.
     rng : None, int or numpy.random.Generator
     dtype : floating dtype
 

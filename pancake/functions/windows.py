@@ -29,8 +29,8 @@ class Windows(NamedTuple):
     Attributes
     ----------
     kernel, stride, padding, dilation : tuple of int
-        A number for each axis of an image: length, or height and width. `padding` is how many entries are thought before the
-        first and after the last one of an axis.
+        A number for each axis of an image: length, or height and width. `padding` is how many entries are imagined before
+        the first and after the last one of an axis.
     """
 
     kernel: tuple[int, ...]

@@ -153,8 +153,8 @@ class CrossEntropy(ClassLoss):
     class_weight : array_like (C,), optional
         A factor of at least 0 for each class, finite.
     ignore_index : int, optional
-        A label that does not count, as of padding: -100, say, or that of a class. (torch has -100 if nothing is said. Where
-        every label is ignored, its mean is nan, and here 0.)
+        A label that does not count, as of padding: -100, say, or that of a class. (torch's default is -100. Where every
+        label is ignored, its mean is nan, and here 0.)
     reduction : {"mean", "sum", "none"}
 
     References

@@ -256,7 +256,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         return self._gradient(w * (c * p - vt) / np.maximum(p * (1 - p), max(EPSILON, np.finfo(p.dtype).smallest_subnormal)))
 
     def _positive(self, t: Array) -> tuple[Array, Array]:
-        """V t and c = 1 - t + v t, what a target counts in all."""
+        """What a target weighs as a 1, v t, and in all, c = 1 - t + v t."""
         if self.pos_weight is None:
             return t, np.ones_like(t)
         v = self.pos_weight.astype(t.dtype)
@@ -271,6 +271,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
 
 def product(a: Array, b: Array) -> Array:
-    """A b, but 0 where a is 0, also where b is infinite."""
+    """The product a b, but 0 where a is 0, also where b is infinite."""
     with np.errstate(invalid="ignore"):
         return np.where(a == 0, 0, a * b)
