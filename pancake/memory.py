@@ -16,7 +16,7 @@ import mmap
 import sys
 import weakref
 from _thread import allocate_lock  # threading would be a twentieth of the import of pancake
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -99,9 +99,12 @@ class _Pages(mmap.mmap):
                 self.madvise(getattr(mmap, advice), *where)
 
 
-def _given_back(owner: weakref.ref[_Pages], start: int, stop: int, _: object) -> None:
+def _given_back(
+    owner: weakref.ref[_Pages], start: int, stop: int, _: object, ending: Callable[[], bool] = sys.is_finalizing
+) -> None:
     pages = owner()
-    if pages is not None:  # or all of them go just now
+    # Or all of them go just now, or everything: what a module holds to the end may go after the names of this one.
+    if pages is not None and not ending():
         pages.give_back(start, stop)
 
 

@@ -438,6 +438,11 @@ def test_a_forked_process_has_parameters_of_its_own():
     subprocess.run([sys.executable, "-c", FORKED], check=True)
 
 
+def test_a_model_that_a_module_holds_to_the_end_of_the_process_goes_without_a_word():
+    held = "import numpy as np, pancake as pk; np.held = pk.Linear(2, 3)"
+    assert not subprocess.run([sys.executable, "-c", held], check=True, capture_output=True).stderr
+
+
 @pytest.mark.parametrize("build", [lambda n: mlp([4] * (n + 1), rng=0), lambda n: Sequential([Linear(4, 4) for _ in range(n)])])
 def test_a_deep_stack_is_built_in_linear_time(build, monkeypatch):
     """The parts that are visited in the search for parts, and all calls of the library, are counted; there is no clock."""
