@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -158,7 +159,10 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
     trials.start.restore()
     shapes = [y.shape for y in subject.forward(copies(subject.inputs))[0]]
     held = any(a.ndim and size in (a.shape[0], a.size) for a in trials.start.arrays())
-    for wanted in {(size or 1) + 1, 1} - {size} if size is not None else ():
+    # One more, one alone, and as many as a small array has features, of which a batch may be taken for them.
+    widths = {shape[-1] for shape in (*shapes, *map(np.shape, subject.inputs)) if len(shape) > 1}
+    sizes = set() if size is None else {size + 1, 1, *(n for n in widths if 1 < n <= 2 * size)} - {size}
+    for wanted in sorted(sizes):
         inputs = [_with_rows(x, size, wanted) for x in subject.inputs]
         target = None if subject.target is None else _with_rows(np.asarray(subject.target), size, wanted)
         other = subject.with_inputs(inputs, target)
@@ -211,27 +215,46 @@ def takes_other_dtypes(trials: Trials, ignored: Collection[str] = ()) -> Iterato
             for x in trials.subject.inputs
         ]
         exact = [c.astype(np.float64) if x.dtype.kind == "f" else c for c, x in zip(changed, trials.subject.inputs, strict=True)]
+        wide, narrow = _in_single(trials) if dtype is np.float32 else (trials, trials)
+        said = f"{np.dtype(dtype)} input" if narrow is trials else f"{np.dtype(dtype)} input and parameters"
         try:
-            expected = trials.run(exact)
+            expected = wide.run(exact)
         except GradientError:  # outside of the domain
             continue
         try:
-            got = trials.run(changed, expected.upstream).results
+            got = narrow.run(changed).results  # with an upstream gradient of the same numbers, in the dtype of the output
         except GradientError as error:  # refusing is allowed
-            trials.notes.append(f"{np.dtype(dtype)} input: not checked, it is refused ({_cause(error)})")
+            trials.notes.append(f"{said}: not checked, it is refused ({_cause(error)})")
             continue
         if not all(np.isfinite(a).all() for a in expected.results.values()):
             continue
         most = HELD_BY_FLOAT32 if dtype is np.float32 else np.inf
         counts = {name: np.abs(a) <= most for name, a in expected.results.items()}
-        allowed = _what_rounding_does(trials, exact, expected, counts)
+        allowed = _what_rounding_does(wide, exact, expected, counts)
         for name, array in got.items():
             wanted = expected.results[name]
             if array.shape == wanted.shape:  # what does not count is 0 in both, so that its size makes no allowance for others
                 array, wanted = (np.where(counts[name], a, 0.0) for a in (array, wanted))
             if difference := trials.difference({name: array}, {name: wanted}, rtol=0.1, atol=allowed[name]):
-                yield f"{trials.name}: with {np.dtype(dtype)} input {difference}"
+                yield f"{trials.name}: with {said} {difference}"
                 break
+
+
+def _in_single(trials: Trials) -> tuple[Trials, Trials]:
+    """The function with the same parameters in float64 and in float32; twice itself, if it has none or cannot be converted."""
+    subject = trials.subject
+    if not isinstance(subject.function, Function) or not subject.params_and_grads()[0]:
+        return trials, trials
+    try:
+        twins = [duplicates(subject.function, subject.bulk.values())[0].astype(np.float32) for _ in range(2)]
+        twins[0].astype(np.float64)
+    except Exception:  # which `can_be_copied` tells
+        return trials, trials
+    subjects = [Subject(twin, subject.template, subject.target) for twin in twins]
+    for each in subjects:
+        each.bulk = subject.bulk
+    wide, narrow = (Trials(each, like=trials) for each in subjects)
+    return wide, narrow
 
 
 def _what_rounding_does(
@@ -243,8 +266,9 @@ def _what_rounding_does(
     # The rounding of the function is that of its largest number, which may be one that does not count.
     rounding = 64 * float(np.finfo(np.float32).eps) * max(float(np.max(size, initial=1.0)) for size in sizes)
     worst = dict.fromkeys(expected.results, max(1e-5, min(trials.atol, rounding)))
-    for _ in range(3):
-        rounded = [x * (1 + 2.0**-23 * rng.choice([-1, 1], x.shape)) if x.dtype.kind == "f" else x for x in inputs]
+    patterns = [[2.0**-23 * rng.choice([-1, 1], x.shape) for x in inputs] for _ in range(2)]
+    for pattern, sign in itertools.product(patterns, (1, -1)):  # each entry up and down: on one side there may be a step
+        rounded = [x * (1 + sign * e) if x.dtype.kind == "f" else x for x, e in zip(inputs, pattern, strict=True)]
         try:
             results = trials.run(rounded, expected.upstream).results
         except GradientError:

@@ -107,8 +107,9 @@ class Trials:
         return {name: np.array(array, np.float64) for name, array in named.items() if array is not None}
 
     def upstream(self, outputs: list[Vector], seed: int) -> list[Vector]:
-        """A random upstream gradient."""
-        return split(upstream(self.subject, sum(y.size for y in outputs), np.random.default_rng(seed)), outputs)
+        """A random upstream gradient, of numbers that float32 holds too."""
+        u = upstream(self.subject, sum(y.size for y in outputs), np.random.default_rng(seed))
+        return split(u.astype(np.float32).astype(u.dtype), outputs)
 
     def other_inputs(self) -> list[Vector]:
         """Inputs of the same shapes with other numbers, in about the same range."""

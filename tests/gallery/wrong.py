@@ -870,6 +870,28 @@ class WrongForOddBatches(Map):
         return slope
 
 
+@fault(normal(4, 3), None, "with a batch of 3 instead of 4")
+class WrongForAsManyRowsAsFeatures(Map):
+    def df(self, x):
+        return super().df(x).T if x.shape[0] == x.shape[1] else super().df(x)
+
+
+@fault(X, None, "with float32 input dObj_dIn")
+class WrongForUpstreamInSingle(Map):
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(dObj_dOut * 2 if dObj_dOut.dtype == np.float32 else dObj_dOut)
+
+
+@fault(np.full((2, 3), 100.0), None, "with float32 input and parameters the output[0, 2] is inf instead of 200")
+class OverflowsInSingle(Gain):
+    def compute_forward(self, x):
+        self.e = np.exp(super().compute_forward(x))
+        return np.log1p(self.e)
+
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(dObj_dOut * self.e / (1 + self.e))
+
+
 @fault(X, None, "after a batch of 5, a batch of")
 class SizedByItsFirstBatch(Map):
     mask = None
