@@ -222,7 +222,7 @@ def takes_other_dtypes(trials: Trials, ignored: Collection[str] = ()) -> Iterato
         except GradientError:  # outside of the domain
             continue
         try:
-            got = narrow.run(changed).results  # with an upstream gradient of the same numbers, in the dtype of the output
+            got = narrow.run(changed)  # with an upstream gradient of the same numbers, in the dtype of the output
         except GradientError as error:  # refusing is allowed
             trials.notes.append(f"{said}: not checked, it is refused ({_cause(error)})")
             continue
@@ -230,8 +230,8 @@ def takes_other_dtypes(trials: Trials, ignored: Collection[str] = ()) -> Iterato
             continue
         most = HELD_BY_FLOAT32 if dtype is np.float32 else np.inf
         counts = {name: np.abs(a) <= most for name, a in expected.results.items()}
-        allowed = _what_rounding_does(wide, exact, expected, counts)
-        for name, array in got.items():
+        allowed = _what_rounding_does([(wide, expected), (narrow, got)], counts)
+        for name, array in got.results.items():
             wanted = expected.results[name]
             if array.shape == wanted.shape:  # what does not count is 0 in both, so that its size makes no allowance for others
                 array, wanted = (np.where(counts[name], a, 0.0) for a in (array, wanted))
@@ -257,25 +257,32 @@ def _in_single(trials: Trials) -> tuple[Trials, Trials]:
     return wide, narrow
 
 
-def _what_rounding_does(
-    trials: Trials, inputs: list[Vector], expected: Trial, counts: dict[str, NDArray[np.bool_]]
-) -> dict[str, float]:
-    """By how much those results that count change where the input, or what is computed from it, is rounded to float32."""
-    rng = np.random.default_rng(6)
-    sizes = [*map(np.abs, inputs), *(np.abs(a[counts[name]]) for name, a in expected.results.items())]
+def _what_rounding_does(pairs: list[tuple[Trials, Trial]], counts: dict[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """By how much those results that count change where what goes in is rounded to float32, in float64 and in float32.
+
+    The latter rounds what is computed as well, by which the gradient that a normalisation leaves of large numbers changes most.
+    """
+    (trials, expected), _ = pairs
+    sizes = [*map(np.abs, expected.inputs), *(np.abs(a[counts[name]]) for name, a in expected.results.items())]
     # The rounding of the function is that of its largest number, which may be one that does not count.
     rounding = 64 * float(np.finfo(np.float32).eps) * max(float(np.max(size, initial=1.0)) for size in sizes)
     worst = dict.fromkeys(expected.results, max(1e-5, min(trials.atol, rounding)))
-    patterns = [[2.0**-23 * rng.choice([-1, 1], x.shape) for x in inputs] for _ in range(2)]
-    for pattern, sign in itertools.product(patterns, (1, -1)):  # each entry up and down: on one side there may be a step
-        rounded = [x * (1 + sign * e) if x.dtype.kind == "f" else x for x, e in zip(inputs, pattern, strict=True)]
-        try:
-            results = trials.run(rounded, expected.upstream).results
-        except GradientError:
-            continue
-        for name, array in results.items():
-            off = np.abs(array - expected.results[name])[counts[name]]
-            worst[name] = max(worst[name], 30 * float(off[np.isfinite(off)].max(initial=0.0)))
+    for of, first in pairs:
+        rng, given = np.random.default_rng(6), [*first.inputs, *first.upstream]
+        # By one unit in the last place or two: where all move by one, a mean may be rounded as before.
+        patterns = [[2.0**-24 * rng.choice([-2, -1, 1, 2], a.shape) for a in given] for _ in range(2)]
+        for pattern, sign in itertools.product(patterns, (1, -1)):  # each entry up and down: on one side there may be a step
+            moved = [
+                (a * (1 + sign * e)).astype(a.dtype) if a.dtype.kind == "f" else a for a, e in zip(given, pattern, strict=True)
+            ]
+            try:
+                results = of.run(moved[: len(first.inputs)], moved[len(first.inputs) :]).results
+            except GradientError:
+                continue
+            for name, array in results.items():
+                if array.shape == first.results[name].shape == counts[name].shape:
+                    off = np.abs(array - first.results[name])[counts[name]]
+                    worst[name] = max(worst[name], 30 * float(off[np.isfinite(off)].max(initial=0.0)))
     return worst
 
 

@@ -76,6 +76,13 @@ def test_an_entry_between_others_that_are_tied_has_a_slope_of_its_own(seed):
     assert check_gradients(function, x).ok
 
 
+@pytest.mark.parametrize("seed", [111, 116, 127])
+def test_what_float32_leaves_of_a_normalisation_is_rounding(seed):
+    """Of two features a normalisation leaves the signs alone, and a gradient of what the mean of large numbers is rounded by."""
+    function, x, _ = RIGHT["layer_norm_of_a_thousand"](np.random.default_rng(seed))
+    assert check_function(function, x).ok
+
+
 # Of these at least so large a part of the entries must be proved, neither skipped nor called inconclusive.
 PROVED = {
     "large_values": 0.95,
