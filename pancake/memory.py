@@ -133,7 +133,7 @@ def allocate(layouts: Iterable[tuple[tuple[int, ...], str]], dtype: np.dtype[Any
         The shape of each pair and its memory order, "C" or "F".
     dtype : numpy.dtype
     """
-    layouts = list(layouts)
+    layouts = [(tuple(map(int, shape)), order) for shape, order in layouts]  # NumPy's integers, such as uint8(20), wrap around
     dtype = np.dtype(dtype.type)  # an unpickled array has an equal one of its own, which would go on to every later layer
     total = sum(math.prod(shape) for shape, _ in layouts)
     with _lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,26 @@ def test_an_activation_that_needs_arguments() -> None:
 def test_what_an_mlp_is_made_of(call: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^mlp: expected .*{re.escape(said)}$"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("make", "shapes"),
+    [
+        (lambda n: pk.Linear(n, n), [(100, 100), (100,)]),
+        (lambda n: pk.MatMul(n, n), [(100, 100)]),
+        (lambda n: pk.Embedding(n, n), [(100, 100)]),
+        (lambda n: pk.PositionalEmbedding(n, n), [(100, 100)]),
+        (lambda n: pk.Conv1d(n, n, np.uint8(3)), [(100, 100, 3), (100,)]),
+        (lambda n: pk.GRUCell(n, n), [(300, 100), (300, 100), (300,), (300,)]),
+        (lambda n: pk.MultiHeadAttention(n, np.uint8(2)), [(300, 100), (300,), (100, 100), (100,)]),
+        (lambda n: pk.mlp([20, 300, n]), [(300, 20), (300,), (100, 300), (100,)]),
+        (lambda n: pk.mlp(np.array([20, n, n], np.uint8)), [(100, 20), (100,), (100, 100), (100,)]),
+        (lambda n: pk.rnn([2, n, 3], cell=pk.RNNCell, bidirectional=True)[-1], [(3, 200), (3,)]),
+    ],
+)
+def test_sizes_that_come_from_small_integers_do_not_wrap_around(make, shapes):
+    """The number of classes is `labels.max() + 1`, which of labels in uint8 is a uint8: 100 times 100 of them is 16."""
+    before, after = make(np.uint8(100)), pk.Linear(100, 100)
+    params = [*before.get_params_and_grads()[0], *after.get_params_and_grads()[0]]
+    assert [p.shape for p in params] == [*shapes, (100, 100), (100,)]
+    assert not any(np.shares_memory(p, q) for p, q in itertools.combinations(params, 2))

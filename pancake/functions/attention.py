@@ -85,7 +85,7 @@ class MultiHeadAttention(Container):
         rng: Rng = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.n, self.heads = size(self, n=n), size(self, heads=heads)
+        n, heads = self.n, self.heads = size(self, n=n), size(self, heads=heads)
         if n % heads:
             raise ValueError(f"MultiHeadAttention: expected heads that divide the number of features, got {heads} heads for {n}")
         self.causal, self.bias = flag(self, "causal", causal), flag(self, "bias", bias)

@@ -50,7 +50,7 @@ def mlp(
         If there are fewer than two sizes.
     """
     refuse_unknown_arguments(mlp, unknown)
-    if not isinstance(sizes, Sequence) or len(sizes) < 2:
+    if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 2:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}{hint}")
     check_maker("mlp", "activation", activation, "Tanh")
@@ -58,7 +58,7 @@ def mlp(
         check_maker("mlp", "output", output, "Tanh")
     rng = generator(mlp, rng)
     if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
-        memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes)), np.dtype(dtype))
+        memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(map(int, sizes))), np.dtype(dtype))
     stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
         if stack:

@@ -59,7 +59,8 @@ class Section:
         _check_columns(owner, X, X_test)
         self.features = _spanning(owner, features, self.names)
         margin = number(owner, "margin", margin)
-        if size(owner, resolution=resolution) < 2:
+        resolution = size(owner, resolution=resolution)
+        if resolution < 2:
             raise ValueError(f"{owner.__name__}: expected resolution of at least 2, got {resolution}")
         everything = np.concatenate([self.X, self.X_test])
         axes = (None, None) if ax is None else (ax.xaxis, ax.yaxis)
@@ -83,7 +84,8 @@ def mesh(*centres: Array) -> Array:
 
 def square(owner: Any, ax: Axes | None, r: float, resolution: int) -> tuple[list[tuple[float, float]], list[Array]]:
     """The limits and the pixels of [-r, r]^2; of [r / 1000, r] along an axis that is logarithmic."""
-    if size(owner, resolution=resolution) < 2:
+    resolution = size(owner, resolution=resolution)
+    if resolution < 2:
         raise ValueError(f"{owner.__name__}: expected resolution of at least 2, got {resolution}")
     limits, centres = [], []
     for axis in (None, None) if ax is None else (ax.xaxis, ax.yaxis):

@@ -65,7 +65,7 @@ def rnn(
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html: num_layers, dropout, bidirectional
     """
     refuse_unknown_arguments(rnn, unknown)
-    if not isinstance(sizes, Sequence) or len(sizes) < 3:
+    if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 3:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(
             f"rnn: expected the numbers of inputs, of hidden units and of outputs, such as [2, 32, 1], got {sizes!r}{hint}"
@@ -83,7 +83,7 @@ def rnn(
         cells = [cell(n_in, n_hidden, rng=rng, dtype=dtype) for _ in range(1 + bidirectional)]
         every = return_sequences or layer < len(hidden)
         stack.append(Bidirectional(cells[0], cells[1], every) if bidirectional else Unrolled(cells[0], every))
-        n_in = n_hidden * len(cells)
+        n_in = int(n_hidden) * len(cells)
         if dropout and layer < len(hidden):
             stack.append(Dropout(dropout, rng=rng))
     stack.append(Linear(n_in, n_out, rng=rng, dtype=dtype))

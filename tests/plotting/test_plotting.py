@@ -149,7 +149,7 @@ def test_one_class_everywhere_has_no_boundary() -> None:
 )
 def test_all_forms_of_two_classes_give_one_picture(model: Callable[[Any], Any], options: dict[str, Any]) -> None:
     expected = plot_decision_boundary(step, *RED_GREEN, resolution=40)
-    drawn = plot_decision_boundary(model, *RED_GREEN, resolution=40, **options)
+    drawn = plot_decision_boundary(model, *RED_GREEN, resolution=np.uint8(40), **options)  # whose square is 64
     np.testing.assert_allclose(drawn.artists["shading"].get_array(), expected.artists["shading"].get_array(), atol=1e-5)
     np.testing.assert_allclose(border(drawn), border(expected), atol=1e-4)
     assert drawn.axes[0].get_title() == "accuracy 100.0%"
