@@ -93,7 +93,8 @@ def confusion_matrix(
         count = largest + 1
     if largest >= count:
         raise ValueError(f"confusion_matrix: expected classes from 0 to {count - 1}, got {largest}")
-    table = np.bincount((t * count + p).astype(np.intp), w, minlength=count * count).reshape(count, count)
+    places = t.astype(np.intp) * count + p.astype(np.intp)  # of labels in uint8 the product would wrap around
+    table = np.bincount(places, w, minlength=count * count).reshape(count, count)
     return table if w is not None else table.astype(np.int64, copy=False)
 
 

@@ -167,9 +167,14 @@ def test_rows_of_the_confusion_matrix_are_the_targets():
     assert confusion_matrix(pred, target).tolist() == [[1, 0, 2], [0, 2, 0], [1, 0, 0]]
 
 
-@given(st.integers(2, 5), st.lists(st.integers(0, 4), min_size=1, max_size=20), st.integers(0, 2**32))
-def test_the_diagonal_of_the_confusion_matrix_is_the_accuracy(classes, labels, seed):
-    target = np.array(labels) % classes
+@given(
+    st.sampled_from([2, 3, 5, 20, 100]),
+    st.lists(st.integers(0, 99), min_size=1, max_size=20),
+    st.sampled_from([np.int64, np.uint8, np.int8]),  # in which 20 times 20 is another number
+    st.integers(0, 2**32),
+)
+def test_the_diagonal_of_the_confusion_matrix_is_the_accuracy(classes, labels, dtype, seed):
+    target = (np.array(labels) % classes).astype(dtype)
     scores = np.random.default_rng(seed).normal(size=(len(target), classes))
     matrix = confusion_matrix(scores, target)
     assert matrix.shape == (classes, classes)
