@@ -73,8 +73,8 @@ class Notes:
     def held(self, value: Any) -> str:
         """The name of a value, whatever it is: to ask whether something is that very object."""
         if id(value) not in self.names:
-            self.names[id(value)] = f"v{len(self.values)}"
-            self.values.append(value)
+            self.values.append(value)  # first: a Ctrl-C between the two must not give its name to the next one
+            self.names[id(value)] = f"v{len(self.values) - 1}"
         return self.names[id(value)]
 
     def expression(self, function: Callable[..., Any], *args: Any) -> Text:
