@@ -155,14 +155,27 @@ def takes_any_batch_size(trials: Trials, gradients: dict[str, Any] | None) -> It
     A function made for one batch size refuses others, or broadcasts: its output then has the shape that it always has.
     `gradients` are the options of the check of gradients, None to leave that out.
     """
-    subject, size = trials.subject, trials.subject.batch()
+    size = trials.subject.batch()
+    if size is not None:
+        yield from _takes_batches(trials, size, {size + 1, 1}, gradients)
+
+
+def takes_as_many_rows_as_features(trials: Trials, gradients: dict[str, Any] | None) -> Iterator[str]:
+    """Complain as `takes_any_batch_size` does of a batch that may be taken for the features, of which there are few."""
+    size = trials.subject.batch()
+    if size is not None:
+        trials.start.restore()
+        arrays = [*trials.subject.inputs, *trials.subject.forward(copies(trials.subject.inputs))[0]]
+        widths = {a.shape[-1] for a in arrays if a.ndim > 1}
+        yield from _takes_batches(trials, size, {n for n in widths if 1 < n <= 2 * size}, gradients)
+
+
+def _takes_batches(trials: Trials, size: int, sizes: set[int], gradients: dict[str, Any] | None) -> Iterator[str]:
+    subject = trials.subject
     trials.start.restore()
     shapes = [y.shape for y in subject.forward(copies(subject.inputs))[0]]
     held = any(a.ndim and size in (a.shape[0], a.size) for a in trials.start.arrays())
-    # One more, one alone, and as many as a small array has features, of which a batch may be taken for them.
-    widths = {shape[-1] for shape in (*shapes, *map(np.shape, subject.inputs)) if len(shape) > 1}
-    sizes = set() if size is None else {size + 1, 1, *(n for n in widths if 1 < n <= 2 * size)} - {size}
-    for wanted in sorted(sizes):
+    for wanted in sizes - {size}:
         inputs = [_with_rows(x, size, wanted) for x in subject.inputs]
         target = None if subject.target is None else _with_rows(np.asarray(subject.target), size, wanted)
         other = subject.with_inputs(inputs, target)

@@ -210,6 +210,8 @@ def _examine_mode(
         collect(conditions.ignores_layout)
         right = given if report is not None and report.ok else None
         collect(conditions.takes_any_batch_size, right)
+        if not problems:  # or they would be said again
+            collect(conditions.takes_as_many_rows_as_features, right)
         collect(parameters.follows_its_parameters, right)
         collect(conditions.takes_other_dtypes, ignored)
         if "copies" not in ignored:
