@@ -45,24 +45,29 @@ def tells_how_to_call(function: Callable[P, R]) -> Callable[P, R]:
             raise TypeError(
                 f"{name}: expected {name}({', '.join(by_position)}), got {name}({', '.join(given)}), without {', '.join(missing)}"
             )
-        if len(args) > len(by_position):
-            hint = f"; write the names of the others, as in {by_name[0]}=..." if by_name else ""
-            raise TypeError(
-                f"{name}: expected at most {len(by_position)} arguments by position, {', '.join(by_position)}, got "
-                f"{len(args)}{hint}"
-            )
+        _refuse_more(name, len(args), by_position, by_name)
         return function(*args, **kwargs)
 
     return call
 
 
-def refuse_foreign_arguments(cls: type, given: Mapping[str, object]) -> None:
+def _refuse_more(owner: str, count: int, by_position: Sequence[str], by_name: Sequence[str]) -> None:
+    """Refuse more arguments by position than go by position."""
+    if count > len(by_position):
+        named = f"{', '.join(by_position)}, " if by_position else ""
+        hint = f"; write the names of the others, as in {by_name[0]}=..." if by_name else ""
+        raise TypeError(f"{owner}: expected at most {len(by_position)} arguments by position, {named}got {count}{hint}")
+
+
+def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
     """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told."""
     code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # a signature would take longer than most constructors
-    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
+    if code is None:
         return
     taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    for name in given:
+    if not code.co_flags & inspect.CO_VARARGS:
+        _refuse_more(cls.__name__, len(args), taken[: code.co_argcount - 1], taken[code.co_argcount - 1 :])
+    for name in () if code.co_flags & inspect.CO_VARKEYWORDS else kwargs:
         if name not in taken:
             raise TypeError(_refusal(cls.__name__, name, taken))
 
@@ -86,11 +91,13 @@ def _refusal(owner: str, name: str, taken: Sequence[str]) -> str:
 def generator(owner: object, rng: Any) -> np.random.Generator:
     """The generator that is given, or a new one from a seed; None makes another one each time."""
     try:
-        return np.random.default_rng(rng)
+        if not isinstance(rng, bool):  # Dropout(0.5, True) is torch's `inplace`, and not the seed 1
+            return np.random.default_rng(rng)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"{name_of(owner)}: expected rng to be None, a whole number of at least 0, or a numpy.random.Generator, got {rng!r}"
-        ) from None
+        pass
+    raise TypeError(
+        f"{name_of(owner)}: expected rng to be None, a whole number of at least 0, or a numpy.random.Generator, got {rng!r}"
+    )
 
 
 def size(owner: object, **named: object) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, floating_dtype, generator, matching, numeric, refuse_foreign_arguments
+from pancake.arguments import Rng, flag, floating_dtype, generator, matching, numeric, refuse_foreign_arguments
 from pancake.memory import Array, Pair
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Tree:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # which subclasses call, though they may not call `__init__`
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError(f"{cls.__name__} takes no arguments, got {', '.join(map(repr, (*args, *kwargs.values())))}")
-        if kwargs:
-            refuse_foreign_arguments(cls, kwargs)
+        if args or kwargs:
+            refuse_foreign_arguments(cls, args, kwargs)
         self = super().__new__(cls)
         self._cache = None
         return self
@@ -168,8 +168,9 @@ class Tree:
 
     def train(self, mode: bool = True) -> Self:
         """Switch this Function and all its parts to training mode, or to evaluation mode if `mode` is False."""
+        mode = flag(self, "mode", mode)
         for tree in self.walk():
-            tree.training = bool(mode)
+            tree.training = mode
         return self
 
     def eval(self) -> Self:
@@ -183,8 +184,9 @@ class Tree:
         `get_params_and_grads` does not list it. It stays in `state_dict`, files and copies. Its mode is another matter: a frozen
         `BatchNorm` in training mode still moves its running statistics; `eval()` keeps them too.
         """
+        mode = flag(self, "mode", mode)
         for tree in self.walk():
-            tree.frozen = bool(mode)
+            tree.frozen = mode
         memory.arrays_changed()
         return self
 

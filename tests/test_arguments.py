@@ -21,7 +21,7 @@ def train(**options: Any) -> None:
     pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, **{"progress": False, **options})
 
 
-@pytest.mark.parametrize("rng", ["x", -1, 1.5])
+@pytest.mark.parametrize("rng", ["x", -1, 1.5, True])
 @pytest.mark.parametrize(
     ("owner", "call"),
     [
@@ -68,6 +68,24 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
         (lambda model: pk.save("net.npz"), "save: expected save(path, model, optimizer), got save(str), without model"),
         (lambda model: pk.load(), "load: expected load(path, custom), got load(), without path"),
         (lambda model: pk.load("net.npz", {}, 1), "load: expected at most 2 arguments by position, path, custom, got 3"),
+        (
+            lambda model: pk.Conv2d(1, 32, 3, 1),
+            "Conv2d: expected at most 3 arguments by position, n_in, n_out, kernel_size, got 4; write the names of the others, "
+            "as in stride=...",
+        ),
+        (
+            lambda model: pk.LSTMCell(2, 3, True),
+            "LSTMCell: expected at most 2 arguments by position, n_in, n_hidden, got 3; write the names of the others, "
+            "as in rng=...",
+        ),
+        (
+            lambda model: pk.Hinge("sum"),
+            "Hinge: expected at most 0 arguments by position, got 1; write the names of the others, as in reduction=...",
+        ),
+        (
+            lambda model: pk.SGD(model, 0.1, 0.9, False, 0.0, 0.0),
+            "SGD: expected at most 5 arguments by position, model, lr, momentum, nesterov, weight_decay, got 6",
+        ),
         (lambda model: pk.mlp(), "mlp: expected mlp(sizes, activation, output), got mlp(), without sizes"),
         (
             lambda model: pk.plot_decision_boundary(model, X),
@@ -121,6 +139,10 @@ def test_an_array_in_the_place_of_something_else_is_told_by_its_shape(call: Any,
         call(pk.mlp([2, 2], rng=0))
 
 
+def test_a_batch_size_that_no_index_holds_is_all_rows() -> None:
+    train(batch_size=10**20)
+
+
 def test_what_came_in_few_words() -> None:
     assert brief(np.ones(2)) == "array([1., 1.])"
     assert brief(np.ones((3, 50))) == "ndarray of shape (3, 50)"
@@ -158,6 +180,8 @@ def test_a_checkpoint_that_is_no_path(path: Any) -> None:
         ("rnn", "bidirectional", lambda value: pk.rnn([2, 3, 1], bidirectional=value)),
         ("SGD", "nesterov", lambda value: pk.SGD(pk.Linear(2, 1), momentum=0.9, nesterov=value)),
         ("accuracy", "multilabel", lambda value: pk.accuracy(np.eye(2), np.eye(2), multilabel=value)),
+        ("Linear", "mode", lambda value: pk.Linear(2, 1).train(value)),
+        ("Linear", "mode", lambda value: pk.Linear(2, 1).freeze(value)),
         ("BinaryCrossEntropy", "from_logits", lambda value: pk.BinaryCrossEntropy(from_logits=value)),
     ],
 )

@@ -49,7 +49,7 @@ class Loss(Remembers):
     divisor = math.nan
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        refuse_foreign_arguments(cls, kwargs)
+        refuse_foreign_arguments(cls, args, kwargs)
         self = super().__new__(cls)
         self._cache = None  # for those that call no base `__init__`
         return self

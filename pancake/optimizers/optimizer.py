@@ -83,7 +83,7 @@ class Optimizer:
     ranks: Ranks | None = None  # the processes that train the model together, see `pancake.mpi`
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        refuse_foreign_arguments(cls, kwargs)
+        refuse_foreign_arguments(cls, args, kwargs)
         return super().__new__(cls)
 
     def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:

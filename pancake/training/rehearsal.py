@@ -154,7 +154,7 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
             places += list(first) if len(values) <= FEW else []
         telling.update(int(place) // width for place in places)
     rest = (row for row in range(len(data[1])) if row not in telling)
-    telling.update(itertools.islice(rest, -len(telling) % size))
+    telling.update(itertools.islice(rest, min(-len(telling) % size, len(data[1]))))
     return np.array(sorted(telling), np.intp)
 
 
