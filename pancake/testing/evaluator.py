@@ -22,8 +22,8 @@ def stands_still(change: Callable[[float], Vector], rounding: float) -> bool:
     """Whether most of what changes in wide and coarse moves, and must show in a fine one as well, stands still there."""
     wide, coarse, fine = change(WIDE), change(COARSE), change(FINE)
     with np.errstate(all="ignore"):
-        power = np.fmax(np.log(wide / coarse) / math.log(WIDE / COARSE), 1.0)  # 2 where changes are quadratic
-        expected = (coarse != 0) & (coarse * (FINE / COARSE) ** power > 64 * rounding)
+        power = np.log(wide / coarse) / math.log(WIDE / COARSE)  # 2 where changes are quadratic, 0 behind a kink that was crossed
+        expected = (coarse != 0) & (power > 0.5) & (coarse * (FINE / COARSE) ** np.fmax(power, 1.0) > 64 * rounding)
     return bool(expected.any() and np.mean(fine[expected] == 0) > 0.5)
 
 

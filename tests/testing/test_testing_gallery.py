@@ -76,6 +76,12 @@ def test_an_entry_between_others_that_are_tied_has_a_slope_of_its_own(seed):
     assert check_gradients(function, x).ok
 
 
+def test_a_gradient_that_jumps_at_a_kink_is_not_kept_in_float32():
+    """A move of 1e-6 crosses a kink of this net, by which the gradient of one row changes, and one of 1e-11 does not."""
+    function, x, _ = RIGHT["a_large_net_of_kinks"](np.random.default_rng(172))
+    assert check_function(function, x).ok
+
+
 @pytest.mark.parametrize("seed", [111, 116, 127])
 def test_what_float32_leaves_of_a_normalisation_is_rounding(seed):
     """Of two features a normalisation leaves the signs alone, and a gradient of what the mean of large numbers is rounded by."""
