@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from pancake.arguments import tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
-from pancake.testing import conditions, parameters, promises
+from pancake.testing import conditions, parameters, precision, promises
 from pancake.testing.evaluator import Evaluator
 from pancake.testing.gradients import DEFAULTS, compare, in_double, refuse_infinity, reproduce
 from pancake.testing.report import GradientReport
@@ -195,7 +195,7 @@ def _examine_mode(
         if "randomness" not in ignored:
             collect(promises.draws_from_its_own_generator)
         if "float32" not in ignored:
-            collect(conditions.stays_precise, evaluator.in_single, was_narrow)
+            collect(precision.stays_precise, evaluator.in_single, was_narrow)
         try:
             report = compare(subject, given)
             problems += report.complaints()
@@ -213,7 +213,7 @@ def _examine_mode(
         if not problems:  # or they would be said again
             collect(conditions.takes_as_many_rows_as_features, right)
         collect(parameters.follows_its_parameters, right)
-        collect(conditions.takes_other_dtypes, ignored)
+        collect(precision.takes_other_dtypes, ignored)
         if "copies" not in ignored:
             collect(conditions.can_be_copied)
     finally:
