@@ -37,6 +37,10 @@ class Step:
 
     Attributes
     ----------
+    fits : callable
+        Whether this is the step for a batch (x, target), and all that it was made from is the same.
+    rows : int
+        By which to tell a batch that fits from another one of the same data set; 0 if that is not enough, as of words.
     update : callable
         Changes the parameters by their gradients.
     remembering : tuple
@@ -55,10 +59,7 @@ class Step:
         self.update = optimizer._advance
 
     def objective(self, x: Array, y: Array) -> Any:
-        """Write the gradients of all parameters, and return the value of the loss.
-
-        None, and nothing has happened, if the step does not fit; or `REFUSED`.
-        """
+        """Write the gradients of all parameters for a batch that fits, and return the value of the loss, or `REFUSED`."""
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -70,8 +71,8 @@ class Step:
         """What the model has put out, as a fresh array."""
         raise NotImplementedError
 
-    def _looks(self, notes: Notes, chain: Chain, x: Array, y: Array) -> list[str]:
-        """The conditions under which this is the step for a batch (x, target), and all that it was made from is the same."""
+    def _look_at(self, notes: Notes, chain: Chain, x: Array, y: Array) -> None:
+        """Write `fits`, and note `rows`."""
         owners = [
             (self.model, ["functions"]),
             (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
@@ -80,7 +81,7 @@ class Step:
         ]
         methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]
         array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))
-        return [
+        looks = [
             f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
             f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
             *chain.looks,
@@ -88,6 +89,8 @@ class Step:
             f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
             *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *chain.methods]),
         ]
+        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
+        self.rows = 0 if chain.looks else len(y)
 
 
 class StepProgram(Step):
@@ -96,8 +99,8 @@ class StepProgram(Step):
     Attributes
     ----------
     run : callable
-        Writes the gradients, and returns the value of the loss: a function of (x, target). None, and nothing has happened, if the
-        step does not fit. ValueError if the value is not finite, or a target is not one that the loss takes.
+        Writes the gradients, and returns the value of the loss: a function of (x, target). ValueError if the value is not finite,
+        or a target is not one that the loss takes.
     before : list of (object, Kept)
         What the parts remembered when the latest forward began, if that was not what the program's own had left.
     """
@@ -113,7 +116,7 @@ class StepProgram(Step):
         left: list[tuple[Any, Any]] = [(model, Kept(self.chain.kept(), False)), (loss, Left(kernel, kernel.kept))]
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
         left[0][1].used = self.chain.latest.used = kernel.latest.used = True
-        looks = self._looks(notes, self.chain, x, y)
+        self._look_at(notes, self.chain, x, y)
         places = [*self.chain.places, *((owner, "_cache", kept) for owner, kept in left)]
         there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], places)])
         self.before: list[tuple[Any, Any]] = []
@@ -126,7 +129,7 @@ class StepProgram(Step):
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
-        self.run = notes.write("x, target", "value", looks, lines=[f"if not ({there}): {take_over}", *notes.lines])
+        self.run = notes.write("x, target", "value", lines=[f"if not ({there}): {take_over}", *notes.lines])
         self.numbers = self.chain.numbers
 
     def objective(self, x: Array, y: Array) -> Any:
@@ -153,8 +156,6 @@ class BlockStep(Step):
 
     Attributes
     ----------
-    fits : callable
-        Whether this is the step for a batch (x, target).
     blocks : list of (slice, callable)
         The rows of each block, and the function of their x, their target and the array for their output which returns their
         part of the value of the loss and adds to the gradients; the first one writes them.
@@ -181,12 +182,10 @@ class BlockStep(Step):
             start, stop = stop, stop + rows + (i < more)
             self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
         self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
-        self.fits = notes.write("x, target", "True", self._looks(notes, chain, x, y), "False", lines=[])
+        self._look_at(notes, chain, x, y)
         self.numbers = len(programs) * chain.numbers + self.outputs.size
 
     def objective(self, x: Array, y: Array) -> Any:
-        if not self.fits(x, y):
-            return None
         before = _remembered(self.remembering)
         self.forget()
         value: Any = 0.0
@@ -251,30 +250,33 @@ class Steps:
         self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
         self.latest: Step | None = None
 
-    def objective(self, x: Any, y: Any) -> Any:
+    def objective(self, x: Any, y: Any, same: bool = False) -> Any:
         """Write the gradients for such a batch by its program, which is then `latest`, and return the value of the loss.
 
-        None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong.
+        None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong. `same` says
+        that nothing but steps has happened since the latest call, with a batch of the same data set.
         """
         if switch.reasons:
             return None
-        value = None if self.latest is None else self.latest.objective(x, y)
-        if value is None:
-            self.latest, value = self._by_another(x, y)
+        latest = self.latest
+        if latest is None or not ((same and len(y) == latest.rows) or latest.fits(x, y)):
+            latest = self.latest = self._another(x, y)
+            if latest is None:
+                return None
+        value = latest.objective(x, y)
         return None if value is REFUSED else value
 
-    def _by_another(self, x: Any, y: Any) -> tuple[Step | None, Any]:
-        """The program for such a batch, if there can be one, which is not the one that has just refused; and its value."""
+    def _another(self, x: Any, y: Any) -> Step | None:
+        """The program that fits such a batch, if there can be one; it is not `latest`, which does not fit."""
         if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
-            return None, None
+            return None
         key = x.shape, x.dtype, y.shape, y.dtype
         known = self.programs.get(key)
         if isinstance(known, Step):
-            value = None if known is self.latest else known.objective(x, y)
-            if value is not None:
-                return known, value
+            if known is not self.latest and known.fits(x, y):
+                return known
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
-            return None, None
+            return None
         self.programs.pop(key, None)
         program: Step | None = None
         if self._can_be(x, y):
@@ -282,7 +284,7 @@ class Steps:
             program = BlockStep(*parts, x, y, count) if count else StepProgram(*parts, x, y)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         self.programs[key] = self._parts() if program is None else program
-        return program, None if program is None else program.objective(x, y)
+        return program if program is not None and program.fits(x, y) else None
 
     def _parts(self) -> tuple[int, list[Any]]:
         """What says whether another look may find what the last one did not: arrays and parts."""

@@ -222,7 +222,7 @@ class MPIRanks:
         weights = [value for part in parts for _, value, _ in part._own_parameters()]
         # of buffers what they were when they last were the same: the next step joins what the ranks have moved them since
         weights += [before for *_, before in self.buffers]
-        state = [array for arrays in optimizer._state.values() for array in arrays]
+        state = [*optimizer._state.values()]
         return {
             "learning rates": optimizer.lr,
             **_settings(optimizer),

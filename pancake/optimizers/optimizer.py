@@ -94,7 +94,7 @@ class Optimizer:
         self.lr = lr
         self.steps = 0
         self.history: Any = None
-        self._state: dict[str, list[Array]] = {}
+        self._state: dict[str, Array] = {}  # as in `state_dict`
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
@@ -163,8 +163,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """lr, the number of steps, and copies of the state: `"momentum_buffer.0"` is that of the first parameter."""
         self._follow()
-        arrays = {f"{slot}.{i}": array.copy() for slot, arrays in self._state.items() for i, array in enumerate(arrays)}
-        return {"lr": self.lr, "steps": self.steps, **arrays}
+        return {"lr": self.lr, "steps": self.steps, **{name: array.copy() for name, array in self._state.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to the state of a `state_dict`; the next steps are those that would have followed it.
@@ -177,9 +176,8 @@ class Optimizer:
         new = matching(self, {key: np.asarray(value) for key, value in self.state_dict().items()}, state)
         lr, steps = number(self, "lr", new["lr"]), number(self, "steps", new["steps"])
         self.lr, self.steps = lr, int(steps)
-        for slot, arrays in self._state.items():
-            for i, array in enumerate(arrays):
-                array[...] = new[f"{slot}.{i}"]
+        for name, array in self._state.items():
+            array[...] = new[name]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
@@ -244,19 +242,19 @@ class Optimizer:
         old_state, old_params = self._state, self._params
         places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
         source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        kept = all(len(arrays) == len(params) for arrays in old_state.values())
+        kept = len(old_state) == len(self.slots) * len(params)
         if kept and [p.shape for p in params] == [p.shape for p in (old_params or params)]:
             # of a copy, or a user's Function has exchanged some: the same parameters in the same order
             source = {i: source.get(i, i) for i in range(len(params))}
         for i, param in enumerate(old_params):  # what is frozen goes on from here when it learns again
             if i not in source.values():
-                self._resting[id(param)] = param, {slot: arrays[i].copy() for slot, arrays in old_state.items()}
+                self._resting[id(param)] = param, {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots}
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
         # of an array of bytes NumPy makes one call of memset, of floats a loop
         self._zeroed = [grads.view(np.uint8) if grads.flags.c_contiguous else grads for grads in self._grads]
-        self._state = {slot: [np.empty(0)] * len(params) for slot in self.slots}
+        self._state = {f"{slot}.{i}": np.empty(0) for slot in self.slots for i in range(len(params))}
         self._pieces = []
         self._cells = []  # for each dtype, the factors as 0-d arrays
         self._factors = (math.nan,) * len(self.factors())  # what they hold
@@ -267,9 +265,9 @@ class Optimizer:
                 vectors = [np.zeros_like(run.values) for _ in self.slots]
                 for slot, vector in zip(self.slots, vectors, strict=True):
                     for index, part in run.split(vector, params):
-                        self._state[slot][index] = part
+                        self._state[f"{slot}.{index}"] = part
                         if index in source and old_state:
-                            part[...] = old_state[slot][source[index]]
+                            part[...] = old_state[f"{slot}.{source[index]}"]
                         elif id(params[index]) in self._resting:
                             part[...] = self._resting[id(params[index])][1][slot]
                 self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]

@@ -16,7 +16,8 @@ from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.clipping import scale_down
 from pancake.optimizers.ranks import Ranks
-from pancake.training.batches import Batch, Cut, Given
+from pancake.origin import is_own
+from pancake.training.batches import Batch, Cut, Given, arrays_of, lies_apart
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
 from pancake.training.evaluate import Measure, Outputs, measured, predictions, value_for, value_of
@@ -87,6 +88,9 @@ class Training:
         self.interrupts, self.steps = Interrupts(), Steps(model, loss, optimizer)
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
         self.ranks: Ranks | None = getattr(optimizer, "ranks", None)
+        in_memory = isinstance(batches, Cut) and not any(map(lies_apart, arrays_of(batches.data)))
+        # whether no code but the library's runs between the steps of an epoch, so that what fits the first fits them all
+        self.undisturbed = in_memory and is_own(optimizer) and options.schedule is None
         self.weight_of: dict[str, float | None] = {}  # how much this rank's figures count beside those of the others
         self.can_go_back = all(hasattr(optimizer, name) for name in ("state_dict", "load_state_dict"))
         self.spoilt = False  # whether they are to come back
@@ -164,7 +168,7 @@ class Training:
         """A step for each batch; return the loss and the metrics of the epoch."""
         model, loss, optimizer, interrupts, tick = self.model, self.loss, self.optimizer, self.interrupts, self.bar.batch
         measures, schedule, clip_norm = self.options.measures, self.options.schedule, self.options.clip_norm
-        trained, averaged, ranks, steps = self.trained, self.averaged, self.ranks, self.steps
+        trained, averaged, ranks, steps, undisturbed = self.trained, self.averaged, self.ranks, self.steps, self.undisturbed
         outputs = Outputs()
         count: Any
         total = seen = rows = 0.0
@@ -174,7 +178,7 @@ class Training:
                 optimizer.lr = schedule(optimizer.steps)
             # count: by how much this batch counts in the average over all, by what the loss has divided; if that is 0, nothing in
             # it counts, as with labels that are all ignored, and there is no step
-            objective: Any = steps.objective(x, y) if weight is lengths is None else None
+            objective: Any = steps.objective(x, y, undisturbed and batch > 1) if weight is lengths is None else None
             program = None if objective is None else steps.latest
             pred = None
             if program is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import pickle
 from typing import Any
 
@@ -13,7 +15,7 @@ from twins import RNG, batches, four_lines, labels, net, numbers, programs, same
 
 import pancake as pk
 from pancake import TrainStep
-from pancake.fast import chains, stacks, steps
+from pancake.fast import chains, stacks, steps, switch
 from pancake.fast.steps import BlockStep, StepProgram, Steps
 from pancake.functions.containers import Identity
 
@@ -270,27 +272,27 @@ def another_array(model: Any, optimizer: Any) -> None:
     vars(model[2])["weight"] = model[2].weight + 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        changed_lr,
-        changed_momentum,
-        changed_setting,
-        exchanged_layer,
-        exchanged_linear,
-        one_more,
-        frozen,
-        frozen_and_not,
-        another_dtype,
-        shared,
-        loaded,
-        wrapped,
-        wrapped_stack,
-        wrapped_step,
-        gradients_of_others,
-        another_array,
-    ],
-)
+CHANGES = [
+    changed_lr,
+    changed_momentum,
+    changed_setting,
+    exchanged_layer,
+    exchanged_linear,
+    one_more,
+    frozen,
+    frozen_and_not,
+    another_dtype,
+    shared,
+    loaded,
+    wrapped,
+    wrapped_stack,
+    wrapped_step,
+    gradients_of_others,
+    another_array,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.usefixtures("cut")
 def test_what_changes_between_steps_counts(change: Any) -> None:
     (x, y), *_ = batches(numbers)
@@ -500,6 +502,77 @@ def test_fit_trains_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(calls) == 12
     for a, b in zip(*models, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+class Disturbed(pk.SGD):
+    """An optimizer of somebody's own, which does something after its fifth step."""
+
+    disturb: Any
+
+    def update(self, *args: Any) -> None:
+        super().update(*args)
+        if self.steps == 5:
+            self.steps += 100  # once
+            self.disturb()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("place", ["callback", "schedule", "batches", "optimizer"])
+def test_what_changes_in_the_middle_of_fit_counts(place: str, change: Any) -> None:
+    x, y = RNG.normal(size=(14, 3)), RNG.normal(size=(14, 2))
+    trained = []
+    for by_program in (True, False):
+        model = net(pk.LeakyReLU())
+        optimizer = (Disturbed if place == "optimizer" else pk.SGD)(model, lr=0.1, momentum=0.9)
+        changes = iter([functools.partial(change, model, optimizer)])
+
+        def disturb(changes: Any = changes) -> None:
+            for apply in changes:
+                apply()
+
+        def schedule(step: int, optimizer: Any = optimizer, disturb: Any = disturb) -> Any:
+            if step == 5:
+                disturb()
+            return optimizer.lr
+
+        def given(disturb: Any = disturb) -> Any:
+            for start in range(0, 14, 4):
+                if start == 8:
+                    disturb()
+                yield x[start : start + 4], y[start : start + 4]
+
+        data = (given,) if place == "batches" else (x, y)
+        options: dict[str, Any] = {"epochs": 3, "batch_size": 4, "shuffle": False, "progress": False}
+        if place == "callback":
+            options["callbacks"] = lambda state, disturb=disturb: disturb()
+        elif place == "schedule":
+            options["schedule"] = schedule
+        elif place == "optimizer":
+            optimizer.disturb = disturb
+        with contextlib.nullcontext() if by_program else switch.off():
+            history = pk.fit(model, pk.MeanSquaredError(), optimizer, *data, **options)
+        assert next(changes, None) is None
+        trained.append([*history["loss"], *model.state_dict().values()])
+    digits = {"rtol": 1e-5, "atol": 1e-6} if change is another_dtype else {"rtol": 1e-12}
+    for a, b in zip(*trained, strict=True):
+        np.testing.assert_allclose(a, b, **digits)
+
+
+def test_fit_looks_once_an_epoch_whether_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    begin = StepProgram.__init__
+
+    def watched(self: StepProgram, *args: Any) -> None:
+        begin(self, *args)
+        fits = self.fits
+        self.fits = lambda x, y: (looks.append(len(y)), fits(x, y))[1]
+
+    monkeypatch.setattr(StepProgram, "__init__", watched)
+    model = net()
+    x, y = RNG.normal(size=(50, 3)), RNG.integers(0, 2, 50)
+    pk.fit(model, pk.CrossEntropy(), pk.Adam(model), x, y, epochs=3, batch_size=4, progress=False)
+    first, later = [4, 2, 2], [4, 4, 2, 2]  # the program of the other size is asked too, unless there is none yet
+    assert looks == first + 2 * later
 
 
 def test_a_program_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
