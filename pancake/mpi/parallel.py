@@ -313,12 +313,10 @@ def _mean(values: list[tuple[float, float | None]]) -> float:
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:
     """What the optimizer was told: its public attributes that are plain values, such as momentum and betas."""
-    kept = ("model", "steps", "history", "ranks")  # what the training brings about; lr, which is rank 0's, is a property
-    return {
-        f"{name} of the optimizer": value
-        for name, value in vars(optimizer).items()
-        if name not in kept and not name.startswith("_") and _is_plain(value)
-    }
+    kept = ("model", "steps", "history", "ranks", "lr")  # what the training brings about; lr is rank 0's
+    names = [name.removeprefix("_") for name in vars(optimizer)]  # `_momentum` is what the property `momentum` gives
+    values = {name: getattr(optimizer, name, None) for name in names if name not in kept}
+    return {f"{name} of the optimizer": value for name, value in values.items() if _is_plain(value)}
 
 
 def _is_plain(value: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -53,6 +53,19 @@ class _ForeignRate:
         )
 
 
+def setting(name: str, check: Callable[..., Any], **limits: float) -> Any:
+    """An attribute that is checked whenever it is set, in the constructor as later.
+
+    Rules read `_name`: of a property it would take each step longer.
+    """
+    hidden = f"_{name}"
+
+    def change(optimizer: Optimizer, value: Any) -> None:
+        setattr(optimizer, hidden, check(optimizer, name, value, **limits))
+
+    return property(operator.attrgetter(hidden), change, doc=f"`{name}` of the constructor, which may be set anew at any time.")
+
+
 class Optimizer:
     """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
 
@@ -64,7 +77,7 @@ class Optimizer:
     model : Function or list of Function
         Whose parameters to train. A parameter that is reached twice is stepped once.
     lr : float
-        The learning rate, at least 0. It may be set anew at any time.
+        The learning rate, at least 0. As all settings of the library's optimizers, it may be set anew at any time.
 
     Attributes
     ----------
@@ -79,6 +92,9 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+
+    _lr: float
+    lr = setting("lr", number)
 
     ranks: Ranks | None = None  # the processes that train the model together, see `pancake.mpi`
 
@@ -103,15 +119,6 @@ class Optimizer:
         self._bind()
         if not self._params:
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
-
-    @property
-    def lr(self) -> float:
-        """The learning rate."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = number(self, "lr", value)
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""
@@ -237,24 +244,28 @@ class Optimizer:
         """Find the long vectors, and lay out the state beside them."""
         params, grads = self._collect()
         self._watch()
-        if self._params and not _changed(self._params + self._param_grads, params + grads):
+        names = [f"{slot}.{i}" for slot in self.slots for i in range(len(params))]  # momentum may have come or gone
+        if self._params and names == list(self._state) and not _changed(self._params + self._param_grads, params + grads):
             return
         old_state, old_params = self._state, self._params
         places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
         source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        kept = len(old_state) == len(self.slots) * len(params)
+        kept = len(old_state) == len({name.partition(".")[0] for name in old_state}) * len(params)
         if kept and [p.shape for p in params] == [p.shape for p in (old_params or params)]:
             # of a copy, or a user's Function has exchanged some: the same parameters in the same order
             source = {i: source.get(i, i) for i in range(len(params))}
         for i, param in enumerate(old_params):  # what is frozen goes on from here when it learns again
             if i not in source.values():
-                self._resting[id(param)] = param, {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots}
+                self._resting[id(param)] = (
+                    param,
+                    {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in old_state},
+                )
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
         # of an array of bytes NumPy makes one call of memset, of floats a loop
         self._zeroed = [grads.view(np.uint8) if grads.flags.c_contiguous else grads for grads in self._grads]
-        self._state = {f"{slot}.{i}": np.empty(0) for slot in self.slots for i in range(len(params))}
+        self._state = dict.fromkeys(names, np.empty(0))
         self._pieces = []
         self._cells = []  # for each dtype, the factors as 0-d arrays
         self._factors = (math.nan,) * len(self.factors())  # what they hold
@@ -266,11 +277,18 @@ class Optimizer:
                 for slot, vector in zip(self.slots, vectors, strict=True):
                     for index, part in run.split(vector, params):
                         self._state[f"{slot}.{index}"] = part
-                        if index in source and old_state:
-                            part[...] = old_state[f"{slot}.{source[index]}"]
+                        if index in source:
+                            part[...] = old_state.get(f"{slot}.{source[index]}", 0)
                         elif id(params[index]) in self._resting:
-                            part[...] = self._resting[id(params[index])][1][slot]
+                            part[...] = self._resting[id(params[index])][1].get(slot, 0)
                 self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
+
+    def _keep(self, slot: str, wanted: bool) -> None:
+        """Begin a vector of state, as zeros, or drop it."""
+        others = tuple(other for other in self.slots if other != slot)
+        self.slots = (*others, slot) if wanted else others
+        if hasattr(self, "_pieces"):  # else the constructor has yet to bind them
+            self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from pancake.arguments import flag, number
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.optimizer import Optimizer, setting
+
+
+def momentum_of(optimizer: Any, name: str, value: Any) -> float:
+    """A momentum, which has a vector of state unless it is 0."""
+    momentum = number(optimizer, name, value, below=1)
+    if not momentum and getattr(optimizer, "nesterov", False):
+        raise ValueError("SGD: nesterov needs momentum; set nesterov to False first")
+    optimizer._keep("momentum_buffer", momentum > 0)
+    return momentum
+
+
+def nesterov_of(optimizer: Any, name: str, value: Any) -> bool:
+    """Whether the momentum is Nesterov's."""
+    nesterov = flag(optimizer, name, value)
+    if nesterov and not optimizer.momentum:
+        raise ValueError("SGD: nesterov needs momentum; pass momentum=0.9, say")
+    return nesterov
+
+
+def betas_of(optimizer: Any, name: str, value: Any) -> tuple[float, float]:
+    """Two numbers, each from 0 to less than 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{type(optimizer).__name__}: expected {name} to be two numbers, such as (0.9, 0.999), got {value!r}")
+    beta1, beta2 = value
+    return number(optimizer, "beta1", beta1, below=1), number(optimizer, "beta2", beta2, below=1)
 
 
 class SGD(Optimizer):
@@ -36,6 +62,13 @@ class SGD(Optimizer):
     Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning" (2013).
     """
 
+    _momentum: float
+    _nesterov: bool
+    _weight_decay: float
+    momentum = setting("momentum", momentum_of)
+    nesterov = setting("nesterov", nesterov_of)
+    weight_decay = setting("weight_decay", number)
+
     def __init__(
         self,
         model: Function | Sequence[Function],
@@ -44,22 +77,19 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.momentum = number(self, "momentum", momentum, below=1)
-        self.nesterov = flag(self, "nesterov", nesterov)
-        self.weight_decay = number(self, "weight_decay", weight_decay)
-        if nesterov and not momentum:
-            raise ValueError("SGD: nesterov needs momentum; pass momentum=0.9, say")
-        self.slots = ("momentum_buffer",) if momentum else ()
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
         super().__init__(model, lr)
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         *buffers, lr = args
-        if self.weight_decay:
-            g = g + self.weight_decay * p
+        if self._weight_decay:
+            g = g + self._weight_decay * p
         for b in buffers:
-            b *= self.momentum
+            b *= self._momentum
             b += g
-            g = g + self.momentum * b if self.nesterov else b
+            g = g + self._momentum * b if self._nesterov else b
         np.multiply(g, lr, work)
         p -= work
 
@@ -90,6 +120,13 @@ class Adam(Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html
     """
 
+    _betas: tuple[float, float]
+    _eps: float
+    _weight_decay: float
+    betas = setting("betas", betas_of)
+    eps = setting("eps", number)
+    weight_decay = setting("weight_decay", number)
+
     slots = ("scaled_exp_avg", "scaled_exp_avg_sq")
     decoupled = False  # whether weight decay passes the gradient by
 
@@ -101,26 +138,23 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"{type(self).__name__}: expected betas to be two numbers, such as (0.9, 0.999), got {betas!r}")
-        beta1, beta2 = betas
-        self.betas = number(self, "beta1", beta1, below=1), number(self, "beta2", beta2, below=1)
-        self.eps = number(self, "eps", eps)
-        self.weight_decay = number(self, "weight_decay", weight_decay)
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
         super().__init__(model, lr)
 
     def factors(self) -> tuple[float, ...]:
-        beta1, beta2 = self.betas
+        beta1, beta2 = self._betas
         t = self.steps or 1
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
-        return beta1, beta2, self.eps / root, self._lr * (1 - beta1) / ((1 - beta1**t) * root)
+        return beta1, beta2, self._eps / root, self._lr * (1 - beta1) / ((1 - beta1**t) * root)
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         m, v, beta1, beta2, eps, rate = args
-        if self.weight_decay and self.decoupled:
-            p *= 1 - self.lr * self.weight_decay
-        elif self.weight_decay:
-            g = g + self.weight_decay * p
+        if self._weight_decay and self.decoupled:
+            p *= 1 - self._lr * self._weight_decay
+        elif self._weight_decay:
+            g = g + self._weight_decay * p
         m *= beta1
         m += g
         v *= beta2
@@ -186,7 +220,16 @@ class RMSprop(Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
 
-    alpha = 0.99  # here it is no other name of the learning rate
+    _alpha: float
+    _eps: float
+    _momentum: float
+    _weight_decay: float
+    alpha = setting("alpha", number, below=1)  # here it is no other name of the learning rate
+    eps = setting("eps", number)
+    momentum = setting("momentum", momentum_of)
+    weight_decay = setting("weight_decay", number)
+
+    slots = ("square_avg",)
 
     def __init__(
         self,
@@ -197,20 +240,19 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        self.alpha = number(self, "alpha", alpha, below=1)
-        self.eps = number(self, "eps", eps)
-        self.momentum = number(self, "momentum", momentum, below=1)
-        self.weight_decay = number(self, "weight_decay", weight_decay)
-        self.slots = ("square_avg", "momentum_buffer") if momentum else ("square_avg",)
+        self.alpha = alpha
+        self.eps = eps
+        self.momentum = momentum
+        self.weight_decay = weight_decay
         super().__init__(model, lr)
 
     def factors(self) -> tuple[float, ...]:
-        return self.alpha, 1 - self.alpha, self.eps, self.lr
+        return self._alpha, 1 - self._alpha, self._eps, self._lr
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         v, *buffers, alpha, rest, eps, lr = args
-        if self.weight_decay:
-            g = g + self.weight_decay * p
+        if self._weight_decay:
+            g = g + self._weight_decay * p
         v *= alpha
         np.multiply(g, g, work)
         work *= rest
@@ -219,7 +261,7 @@ class RMSprop(Optimizer):
         work += eps
         np.divide(g, work, work)
         for b in buffers:
-            b *= self.momentum
+            b *= self._momentum
             b += work
             work[...] = b
         work *= lr
@@ -244,14 +286,17 @@ class Adagrad(Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.Adagrad.html
     """
 
+    _eps: float
+    eps = setting("eps", number)
+
     slots = ("sum",)
 
     def __init__(self, model: Function | Sequence[Function], lr: float = 1e-2, eps: float = 1e-10) -> None:
-        self.eps = number(self, "eps", eps)
+        self.eps = eps
         super().__init__(model, lr)
 
     def factors(self) -> tuple[float, ...]:
-        return self.eps, self.lr
+        return self._eps, self._lr
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         v, eps, lr = args

@@ -28,7 +28,7 @@ class _Adam(Adam):
     """
 
     def factors(self) -> tuple[float, ...]:
-        beta1, beta2 = self.betas
+        beta1, beta2 = self._betas
         t, root = max(self.steps, 1), math.sqrt(1 - beta2)
         rate = self._lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
         return beta1, beta2, self.eps / root, rate * (1 - beta1) / root

@@ -29,10 +29,14 @@ from pancake import (
     Sequential,
     Sigmoid,
     Tanh,
+    TrainStep,
     clip_grad_norm,
     clip_grad_value,
+    fit,
+    load,
     memory,
     mlp,
+    save,
 )
 from pancake.optimizers.optimizer import CHUNK
 from pancake.testing.strategies import examples, functions, library_classes
@@ -880,8 +884,10 @@ def test_the_alpha_of_rmsprop_may_change_between_steps():
     assert optimizer.factors()[:2] == (0.5, 0.5)
 
 
-@pytest.mark.parametrize("name", FOREIGN_RATES)
-@pytest.mark.parametrize("base", [Optimizer, SGD, RMSprop])
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [(base, name) for base in (Optimizer, SGD, RMSprop) for name in FOREIGN_RATES if (base, name) != (RMSprop, "alpha")],
+)
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_an_optimizer_of_ones_own_may_have_what_others_call_the_learning_rate(base, name, duplicate):
     class Own(base):
@@ -905,6 +911,14 @@ def test_an_optimizer_of_ones_own_may_have_what_others_call_the_learning_rate(ba
 def test_other_numbers_out_of_range(cls, name, value, error, message):
     with pytest.raises(error, match=f"^{cls.__name__}: expected {name} {message}"):
         cls(Mul(), **{name: value})
+    assert_refused_later(cls(Mul()), name, value, error, message)
+
+
+def assert_refused_later(optimizer, name, value, error, message):
+    before = getattr(optimizer, name)
+    with pytest.raises(error, match=f"^{type(optimizer).__name__}: .*{message}"):
+        setattr(optimizer, name, value)
+    assert getattr(optimizer, name) == before
 
 
 @pytest.mark.parametrize("value", [-0.1, 1, 1.5, float("nan"), float("inf")])
@@ -912,6 +926,7 @@ def test_other_numbers_out_of_range(cls, name, value, error, message):
 def test_momenta_out_of_range(cls, name, value):
     with pytest.raises(ValueError, match=f"^{cls.__name__}: expected {name} from 0 to less than 1, got {value}"):
         cls(Mul(), **{name: value})
+    assert_refused_later(cls(Mul()), name, value, ValueError, f"expected {name} from 0 to less than 1, got {value}")
 
 
 @pytest.mark.parametrize(
@@ -931,11 +946,16 @@ def test_momenta_out_of_range(cls, name, value):
 def test_betas_out_of_range(cls, betas, error, message):
     with pytest.raises(error, match=f"^{cls.__name__}: {message}"):
         cls(Mul(), betas=betas)
+    assert_refused_later(cls(Mul()), "betas", betas, error, message)
 
 
 def test_nesterov_needs_momentum():
     with pytest.raises(ValueError, match="SGD: nesterov needs momentum"):
         SGD(Mul(), nesterov=True)
+    assert_refused_later(SGD(Mul()), "nesterov", True, ValueError, "nesterov needs momentum; pass momentum=0.9, say")
+    assert_refused_later(SGD(Mul(), momentum=0.9), "nesterov", "no", TypeError, "expected nesterov to be True or False")
+    with_both = SGD(Mul(), momentum=0.9, nesterov=True)
+    assert_refused_later(with_both, "momentum", 0, ValueError, "nesterov needs momentum; set nesterov to False first")
 
 
 @pytest.mark.parametrize("model", [None, [], (), Linear, [Linear], "model", 3, ([np.ones(2)], [np.ones(2)]), MeanSquaredError()])
@@ -954,6 +974,84 @@ def test_numbers_of_numpy_are_numbers():
     assert SGD(Mul(), lr=np.array(0.25)).lr == 0.25
     assert SGD(Mul(), lr=1).lr == 1
     assert type(SGD(Mul(), lr=np.float32(0.5)).lr) is float
+
+
+# --- settings that are set later ---
+
+SETTINGS = [
+    (SGD, {}, {"momentum": 0.9}),
+    (SGD, {"momentum": 0.9}, {"momentum": 0.5}),
+    (SGD, {"momentum": 0.9}, {"momentum": 0.0}),
+    (SGD, {"momentum": 0.9}, {"nesterov": True}),
+    (SGD, {}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.3}),
+    (Adam, {}, {"betas": (0.5, 0.7)}),
+    (Adam, {}, {"eps": 0.1}),
+    (Adam, {}, {"weight_decay": 0.3}),
+    (AdamW, {}, {"weight_decay": 0.3}),
+    (RMSprop, {}, {"momentum": 0.9}),
+    (RMSprop, {"momentum": 0.9}, {"momentum": 0.0}),
+    (RMSprop, {}, {"alpha": 0.5, "eps": 0.1, "weight_decay": 0.3}),
+    (Adagrad, {}, {"eps": 0.1}),
+]
+
+
+def by_step(model, optimizer, change):
+    step = TrainStep(model, MeanSquaredError(), optimizer)
+    step(X, Y)
+    change()
+    for _ in range(3):
+        step(X, Y)
+
+
+def by_fit(model, optimizer, change):
+    options = {"batch_size": len(X), "shuffle": False, "progress": False}
+    callback = [lambda state: change() if state.epoch == 1 else None]
+    fit(model, MeanSquaredError(), optimizer, X, Y, epochs=4, callbacks=callback, **options)
+
+
+def by_loop(model, optimizer, change):
+    train(model, optimizer, 1)
+    change()
+    train(model, optimizer, 3)
+
+
+@pytest.mark.parametrize("way", [by_step, by_fit, by_loop])
+@pytest.mark.parametrize(("cls", "before", "after"), SETTINGS)
+def test_settings_may_change_between_steps(cls, before, after, way):
+    model, twin = mlp([3, 4, 2], rng=0), mlp([3, 4, 2], rng=0)
+    optimizer, first = cls(model, **before), cls(twin, **before)
+    way(model, optimizer, lambda: [setattr(optimizer, name, value) for name, value in after.items()])
+    train(twin, first, 1)
+    second = cls(twin, **{**before, **after})  # what was made with them, and goes on with what both keep
+    state, kept = second.state_dict(), first.state_dict()
+    second.load_state_dict({key: kept.get(key, value) for key, value in state.items()})
+    train(twin, second, 3)
+    assert_equal(params(model), params(twin), rounding=1e-12)
+    assert_same_state(optimizer, second, rounding=1e-12)
+
+
+def test_an_optimizer_whose_momentum_has_gone_is_copied_and_saved(tmp_path):
+    model = mlp([3, 4, 2], rng=0)
+    optimizer = SGD(model, momentum=0.9)
+    train(model, optimizer, 2)
+    optimizer.momentum = 0
+    assert_same_state(copy.deepcopy(optimizer), optimizer)
+    save(tmp_path / "model.npz", model, optimizer)
+    _, loaded = load(tmp_path / "model.npz")
+    assert_same_state(loaded, optimizer)
+
+
+def test_momentum_that_comes_while_a_part_is_frozen_begins_at_0_there():
+    model = mlp([3, 4, 2], rng=0)
+    optimizer = SGD(model)
+    model[0].freeze()
+    train(model, optimizer, 1)
+    optimizer.momentum = 0.9
+    train(model, optimizer, 1)
+    model[0].freeze(False)
+    assert not optimizer.state_dict()["momentum_buffer.0"].any()
+    train(model, optimizer, 1)
+    assert optimizer.state_dict()["momentum_buffer.0"].any()
 
 
 # --- clipping ---

@@ -160,7 +160,7 @@ OPTIMIZER_FAULTS = {
     "SGD": ("p -= work", "p += work"),
     "Adam": ("p -= work", "p -= 2 * work"),
     "AdamW": ("self.decoupled", "not self.decoupled"),
-    "RMSprop": ("self.weight_decay * p", "self.weight_decay"),
+    "RMSprop": ("self._weight_decay * p", "self._weight_decay"),
     "Adagrad": ("p -= work", "p = p - work"),
 }
 
