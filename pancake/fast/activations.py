@@ -188,18 +188,20 @@ class SiLUKernel(ActivationKernel):
 
 
 class GELUKernel(ActivationKernel):
-    remembered = "x", "P"
+    remembered = "near", "P"
 
     def rise(self, notes: Notes, z: Array) -> None:
-        y, P = self.apart(), self.new("P")
+        y, P, near = self.apart(), self.new("P"), self.new("near")
+        notes.call(np.minimum, z, bound(40, z), out=near)
+        notes.call(np.maximum, near, bound(-40, z), out=near)
         if self.layer.approximate == "none":
-            notes.put(P, notes.expression(normal_cdf, z))
+            notes.put(P, notes.expression(normal_cdf, near))
         else:
             self.work = self.new("work")
-            notes.call(np.multiply, z, self.scalar(0.044715), P)
-            notes.call(np.multiply, P, z, P)
-            notes.call(np.multiply, P, z, P)
-            notes.call(np.add, z, P, P)
+            notes.call(np.multiply, near, self.scalar(0.044715), P)
+            notes.call(np.multiply, P, near, P)
+            notes.call(np.multiply, P, near, P)
+            notes.call(np.add, near, P, P)
             notes.call(np.multiply, P, self.scalar(2 * ROOT_2_PI), P)
             notes.call(np.minimum, P, bound(largest_exponent(z.dtype), P), out=P)
             notes.call(np.exp, P, P)
@@ -208,7 +210,7 @@ class GELUKernel(ActivationKernel):
         notes.call(np.multiply, z, P, y)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
-        x, P = self.names["x"], self.names["P"]
+        x, P = self.names["near"], self.names["P"]
         if self.layer.approximate == "none":
             notes.call(np.multiply, x, x, s)
             notes.call(np.multiply, s, self.scalar(-0.5), s)

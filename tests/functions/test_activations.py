@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from pancake import SGD, Linear, MeanAbsoluteError, Sequential, TrainStep
 from pancake.functions import activations, piecewise_linear, softmax
 from pancake.functions.activations import (
     ELU,
@@ -165,6 +166,39 @@ class TestGELU:
     def test_refuses(self) -> None:
         with pytest.raises(ValueError, match="approximate to be 'none' or 'tanh', got 'erf'"):
             GELU("erf")
+
+
+FAR = {  # y at -far and far, and the slopes there
+    "Sigmoid()": (0, 1, 0, 0),
+    "Tanh()": (-1, 1, 0, 0),
+    "HardTanh()": (-1, 1, 0, 0),
+    "ReLU()": (0, "x", 0, 1),
+    "LeakyReLU(negative_slope=0.5)": ("x / 2", "x", 0.5, 1),
+    "PReLU(init=0.5)": ("x / 2", "x", 0.5, 1),
+    "ELU()": (-1, "x", 0, 1),
+    "GELU()": (0, "x", 0, 1),
+    "GELU(approximate='tanh')": (0, "x", 0, 1),
+    "SiLU()": (0, "x", 0, 1),
+    "Mish()": (0, "x", 0, 1),
+    "Softplus()": (0, "x", 0, 1),
+    "Softsign()": (-1, 1, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("dtype", "far"), [(np.float16, 3e4), (np.float32, 1e38), (np.float64, 1e155), (np.float64, 1e200)])
+@pytest.mark.parametrize("expression", FAR)
+def test_very_far_from_zero_they_are_their_asymptotes(expression: str, dtype: Any, far: float) -> None:
+    low, high, *slopes = FAR[expression]
+    x = np.array([[-far], [far]], dtype)
+    linear = Linear(1, 1, bias=False, dtype=dtype)
+    linear.weight.fill(1)
+    model = Sequential([linear, make(expression).astype(dtype)])
+    expected = [eval(str(value), {"x": number}) for value, number in zip((low, high), x[:, 0], strict=True)]
+    assert_allclose(model(x)[:, 0], expected, rtol=1e-3, atol=1e-30)
+    assert_allclose(model.compute_backward(np.ones((2, 1), dtype))[:, 0], slopes, rtol=1e-3, atol=2e-5)
+    TrainStep(model, MeanAbsoluteError(), SGD(model))(x, np.zeros((2, 1), dtype))  # by one program, where there is one
+    low, high = np.sign(expected) * slopes  # of the error, which at 0 has none
+    assert_allclose(linear.grad_weight, [[far * (high - low) / 2]], rtol=2e-3, atol=far * 2e-5)
 
 
 class TestSmallNumbers:
