@@ -39,16 +39,23 @@ def tells_how_to_call(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        missing = [argument for argument in needed[len(args) :] if argument not in kwargs]
-        if missing:
-            given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
-            raise TypeError(
-                f"{name}: expected {name}({', '.join(by_position)}), got {name}({', '.join(given)}), without {', '.join(missing)}"
-            )
+        _refuse_fewer(name, needed, by_position, args, kwargs)
         _refuse_more(name, len(args), by_position, by_name)
         return function(*args, **kwargs)
 
     return call
+
+
+def _refuse_fewer(
+    name: str, needed: Sequence[str], shown: Sequence[str], args: Sequence[object], kwargs: Mapping[str, object]
+) -> None:
+    """Refuse a call that lacks arguments, and show how it goes."""
+    missing = [argument for argument in needed[len(args) :] if argument not in kwargs]
+    if missing:
+        given = [type(value).__name__ for value in args] + [f"{key}={type(value).__name__}" for key, value in kwargs.items()]
+        raise TypeError(
+            f"{name}: expected {name}({', '.join(shown)}), got {name}({', '.join(given)}), without {', '.join(missing)}"
+        )
 
 
 def _refuse_more(owner: str, count: int, by_position: Sequence[str], by_name: Sequence[str]) -> None:
@@ -60,8 +67,13 @@ def _refuse_more(owner: str, count: int, by_position: Sequence[str], by_name: Se
 
 
 def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-    """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told."""
-    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # a signature would take longer than most constructors
+    """Refuse arguments that the constructor of a class does not take, with what is meant, if that can be told.
+
+    Refused is also a call that lacks some, since Python would name the class that wrote the constructor: `Kernels` for `Conv2d`.
+    One without any is not: copies and pickles begin so.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]
+    code = getattr(init, "__code__", None)  # a signature would take longer than most constructors
     if code is None:
         return
     taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
@@ -70,6 +82,9 @@ def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[
     for name in () if code.co_flags & inspect.CO_VARKEYWORDS else kwargs:
         if name not in taken:
             raise TypeError(_refusal(cls.__name__, name, taken))
+    if args or kwargs:
+        needed = taken[: code.co_argcount - 1 - len(init.__defaults__ or ())]
+        _refuse_fewer(cls.__name__, needed, needed, args, kwargs)
 
 
 def refuse_unknown_arguments(function: Callable[..., object], unknown: Mapping[str, object]) -> None:

@@ -74,6 +74,13 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
             "as in stride=...",
         ),
         (
+            lambda model: pk.Conv2d(3, 8),
+            "Conv2d: expected Conv2d(n_in, n_out, kernel_size), got Conv2d(int, int), without kernel_size",
+        ),
+        (lambda model: pk.GRUCell(n_in=3), "GRUCell: expected GRUCell(n_in, n_hidden), got GRUCell(n_in=int), without n_hidden"),
+        (lambda model: pk.SGD(lr=0.1), "SGD: expected SGD(model), got SGD(lr=float), without model"),
+        (lambda model: pk.Quantile(reduction="sum"), "Quantile: expected Quantile(q), got Quantile(reduction=str), without q"),
+        (
             lambda model: pk.LSTMCell(2, 3, True),
             "LSTMCell: expected at most 2 arguments by position, n_in, n_hidden, got 3; write the names of the others, "
             "as in rng=...",
