@@ -194,13 +194,16 @@ def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]
 def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{owner}: expected a path such as 'model.npz' as first argument, got {brief(path)}")
-    suffix = os.path.splitext(os.fspath(path))[1]
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1]
     if suffix not in choices:
-        advice = f"; write {os.fspath(path) + '.npz'!r}" if isinstance(suffix, str) and not suffix else ""
-        if owner != "save":
+        advice = f"; write {name + '.npz'!r}" if isinstance(name, str) and not suffix else ""
+        if isinstance(name, str) and (not name or os.path.isdir(name)):
+            advice = f"{', a folder' if name else ''}; write {os.path.join(name, 'model.npz')!r}, say"
+        elif owner != "save":
             advice += (
                 f"; read a file of another library with that library {ADVICE}; what torch.save has written also with "
                 "pancake.torch.load_torch(model, torch.load(path, weights_only=True))"
             )
-        raise ValueError(f"{owner}: expected a path that ends in .npz or .safetensors, got {os.fspath(path)!r}{advice}")
+        raise ValueError(f"{owner}: expected a path that ends in .npz or .safetensors, got {name!r}{advice}")
     return choices[suffix]

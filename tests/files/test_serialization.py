@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -50,7 +51,7 @@ from pancake import (
     predict,
 )
 from pancake.files.archives import MAX_TEXT, TEXT, read_npz, read_safetensors, write_npz, write_safetensors
-from pancake.files.serialization import load, save
+from pancake.files.serialization import load, load_meta, save
 from pancake.functions.dropout import Dropout
 from pancake.functions.elementwise import Subtract
 from pancake.functions.normalization import BatchNorm
@@ -632,6 +633,23 @@ def test_save_refuses(tmp_path, arguments, error, words):
 def test_the_path_comes_first():
     with pytest.raises(TypeError, match=r"^save: expected a path such as 'model.npz' as first argument, got Tanh\(\)$"):
         save(Tanh(), "model.npz")
+
+
+@pytest.mark.parametrize("call", [load, load_meta, lambda path: save(path, Tanh())])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (".", "got '.', a folder; write './model.npz', say"),
+        ("..", "got '..', a folder; write '../model.npz', say"),
+        ("models/", "got 'models/', a folder; write 'models/model.npz', say"),
+        ("", "got ''; write 'model.npz', say"),
+    ],
+)
+def test_a_folder_is_no_file_and_nothing_no_name(tmp_path, monkeypatch, call, path, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(ValueError, match=f"ends in .npz or .safetensors, {re.escape(words)}$"):
+        call(path)
 
 
 def test_load_refuses(tmp_path):
