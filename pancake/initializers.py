@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pancake.arguments import brief, name_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -121,8 +123,10 @@ SCHEMES: dict[str, Initializer] = {
 }
 
 
-def initializer(scheme: str | Initializer) -> Initializer:
+def initializer(scheme: str | Initializer, owner: object = None) -> Initializer:
     """The function of that name; a function of the same form is returned as it is.
+
+    `owner` is whose `init` it is.
 
     Raises
     ------
@@ -132,8 +136,9 @@ def initializer(scheme: str | Initializer) -> Initializer:
     if callable(scheme):
         return scheme
     if not isinstance(scheme, str) or scheme not in SCHEMES:
+        whose = "" if owner is None else f"{name_of(owner)}: "
         raise ValueError(
-            f"unknown initializer {scheme!r}; expected one of {', '.join(SCHEMES)}, or a function (n_in, n_out, rng)"
+            f"{whose}unknown initializer {brief(scheme)}; expected one of {', '.join(SCHEMES)}, or a function (n_in, n_out, rng)"
         )
     return SCHEMES[scheme]
 

@@ -68,7 +68,7 @@ class Embedding(Function):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.num_embeddings, self.dim = size(self, num_embeddings=num_embeddings), size(self, dim=dim)
-        initializer(init)  # to refuse an unknown name now
+        initializer(init, self)  # to refuse an unknown name now
         self.init = init
         self.make_parameters(dtype, order="C", weight=(num_embeddings, dim))
         self.reset_parameters(rng)

@@ -80,7 +80,7 @@ class Linear(Function):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.n_in, self.n_out = size(self, n_in=n_in), size(self, n_out=n_out)
-        initializer(init)  # to refuse an unknown name now
+        initializer(init, self)  # to refuse an unknown name now
         self.init = init
         if flag(self, "bias", bias):
             self.make_parameters(dtype, weight=(n_out, n_in), bias=(n_out,))
@@ -168,7 +168,7 @@ class MatMul(Function):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.n_in, self.n_out = size(self, n_in=n_in), size(self, n_out=n_out)
-        initializer(init)  # to refuse an unknown name now
+        initializer(init, self)  # to refuse an unknown name now
         self.init = init
         self.make_parameters(dtype, weight=(n_out, n_in))
         self.reset_parameters(rng)

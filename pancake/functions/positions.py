@@ -62,7 +62,7 @@ class PositionalEmbedding(Function):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.max_length, self.n = size(self, max_length=max_length), size(self, n=n)
-        initializer(init)  # to refuse an unknown name now
+        initializer(init, self)  # to refuse an unknown name now
         self.init = init
         self.make_parameters(dtype, order="C", weight=(max_length, n))
         self.reset_parameters(rng)

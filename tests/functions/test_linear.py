@@ -267,7 +267,9 @@ def test_sizes_out_of_range(n, name):
 
 @pytest.mark.parametrize("init", ["he", "", None, 3, ["he_normal"], {}])
 def test_an_unknown_initializer(init):
-    with pytest.raises(ValueError, match=r"unknown initializer .*; expected one of he_normal, he_uniform, .*, or a function"):
+    with pytest.raises(
+        ValueError, match=r"^Linear: unknown initializer .*; expected one of he_normal, he_uniform, .*, or a function"
+    ):
         Linear(2, 2, init=init)
 
 
