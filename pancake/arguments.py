@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -29,16 +30,20 @@ R = TypeVar("R")
 
 
 def tells_how_to_call(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that shows the whole call where an argument is missing, or one is given by position that goes by name."""
+    """A function that shows the whole call where an argument is missing, unknown, or given by position though it goes by name."""
     code: Any = getattr(function, "__code__")  # noqa: B009  # of which a Callable need not have one
     defaults: tuple[object, ...] = getattr(function, "__defaults__", None) or ()
     by_position = code.co_varnames[: code.co_argcount]
     needed = by_position[: code.co_argcount - len(defaults)]
     by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    any_name = code.co_flags & inspect.CO_VARKEYWORDS
     name = name_of(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for key in () if any_name else kwargs:
+            if key not in by_position and key not in by_name:
+                raise TypeError(_refusal(name, key, (*by_position, *by_name)))
         _refuse_fewer(name, needed, by_position, args, kwargs)
         _refuse_more(name, len(args), by_position, by_name)
         return function(*args, **kwargs)
@@ -125,6 +130,14 @@ def size(owner: object, **named: object) -> int:
     return int(value)
 
 
+def length(owner: object, **named: object) -> int:
+    """`size` of an axis, which is refused also if no array can have so long a one."""
+    value = size(owner, **named)
+    if value > sys.maxsize:
+        raise ValueError(f"{name_of(owner)}: expected {next(iter(named))} of at most {sys.maxsize}, got {value}")
+    return value
+
+
 def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
     """`value` as a float, refused if it is not a number from 0 to less than `below`."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -181,7 +194,7 @@ def axes_of(owner: object, axis: int | tuple[int, ...], ndim: int) -> tuple[int,
     """The axes counted from the front, refused if an array of `ndim` axes does not have them."""
     try:
         return tuple(normalize_axis_tuple(axis, ndim))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{owner!r}: expected different axes of an array of {ndim} axes, got {axis}") from None
 
 

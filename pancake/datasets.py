@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.arguments import Rng, generator, number, size
+from pancake.arguments import Rng, generator, length, number, tells_how_to_call
 
 __all__ = ["blobs", "checkerboard", "circles", "moons", "spirals", "xor"]
 
@@ -21,6 +21,7 @@ Points: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
 
 
+@tells_how_to_call
 def xor(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Labels]:
     """The corners of the unit square, of class 1 where exactly one coordinate is 1. No straight line parts the classes.
 
@@ -45,12 +46,13 @@ def xor(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Labels]
     Minsky, Papert, "Perceptrons" (1969). Rumelhart, Hinton, Williams, "Learning internal representations by error
     propagation" (1986), where a net with a hidden layer learns it.
     """
-    n, noise, rng = size(xor, n=n), number(xor, "noise", noise), generator(xor, rng)
+    n, noise, rng = length(xor, n=n), number(xor, "noise", noise), generator(xor, rng)
     corner = np.arange(n) % 4
     a, b = corner // 2, corner % 2
     return _blurred(np.column_stack([a, b]), noise, rng), (a ^ b).astype(np.int64)
 
 
+@tells_how_to_call
 def moons(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Labels]:
     """Two half circles of radius 1, each with one end inside the other.
 
@@ -73,7 +75,7 @@ def moons(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Label
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_moons.html
     """
-    n, noise, rng = size(moons, n=n), number(moons, "noise", noise), generator(moons, rng)
+    n, noise, rng = length(moons, n=n), number(moons, "noise", noise), generator(moons, rng)
     y = _in_turn(n, 2)
     t = np.pi * _evenly(y, rng)
     x0 = np.where(y == 0, np.cos(t), 1 - np.cos(t))
@@ -81,6 +83,7 @@ def moons(n: int, *, noise: float = 0.1, rng: Rng = None) -> tuple[Points, Label
     return _blurred(np.column_stack([x0, x1]), noise, rng), y
 
 
+@tells_how_to_call
 def circles(n: int, *, noise: float = 0.05, rng: Rng = None) -> tuple[Points, Labels]:
     """A circle of radius 1, class 0, around a circle of radius 1/2, class 1.
 
@@ -103,12 +106,13 @@ def circles(n: int, *, noise: float = 0.05, rng: Rng = None) -> tuple[Points, La
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_circles.html, there with a ratio of 0.8.
     """
-    n, noise, rng = size(circles, n=n), number(circles, "noise", noise), generator(circles, rng)
+    n, noise, rng = length(circles, n=n), number(circles, "noise", noise), generator(circles, rng)
     y = _in_turn(n, 2)
     t = 2 * np.pi * _evenly(y, rng, endpoint=False)
     return _blurred(_polar(np.where(y == 0, 1.0, 0.5), t), noise, rng), y
 
 
+@tells_how_to_call
 def spirals(n: int, *, noise: float = 0.03, rng: Rng = None, arms: int = 2, turns: float = 1.5) -> tuple[Points, Labels]:
     """Arms that wind around each other, one for each class; they start at radius 0.1 and end at radius 1.
 
@@ -135,13 +139,14 @@ def spirals(n: int, *, noise: float = 0.03, rng: Rng = None, arms: int = 2, turn
     ----------
     Lang, Witbrock, "Learning to tell two spirals apart" (1988), with two arms of three turns.
     """
-    n, noise, rng = size(spirals, n=n), number(spirals, "noise", noise), generator(spirals, rng)
-    arms, turns = size(spirals, arms=arms), number(spirals, "turns", turns)
+    n, noise, rng = length(spirals, n=n), number(spirals, "noise", noise), generator(spirals, rng)
+    arms, turns = length(spirals, arms=arms), number(spirals, "turns", turns)
     y = _in_turn(n, arms)
     t = _evenly(y, rng)
     return _blurred(_polar(0.1 + 0.9 * t, 2 * np.pi * (turns * t + y / arms)), noise, rng), y
 
 
+@tells_how_to_call
 def blobs(n: int, *, noise: float = 0.4, rng: Rng = None, centers: int = 3) -> tuple[Points, Labels]:
     """Round clouds, one for each class, whose centres stand on a circle around the origin, neighbours 2 apart.
 
@@ -166,13 +171,14 @@ def blobs(n: int, *, noise: float = 0.4, rng: Rng = None, centers: int = 3) -> t
     ----------
     https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_blobs.html, there with centres at random.
     """
-    n, noise, rng = size(blobs, n=n), number(blobs, "noise", noise), generator(blobs, rng)
-    centers = size(blobs, centers=centers)
+    n, noise, rng = length(blobs, n=n), number(blobs, "noise", noise), generator(blobs, rng)
+    centers = length(blobs, centers=centers)
     y = _in_turn(n, centers)
     radius = 0.0 if centers == 1 else 1 / np.sin(np.pi / centers)
     return _blurred(_polar(np.full(n, radius), 2 * np.pi * y / centers), noise, rng), y
 
 
+@tells_how_to_call
 def checkerboard(n: int, *, noise: float = 0.0, rng: Rng = None, squares: int = 4) -> tuple[Points, Labels]:
     """A board of squares of side 1 around the origin, whose colours are the classes.
 
@@ -198,8 +204,8 @@ def checkerboard(n: int, *, noise: float = 0.0, rng: Rng = None, squares: int = 
     ----------
     Ho, Kleinberg, "Building projectable classifiers of arbitrary complexity" (1996).
     """
-    n, noise, rng = size(checkerboard, n=n), number(checkerboard, "noise", noise), generator(checkerboard, rng)
-    if size(checkerboard, squares=squares) < 2:
+    n, noise, rng = length(checkerboard, n=n), number(checkerboard, "noise", noise), generator(checkerboard, rng)
+    if length(checkerboard, squares=squares) < 2:
         raise ValueError(f"checkerboard: expected at least 2 squares along each side, got {squares}")
     y = _in_turn(n, 2)
     i, j = np.indices((squares, squares)).reshape(2, -1)

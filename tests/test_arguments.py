@@ -99,6 +99,15 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
             "plot_decision_boundary: expected plot_decision_boundary(model, X, y), got "
             "plot_decision_boundary(Sequential, ndarray), without y",
         ),
+        (lambda model: pk.load("net.npz", costum={}), "load: got an unexpected argument 'costum'; did you mean custom?"),
+        (
+            lambda model: pk.datasets.moons(200, random_state=0),
+            "moons: got an unexpected argument 'random_state'; pancake's word for it is rng",
+        ),
+        (
+            lambda model: pk.datasets.moons(200, 0.1),
+            "moons: expected at most 1 arguments by position, n, got 2; write the names of the others, as in noise=...",
+        ),
         (lambda model: pk.show_pred(), "show_pred: expected show_pred(model, r, show), got show_pred(), without model"),
         (
             lambda model: pk.plot_history(),
@@ -114,7 +123,7 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
         ),
     ],
 )
-def test_a_call_that_lacks_something(call: Any, said: str) -> None:
+def test_a_call_that_lacks_something_or_has_too_much(call: Any, said: str) -> None:
     with pytest.raises(TypeError, match=f"^{re.escape(said)}$"):
         call(pk.mlp([2, 2], rng=0))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import as_array, axes_argument, axes_of, size, whole
+from pancake.arguments import as_array, axes_argument, axes_of, length, whole
 from pancake.function import Function, wide
 from pancake.memory import Array
 
@@ -240,7 +240,7 @@ class Expand(Function):
     """
 
     def __init__(self, axis: int, copies: int) -> None:
-        self.axis, self.copies = whole(self, "axis", axis), size(self, copies=copies)
+        self.axis, self.copies = whole(self, "axis", axis), length(self, copies=copies)
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)

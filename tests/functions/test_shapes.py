@@ -107,6 +107,8 @@ def test_flatten_makes_features_of_single_numbers() -> None:
         (lambda: Reshape((-1, 2)).compute_forward(np.ones(5)), ValueError, "with a multiple of 2 entries"),
         (lambda: Flatten().compute_forward(1.0), ValueError, r"Flatten\(\): expected a batch"),
         (lambda: Expand(0, 0), ValueError, "Expand: expected copies of at least 1"),
+        (lambda: Expand(0, 10**20), ValueError, "Expand: expected copies of at most 9223372036854775807, got 1000000"),
+        (lambda: Expand(10**20, 1)(np.ones(3)), ValueError, "expected different axes of an array of 2 axes, got 1000000"),
         (lambda: Expand(None, 2), TypeError, "Expand: expected axis to be a whole number"),  # type: ignore[arg-type]
         (
             lambda: Expand(3, 2).compute_forward(np.ones(5)),
