@@ -27,7 +27,7 @@ def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> flo
     model : Function or list of Function
         What the optimizer was made for; what is frozen does not count.
     max_norm : float
-        At least 0.
+        At least 0. With inf nothing is scaled, and the length is all there is to it.
 
     Raises
     ------
@@ -40,7 +40,8 @@ def clip_grad_norm(model: Function | Sequence[Function], max_norm: float) -> flo
     https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html, where the factor is
     max_norm / (length + 1e-6), as here.
     """
-    number(clip_grad_norm, "max_norm", max_norm)
+    if not (isinstance(max_norm, float) and max_norm == math.inf):
+        number(clip_grad_norm, "max_norm", max_norm)
     return scale_down(_gradients(clip_grad_norm, model), max_norm)
 
 

@@ -48,6 +48,14 @@ def test_what_is_not_finite_is_told(value):
     np.testing.assert_equal(pk.clip_grad_norm(layer, 1.0), value)
 
 
+@pytest.mark.parametrize("far", [np.inf, float("inf"), np.float64(np.inf)])
+def test_no_length_is_too_long_for_infinity(far):
+    layer = pk.Linear(1, 1, rng=0)
+    layer.grad_weight, layer.grad_bias = 30.0, 40.0
+    assert pk.clip_grad_norm(layer, far) == 50
+    assert (layer.grad_weight.item(), layer.grad_bias.item()) == (30, 40)
+
+
 def test_nothing_to_clip():
     assert pk.clip_grad_norm(pk.ReLU(), 1.0) == 0.0
     assert pk.clip_grad_norm([], 1.0) == 0.0
