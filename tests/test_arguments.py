@@ -228,6 +228,10 @@ def test_an_activation_that_needs_arguments() -> None:
     [
         (lambda: pk.mlp(2, 10, 1), "got 2; all sizes go into one list"),
         (lambda: pk.mlp([2, 3, 1], activation="tanh"), "got 'tanh'; write activation=pancake.Tanh, without quotes"),
+        (
+            lambda: pk.mlp([2, 3, 1], activation="leaky_relu"),
+            "got 'leaky_relu'; write activation=pancake.LeakyReLU, without quotes",
+        ),
         (lambda: pk.mlp([2, 3, 1], activation="relu"), "got 'relu'; write activation=pancake.ReLU, without quotes"),
         (lambda: pk.mlp([2, 3, 1], activation=pk.ReLU()), "got ReLU(); write activation=ReLU, without brackets"),
         (lambda: pk.mlp([2, 3, 1], output=pk.Sigmoid()), "got Sigmoid(); write output=Sigmoid, without brackets"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Never
 
@@ -75,9 +76,9 @@ def check_maker(owner: str, name: str, make: object, example: str) -> None:
         return
     hint = f"; write {name}={type(make).__name__}, without brackets" if isinstance(make, Function) else ""
     if isinstance(make, str):
-        from pancake.foreign_names import TOP_LEVEL
-
-        hint = f"; write {name}=pancake.{TOP_LEVEL.get(make.lower(), example).removesuffix('()')}, without quotes"
+        own = {word.lower(): word for word in sys.modules["pancake"].__all__}
+        word = make.lower().replace("_", "")
+        hint = f"; write {name}=pancake.{own.get(word + 'cell') or own.get(word, example)}, without quotes"
     raise TypeError(
         f"{owner}: expected {name} to be a class such as {example}, or a function that makes a Function, got {make!r}{hint}"
     )

@@ -65,6 +65,8 @@ def test_as_torch_stacks_them() -> None:
         ),
         (lambda: pk.rnn(3), ValueError, "got 3; all sizes go into one list"),  # type: ignore[arg-type]
         (lambda: pk.rnn([2, 3, 1], "GRU"), TypeError, "write cell=pancake.GRUCell, without quotes"),  # type: ignore[arg-type]
+        (lambda: pk.rnn([2, 3, 1], "LSTM"), TypeError, "write cell=pancake.LSTMCell, without quotes"),  # type: ignore[arg-type]
+        (lambda: pk.rnn([2, 3, 1], "RNNCell"), TypeError, "write cell=pancake.RNNCell, without quotes"),  # type: ignore[arg-type]
         (lambda: pk.rnn([2, 3, 1], output=pk.Tanh()), TypeError, "rnn: expected output to be a class"),
         (lambda: pk.rnn([2, 3, 1], output=pk.Power), TypeError, "rnn: expected output to make a Function without being given"),
         (lambda: pk.rnn([2, 3, 1], dropout=2.0), ValueError, "p"),
