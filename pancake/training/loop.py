@@ -292,6 +292,8 @@ class Training:
         state = State(self.model, self.loss, self.optimizer, self.history, self.epoch)
         answers = [callback(state) for callback in self.options.callbacks]
         self.modes.begin()  # a callback that draws the model, say, may have called eval()
+        # or put another part into a container, whose arrays are to be found
+        self.weights, self.trained = Weights(self.model), Trained(self.model, self.optimizer)
         # only True ends it, not just anything that a lambda happens to return
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 

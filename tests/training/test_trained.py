@@ -143,3 +143,60 @@ def test_find_learning_rate_keeps_the_modes_too():
         watched, pk.MeanSquaredError(), pk.SGD(watched), 1000 * x, y, batch_size=21, lowest=1e-12, highest=1e-11
     )
     assert all(training and spread > 100 for training, spread in seen)  # normalised with its batch it would be 1
+
+
+def in_residual(model, part):
+    model[1].f = part
+
+
+def in_branches(model, part):
+    model[1].functions[0] = part
+
+
+@pytest.mark.parametrize(
+    ("wrap", "exchange"), [(pk.Residual, in_residual), (lambda f: pk.Add([f, pk.Linear(4, 4, rng=2)]), in_branches)]
+)
+@pytest.mark.parametrize("ends", ["early", "not finite", "clipped"])
+def test_a_part_that_a_callback_exchanges_is_clipped_and_comes_back(wrap, exchange, ends):
+    x, _ = data()
+    y = np.tanh(x[:, ::-1])
+    model = pk.Sequential([wrap(pk.Linear(4, 4, rng=0)), wrap(pk.Linear(4, 4, rng=1))])
+    optimizer, was = pk.SGD(model, lr=0.05), {}
+
+    def callback(state):
+        if state.epoch == 1:
+            exchange(model, pk.Linear(4, 4, rng=9))
+        if state.epoch == 6 and ends != "clipped":
+            optimizer.lr = 3.0 if ends == "early" else 1e200
+        was[state.epoch] = model.state_dict()
+
+    def train(**options):
+        return pk.fit(
+            model,
+            pk.MeanSquaredError(),
+            optimizer,
+            x,
+            y,
+            epochs=12,
+            batch_size=24,
+            callbacks=[callback],
+            progress=False,
+            **options,
+        )
+
+    if ends == "early":
+        history = train(validation=(x, y), early_stopping=pk.EarlyStopping("val_loss", patience=5))
+        best = 1 + int(np.argmin(history["val_loss"]))
+        assert 1 < best < max(was)
+        expected = was[best]
+    elif ends == "not finite":
+        with pytest.raises(pk.NonFiniteError):
+            train()
+        expected = was[max(was)]
+    else:
+        train(clip_norm=0.01)
+        moved = np.sqrt(sum(np.square(was[12][name] - was[11][name]).sum() for name in was[12]))
+        assert moved == pytest.approx(0.05 * 0.01, rel=1e-3)
+        expected = was[12]
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, expected[name])
