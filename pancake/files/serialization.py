@@ -70,7 +70,7 @@ def save(
     ValueError
         If the path ends otherwise or is that of a folder, pipe or device; or the optimizer is that of another model.
     """
-    write = _by_suffix("save", path, WRITERS)
+    write = by_suffix("save", path, WRITERS)
     order = "; the optimizer comes third: save(path, model, optimizer)" if isinstance(model, Optimizer) else ""
     need_function("save", model, " as second argument", order)
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
@@ -128,7 +128,7 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
     OSError
         If it cannot be opened.
     """
-    _by_suffix("load", path, READERS)  # first of all: who passes a model passes it before the path
+    by_suffix("load", path, READERS)  # first of all: who passes a model passes it before the path
     if not isinstance(custom, (Mapping, type(None))) or not all(callable(value) for value in (custom or {}).values()):
         hint = "; load makes the model itself: model = load(path)" if isinstance(custom, Function) else ""
         raise TypeError(f"load: expected custom to be a dict of classes and functions by name, got {brief(custom)}{hint}")
@@ -164,7 +164,7 @@ def load_meta(path: str | os.PathLike[str]) -> dict[Any, Any]:
 @contextlib.contextmanager
 def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]) -> Iterator[tuple[Reader, dict[str, Any]]]:
     """A reader of the file and what there is to read; whatever goes wrong with it is a ValueError that names the file."""
-    read = _by_suffix(owner, path, READERS)
+    read = by_suffix(owner, path, READERS)
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -191,7 +191,8 @@ def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]
         raise ValueError(f"{owner}: {os.fspath(path)!r} cannot be read: {printable(reason)}") from error
 
 
-def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+def by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """What reads or writes a file of that name, refused if nothing does."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{owner}: expected a path such as 'model.npz' as first argument, got {brief(path)}")
     name = os.fspath(path)
@@ -200,7 +201,7 @@ def _by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, C
         advice = f"; write {name + '.npz'!r}" if isinstance(name, str) and not suffix else ""
         if isinstance(name, str) and (not name or os.path.isdir(name)):
             advice = f"{', a folder' if name else ''}; write {os.path.join(name, 'model.npz')!r}, say"
-        elif owner != "save":
+        elif choices is READERS:
             advice += (
                 f"; read a file of another library with that library {ADVICE}; what torch.save has written also with "
                 "pancake.torch.load_torch(model, torch.load(path, weights_only=True))"

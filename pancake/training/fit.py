@@ -320,12 +320,13 @@ def _saving(path: str | os.PathLike[str], model: Function, optimizer: Any) -> Ca
     from pathlib import Path
 
     from pancake.files.replacing import check_folder
-    from pancake.files.serialization import save
+    from pancake.files.serialization import WRITERS, by_suffix, save
 
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"fit: expected checkpoint to be the path of a file, such as 'model.npz', got {brief(path)}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: checkpoint needs one of pancake's optimizers or one derived from Optimizer, got {optimizer!r}")
+    by_suffix("fit", path, WRITERS)
     file = Path(path)
     check_folder(file, "fit")
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:

@@ -147,3 +147,18 @@ def test_an_optimizer_of_the_users_own_cannot_be_saved(tmp_path):
 
     with pytest.raises(TypeError, match=r"checkpoint needs one of pancake's optimizers"):
         pk.fit(net(), pk.MeanSquaredError(), Own(), X, Y, checkpoint=tmp_path / "a.npz", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.pt", "got '.*model.pt'$"),
+        ("", "got ''; write 'model.npz', say$"),
+        (".", "got '.', a folder; write './model.npz', say$"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_is_named_as_it_was_given(tmp_path, monkeypatch, name, words):
+    monkeypatch.chdir(tmp_path)
+    model = net()
+    with pytest.raises(ValueError, match=f"^fit: expected a path that ends in .npz or .safetensors, {words}"):
+        pk.fit(model, pk.MeanSquaredError(), pk.SGD(model), X, Y, checkpoint=name, progress=False)
