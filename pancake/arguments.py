@@ -287,7 +287,7 @@ def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:
     except TypeError:
         result = None
     if result is None or result.kind != "f":
-        raise TypeError(f"{type(owner).__name__}: expected a floating dtype such as np.float32, got {dtype!r}")
+        raise TypeError(f"{name_of(owner)}: expected a floating dtype such as np.float32, got {dtype!r}")
     return np.dtype(result.type)  # in the byte order of this machine
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Never
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, generator, refuse_unknown_arguments, tells_how_to_call
+from pancake.arguments import Rng, floating_dtype, generator, refuse_unknown_arguments, tells_how_to_call
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -57,9 +57,9 @@ def mlp(
     check_maker("mlp", "activation", activation, "Tanh")
     if output is not None:
         check_maker("mlp", "output", output, "Tanh")
-    rng = generator(mlp, rng)
+    rng, dtype = generator(mlp, rng), floating_dtype(mlp, dtype)
     if all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):  # or else the layers complain
-        memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(map(int, sizes))), np.dtype(dtype))
+        memory.make_room(sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(map(int, sizes))), dtype)
     stack: list[Function] = []
     for n_in, n_out in itertools.pairwise(sizes):
         if stack:

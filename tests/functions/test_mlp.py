@@ -97,5 +97,8 @@ def test_an_activation_that_makes_no_function_or_always_the_same():
 def test_a_bad_initializer_or_dtype():
     with pytest.raises(ValueError, match="unknown initializer 'he'"):
         mlp([2, 3, 1], init="he")
-    with pytest.raises(TypeError, match="Linear: expected a floating dtype"):
+    with pytest.raises(TypeError, match=r"^mlp: expected a floating dtype"):
         mlp([2, 3, 1], dtype=int)
+    for dtype in (str, "floaty"):
+        with pytest.raises(TypeError, match=r"^mlp: expected a floating dtype"):
+            mlp([2, 3, 1], dtype=dtype)
