@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import each_part
+from pancake.arguments import brief, each_part
 from pancake.function import Function, Kept, need_function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
@@ -186,6 +186,8 @@ class Sequential(Listed):
         """
         import copy  # which hardly any program needs
 
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(f"Sequential.summary: expected input_shape to be a tuple, such as (1, 784), got {brief(input_shape)}")
         rows = [("", "input", str(tuple(input_shape)), "")]
         model = copy.deepcopy(self)
         model.eval()

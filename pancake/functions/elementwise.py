@@ -133,7 +133,8 @@ class Subtract(Function):
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
         target = numeric(self, self.target, "target").astype(x.dtype, copy=False)
-        if np.broadcast_shapes(target.shape, x.shape) != x.shape:
+        axes = zip(target.shape[::-1], x.shape[::-1], strict=False)
+        if target.ndim > x.ndim or not all(length in (1, of_input) for length, of_input in axes):
             raise ValueError(f"{self!r}: expected an input to whose shape the target {target.shape} broadcasts, got {x.shape}")
         self._remember(x)
         return x - target

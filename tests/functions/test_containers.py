@@ -234,6 +234,9 @@ def test_the_summary_is_a_table_of_shapes_and_numbers_of_parameters():
     assert model[4].num_batches_tracked == 0
     with pytest.raises(ValueError, match=r"Linear\(3, 10\): expected \(..., 3\), got \(5, 4\)"):
         model.summary((5, 4))
+    for shape in (5, "5", None):
+        with pytest.raises(TypeError, match=r"^Sequential.summary: expected input_shape to be a tuple, such as \(1, 784\), got "):
+            model.summary(shape)
 
 
 def test_the_summary_of_a_stack_that_begins_with_an_embedding():

@@ -124,6 +124,8 @@ class TestSubtract:
         assert_array_equal(Subtract([1.0, 2.0]).compute_forward([[1.0, 1.0], [3.0, 3.0]]), [[0, -1], [2, 1]])
         with pytest.raises(ValueError, match=r"the target \(3, 2\) broadcasts, got \(2,\)"):
             Subtract(np.ones((3, 2))).compute_forward([1.0, 2.0])
+        with pytest.raises(ValueError, match=r"the target \(2,\) broadcasts, got \(2, 3\)"):
+            Subtract([1.0, 2.0]).compute_forward(np.ones((2, 3)))
 
     def test_target_is_a_copy_and_no_parameter(self) -> None:
         target = np.array([1.0, 2.0])
