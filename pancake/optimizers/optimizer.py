@@ -118,7 +118,9 @@ class Optimizer:
         self._factors: tuple[float, ...]
         self._bind()
         if not self._params:
-            raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train")
+            frozen = any(part.frozen for function in functions for part in function.walk())
+            hint = "; what is frozen is not trained, see `freeze`" if frozen else ""
+            raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train{hint}")
 
     def zero_grad(self) -> None:
         """Set all gradients to 0."""

@@ -967,6 +967,8 @@ def test_what_is_not_a_model(model):
 def test_a_model_without_parameters():
     with pytest.raises(ValueError, match=r"SGD: Sequential\(\[Tanh\(\)\]\) has no parameters to train"):
         SGD(Sequential([Tanh()]))
+    with pytest.raises(ValueError, match=r"SGD: Linear\(2, 1\) has no parameters to train; what is frozen is not trained, see"):
+        SGD(Linear(2, 1).freeze())
 
 
 def test_numbers_of_numpy_are_numbers():
