@@ -36,7 +36,8 @@ def read_classes(
     if threshold is not None:
         threshold = real(function, "threshold", threshold)
     count = 0
-    if not multilabel and p.ndim and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
+    column = p.ndim > 1 and t.shape == (*p.shape[:-1], 1)  # of one axis these would be predictions for a single target
+    if not multilabel and p.ndim and p.shape[-1] > 1 and (column or t.shape == p.shape[:-1]):
         count = p.shape[-1]
     elif not multilabel and p.ndim > 1 and p.shape == t.shape and p.shape[-1] > 1:
         counted = ... if weight is None else (weight_of_entries(owner, weight, p.shape) != 0).any(axis=-1)

@@ -97,6 +97,14 @@ def test_labels_that_are_none(metric, pred, target, words):
         metric(pred, target)
 
 
+@pytest.mark.parametrize("pred", [[0, 1, 1], [0.2, 0.7, 0.1]])
+@pytest.mark.parametrize("metric", METRICS)
+def test_predictions_for_a_single_target_are_no_scores(metric, pred):
+    with pytest.raises(ValueError, match=r"for targets \(...\), got \(3,\) and \(1,\)"):
+        metric(pred, [0])
+    metric(np.asarray(pred, float), 0)  # scores of one example
+
+
 # --- weights ---
 
 
