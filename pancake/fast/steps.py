@@ -76,7 +76,7 @@ class Step:
         owners = [
             (self.model, ["functions"]),
             (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
-            (self.optimizer, ["model"]),
+            (self.optimizer, ["_model"]),
             *chain.guarded,
         ]
         methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]

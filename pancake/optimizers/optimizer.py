@@ -66,6 +66,16 @@ def setting(name: str, check: Callable[..., Any], **limits: float) -> Any:
     return property(operator.attrgetter(hidden), change, doc=f"`{name}` of the constructor, which may be set anew at any time.")
 
 
+def _model_of(optimizer: Optimizer, _: str, value: Any) -> Function | Sequence[Function]:
+    """What is trained from now on; `_follow` finds its parameters."""
+    name = type(optimizer).__name__
+    functions = need_functions(name, value)
+    if not functions:
+        raise TypeError(f"{name}: expected a Function or a list of Functions, got an empty one")
+    optimizer._generation = -1
+    return value if isinstance(value, Function) else functions
+
+
 class Optimizer:
     """Gradient descent, p <- p - lr grad_p, and the base class of the other optimizers.
 
@@ -94,7 +104,9 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     _lr: float
+    _model: Function | Sequence[Function]
     lr = setting("lr", number)
+    model = setting("model", _model_of)
 
     ranks: Ranks | None = None  # the processes that train the model together, see `pancake.mpi`
 
@@ -103,10 +115,7 @@ class Optimizer:
         return super().__new__(cls)
 
     def __init__(self, model: Function | Sequence[Function], lr: float = 0.01) -> None:
-        functions = need_functions(type(self).__name__, model)
-        if not functions:
-            raise TypeError(f"{type(self).__name__}: expected a Function or a list of Functions, got an empty one")
-        self.model = model if isinstance(model, Function) else functions
+        self.model = model
         self.lr = lr
         self.steps = 0
         self.history: Any = None
@@ -118,7 +127,7 @@ class Optimizer:
         self._factors: tuple[float, ...]
         self._bind()
         if not self._params:
-            frozen = any(part.frozen for function in functions for part in function.walk())
+            frozen = any(part.frozen for function in self._functions() for part in function.walk())
             hint = "; what is frozen is not trained, see `freeze`" if frozen else ""
             raise ValueError(f"{type(self).__name__}: {model!r} has no parameters to train{hint}")
 
@@ -199,7 +208,7 @@ class Optimizer:
         return self._param_grads
 
     def _functions(self) -> Sequence[Function]:
-        return [self.model] if isinstance(self.model, Function) else self.model
+        return [self._model] if isinstance(self._model, Function) else self._model
 
     def _collect(self) -> tuple[list[Array], list[Array]]:
         """All parameters, each once, and their gradients."""

@@ -1032,6 +1032,22 @@ def test_settings_may_change_between_steps(cls, before, after, way):
     assert_same_state(optimizer, second, rounding=1e-12)
 
 
+def test_the_model_may_be_another():
+    first, second, twin = (mlp([3, 4, 2], rng=seed) for seed in (0, 1, 1))
+    optimizer = SGD(first)
+    step = TrainStep(first, MeanSquaredError(), optimizer)
+    step(X, Y)
+    stays = params(first)
+    optimizer.model = second
+    train(second, optimizer, 2)
+    train(twin, SGD(twin), 2)
+    step(X, Y)  # whose gradients the optimizer no longer knows
+    assert_equal(params(second), params(twin))
+    assert_equal(params(first), stays)
+    assert_refused_later(optimizer, "model", [], TypeError, "expected a Function or a list of Functions, got an empty one")
+    assert_refused_later(optimizer, "model", None, TypeError, "expected a Function or a list of Functions, got None")
+
+
 def test_an_optimizer_whose_momentum_has_gone_is_copied_and_saved(tmp_path):
     model = mlp([3, 4, 2], rng=0)
     optimizer = SGD(model, momentum=0.9)
