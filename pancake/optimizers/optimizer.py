@@ -261,7 +261,8 @@ class Optimizer:
         old_state, old_params = self._state, self._params
         places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
         source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        kept = len(old_state) == len({name.partition(".")[0] for name in old_state}) * len(params)
+        slots = {name.partition(".")[0] for name in old_state}
+        kept = (old_params or old_state) and len(old_state) == len(slots) * len(params)
         if kept and [p.shape for p in params] == [p.shape for p in (old_params or params)]:
             # of a copy, or a user's Function has exchanged some: the same parameters in the same order
             source = {i: source.get(i, i) for i in range(len(params))}
