@@ -83,7 +83,6 @@ class Training:
         self.model, self.loss, self.optimizer, self.batches, self.held = model, loss, optimizer, batches, held
         self.options, self.bar = options, bar
         self.history: History = optimizer.history
-        self.averaged = getattr(loss, "reduction", "mean") == "mean"
         self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
         self.interrupts, self.steps = Interrupts(), Steps(model, loss, optimizer)
         self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
@@ -96,6 +95,11 @@ class Training:
         self.spoilt = False  # whether they are to come back
         self.noting: int | None = None  # while the history is written: how many epochs are whole in it
         self.epoch = self.batches_of_epoch = 0
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the loss is a mean, which a callback may change."""
+        return getattr(self.loss, "reduction", "mean") == "mean"
 
     def run(self, epochs: range) -> None:
         """Train for the epochs of these numbers, or until it is over."""
@@ -128,19 +132,21 @@ class Training:
 
     def close(self) -> None:
         """Make whole what was interrupted half way, and put everything back."""
-        if (self.spoilt or self.interrupts.busy) and self.before is not None:
-            weights, state = self.before
-            self.model.load_state_dict(weights)
-            if state is not None:
-                self.optimizer.load_state_dict(state)
-        self.spoilt = self.interrupts.busy = False
-        if self.noting is not None:
-            self.history.cut(self.noting)
-        if self.options.early_stopping is not None:
-            self.options.early_stopping.give_back()
-        self.modes.put_back()
-        self.interrupts.put_back()
-        self.bar.close()
+        try:
+            if (self.spoilt or self.interrupts.busy) and self.before is not None:
+                weights, state = self.before
+                self.model.load_state_dict(weights)
+                if state is not None:
+                    self.optimizer.load_state_dict(state)
+            self.spoilt = self.interrupts.busy = False
+            if self.noting is not None:
+                self.history.cut(self.noting)
+            if self.options.early_stopping is not None:
+                self.options.early_stopping.give_back()
+        finally:  # the best weights may be those of other parts, which a callback has exchanged
+            self.modes.put_back()
+            self.interrupts.put_back()
+            self.bar.close()
 
     def _run_epoch(self) -> bool:
         """Train for an epoch, measure, note and tell; return whether the training is over."""

@@ -489,6 +489,55 @@ def test_a_callback_may_fit_too():
     assert_same(model, other)
 
 
+def exchange(model, what):
+    if what == "insert":
+        model.functions.insert(1, Linear(model[0].n_out, model[0].n_out, rng=5))
+    elif what == "exchange":
+        model.functions[0] = Linear(2, model[0].n_out, bias=False, rng=5)
+
+
+@pytest.mark.parametrize("what", ["insert", "exchange"])
+def test_a_callback_may_exchange_parts_in_the_list(what):
+    X, y = data()
+    model, other = plain(), plain()
+    optimizer, same = SGD(model, lr=0.1), SGD(other, lr=0.1)
+    options = {"shuffle": False, "clip_norm": 0.01}  # which the gradients of new parts count in
+    kept = []
+
+    def change(state):
+        kept.append(model.state_dict())
+        exchange(model, what if state.epoch == 1 else None)
+
+    stopping = EarlyStopping("error")
+    options_here = {"metrics": scripted([3, 1, 2]), "early_stopping": stopping, "callbacks": change}
+    fit(model, LOSS, optimizer, X, y, epochs=3, **options, **options_here)
+    fit(other, LOSS, same, X, y, epochs=1, **options)
+    exchange(other, what)
+    fit(other, LOSS, same, X, y, epochs=1, **options)
+    assert_same(model, other)
+    assert_state(model.state_dict(), kept[1])
+
+
+def test_best_weights_that_do_not_fit_the_model_any_more_leave_nothing_half_put_back():
+    X, y = data()
+    model = net()
+    handler = signal.getsignal(signal.SIGINT)
+    options = {"metrics": scripted([1, 2]), "early_stopping": EarlyStopping("error")}
+    with pytest.raises(ValueError, match="missing"):
+        fit(model.eval(), LOSS, SGD(model), X, y, epochs=2, callbacks=lambda state: exchange(model, "insert"), **options)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not model.training
+
+
+def test_a_callback_may_change_the_reduction():
+    X, y = data()
+    model, loss = plain(), MeanSquaredError()
+    history = fit(
+        model, loss, SGD(model, lr=0.0), X, y, epochs=2, batch_size=8, callbacks=lambda state: setattr(loss, "reduction", "sum")
+    )
+    assert history["loss"][1] == pytest.approx(history["loss"][0] * y.size)
+
+
 @pytest.mark.parametrize("answer", [None, False, 1, "yes", [0], np.ones(3)])
 def test_nothing_else_stops(answer):
     model = plain()
