@@ -55,7 +55,7 @@ class ClassLoss(Loss):
         C = z.shape[-1]
         w = np.broadcast_to(self._weight(weight, z.shape[:-1], z.dtype), z.shape[:-1]).reshape(-1)
         with np.errstate(over="ignore"):  # of what is then refused
-            v = np.ones(C, z.dtype) if self.class_weight is None else self.class_weight.astype(z.dtype)
+            v = np.asarray(np.ones(C) if self.class_weight is None else self.class_weight, z.dtype)
         if v.shape != (C,):
             raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
         if v.max() == np.inf:

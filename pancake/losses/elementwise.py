@@ -259,7 +259,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         """What a target weighs as a 1, v t, and in all, c = 1 - t + v t."""
         if self.pos_weight is None:
             return t, np.ones_like(t)
-        v = self.pos_weight.astype(t.dtype)
+        v = np.asarray(self.pos_weight, t.dtype)  # which may have been set as a number
         try:
             v = np.broadcast_to(v, t.shape)
         except ValueError:

@@ -55,9 +55,14 @@ class Loss(Remembers):
         return self
 
     def __init__(self, *, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"{type(self).__name__}: expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
         self.reduction = reduction
+        self._check_reduction()
+
+    def _check_reduction(self) -> None:
+        if self.reduction not in REDUCTIONS:
+            raise ValueError(
+                f"{type(self).__name__}: expected reduction to be one of {', '.join(REDUCTIONS)}, got {self.reduction!r}"
+            )
 
     def __call__(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
         objective = self.compute_forward(pred, target, weight)
@@ -84,6 +89,7 @@ class Loss(Remembers):
 
     def _reduced(self, values: Array, divisor: float) -> Any:
         """The objective, from what each entry or example adds to it; `divisor` is what "mean" divides by."""
+        self._check_reduction()  # anybody may have set another since
         self.divisor = float(divisor) if self.reduction == "mean" else 1.0
         if self.reduction == "none":
             return values

@@ -435,6 +435,26 @@ class TestByHand:
 
 
 @pytest.mark.parametrize(
+    ("loss", "name", "value"),
+    [(CrossEntropy(), "class_weight", [1.0, 2.0, 0.5]), (BinaryCrossEntropy(True), "pos_weight", 3.0), (Huber(), "delta", 0.5)],
+)
+def test_settings_may_be_set_later(loss: Any, name: str, value: Any) -> None:
+    z, y = np.array([[2.0, 1.0, -1.0]]), np.array([1]) if isinstance(loss, CrossEntropy) else np.ones((1, 3))
+    loss(z, y)
+    setattr(loss, name, value)
+    options = {"from_logits": True} if isinstance(loss, BinaryCrossEntropy) else {}
+    assert loss(z, y) == type(loss)(**options, **{name: value})(z, y)
+
+
+def test_a_reduction_that_there_is_not_is_refused_also_when_it_is_set_later() -> None:
+    loss = MeanSquaredError()
+    loss([1.0, 2.0], [0.0, 0.0])
+    loss.reduction = "average"
+    with pytest.raises(ValueError, match="MeanSquaredError: expected reduction to be one of mean, sum, none, got 'average'"):
+        loss([1.0, 2.0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize(
     ("loss", "pred", "target", "message"),
     [
         (
