@@ -35,6 +35,7 @@ def check_function(
     - Nothing writes to the input, to a parameter, to dObj_dOut, or to what was returned earlier.
     - Backward is linear in dObj_dOut, also where that is 0, and refers to the latest forward, in the first call as in the
       twelfth.
+    - Freezing the parameters leaves the gradient of the input right.
     - Backward adds to the gradients in place, whatever they hold; two backwards add twice; `accumulate_grads` does the same.
     - No output and no gradient shares memory with another array.
     - Nothing narrower than float64 comes back from float64, unless a parameter is; a library Function in float32 stays there.
@@ -213,6 +214,7 @@ def _examine_mode(
         if not problems:  # or they would be said again
             collect(conditions.takes_as_many_rows_as_features, right)
         collect(parameters.follows_its_parameters, right)
+        collect(parameters.is_right_frozen, right)
         collect(precision.takes_other_dtypes, ignored)
         if "copies" not in ignored:
             collect(conditions.can_be_copied)

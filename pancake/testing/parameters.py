@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pancake.function import Function
 from pancake.testing.gradients import compare
 from pancake.testing.report import GradientReport
 from pancake.testing.subject import GradientError, Vector
@@ -84,6 +85,24 @@ def _follows(trials: Trials, few: dict[str, Any], params: list[Vector]) -> Itera
             f"{trials.name}: when its parameters change after a first forward and backward, {difference}; is something computed "
             "from them at the first call and kept?"
         )
+
+
+def is_right_frozen(trials: Trials, gradients: dict[str, Any] | None) -> Iterator[str]:
+    """Complain where the gradient of the input is wrong while the parameters are frozen, which may change the output."""
+    subject = trials.subject
+    if gradients is None or not isinstance(subject.function, Function) or not subject.params_and_grads()[0]:
+        return
+    free = trials.run().results
+    trials.start.restore()
+    subject.function.freeze()
+    frozen = Trials(subject.with_inputs(subject.inputs), like=trials)
+    try:
+        if frozen.difference(frozen.run().results, free):
+            frozen.start.restore()
+            complaints = compare(frozen.subject, {**gradients, "wrt": "input"}).complaints()
+            yield from (f"while it is frozen: {complaint}" for complaint in complaints[:1])
+    except GradientError as error:
+        yield f"while it is frozen: {error}"
 
 
 def _changed(params: list[Vector]) -> Iterator[list[Vector]]:

@@ -44,6 +44,38 @@ def test_options_are_those_of_check_gradients():
         check_function(wrong.Dense(), X, kinks="maybe")
 
 
+class StopsWhereFrozen(wrong.Dense):
+    nothing = staticmethod(np.zeros_like)
+
+    def compute_backward(self, dObj_dOut):
+        dObj_dIn = super().compute_backward(dObj_dOut)
+        return self.nothing(dObj_dIn) if self.frozen else dObj_dIn
+
+
+class NothingWhereFrozen(StopsWhereFrozen):
+    nothing = staticmethod(lambda dObj_dIn: dObj_dIn[:, :1])
+
+
+class OtherWhereFrozen(wrong.Dense):
+    """As a BatchNorm that takes its running statistics when it is frozen."""
+
+    def compute_forward(self, x):
+        return super().compute_forward(x * (2 if self.frozen else 1))
+
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(dObj_dOut) * (2 if self.frozen else 1)
+
+
+def test_frozen_it_passes_gradients_on():
+    assert problems(StopsWhereFrozen())[0].startswith("while it is frozen: StopsWhereFrozen.x[")
+    assert problems(NothingWhereFrozen()) == [
+        "while it is frozen: NothingWhereFrozen: compute_backward returned a dObj_dIn of shape (4, 1) for x of shape (4, 3)"
+    ]
+    function = OtherWhereFrozen()
+    check_function(function, X)
+    assert not function.frozen
+
+
 class ManyFaults(wrong.Dense):
     def compute_forward(self, x):
         y = super().compute_forward(x)
