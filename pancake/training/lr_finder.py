@@ -123,6 +123,7 @@ def find_learning_rate(
     Modes(model).begin()
     rates = np.geomspace(lowest, highest, steps)
     width = max(3, steps // 20)
+    tried: list[float] = []
     losses: list[float] = []
     best: Any = math.inf
     with np.errstate(all="ignore"):  # the end of the test is an explosion
@@ -137,6 +138,7 @@ def find_learning_rate(
                 break
             if getattr(loss, "divisor", None) == 0:
                 continue  # nothing in the batch counts
+            tried.append(lr)
             losses.append(objective)
             first, last = np.mean(losses[:width]), np.mean(losses[-width:])
             best = min(best, last)
@@ -146,10 +148,10 @@ def find_learning_rate(
             optimizer.step()
     if len(losses) < MINIMUM:
         raise ValueError(
-            f"find_learning_rate: the loss burst after {len(losses)} steps, at a learning rate of {rates[len(losses)]:.3g}; "
+            f"find_learning_rate: the loss burst after {len(losses)} steps, at a learning rate of {lr:.3g}; "
             f"begin with a smaller one than lowest={lowest:g}, and check that x and y are finite and of moderate size"
         )
-    return _read(rates[: len(losses)], np.array(losses), width)
+    return _read(np.array(tried), np.array(losses), width)
 
 
 def _endless(batches: Cut) -> Iterator[Batch]:

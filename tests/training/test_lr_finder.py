@@ -70,6 +70,17 @@ def test_it_ends_when_the_loss_bursts() -> None:
     assert 1e-2 < found.suggestion < 10  # for which 1 / mean(x^2) = 3 is the best single step
 
 
+def test_a_rate_with_which_nothing_was_learnt_is_left_out() -> None:
+    model, y = pk.Linear(2, 3, rng=0), np.arange(40) % 2  # every other label is ignored
+    found = pk.find_learning_rate(
+        model, pk.CrossEntropy(ignore_index=0), pk.SGD(model), np.eye(40, 2), y, lowest=1e-3, highest=1e-2, batch_size=1, rng=0
+    )
+    rates = np.geomspace(1e-3, 1e-2, 100)
+    assert len(found.lr) == len(found.loss) < 100
+    assert np.isin(found.lr, rates).all()
+    assert found.lr[-1] > rates[90]  # the last one, not the last of so many
+
+
 def test_a_loss_that_falls_nowhere_suggests_nothing() -> None:
     model: Any = pk.Linear(1, 1, rng=0)
     model.weight, model.bias = 2.0, 0.0
