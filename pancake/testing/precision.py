@@ -39,7 +39,9 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
 
 
 def _stays_wide(trials: Trials, trial: Trial, in_single: bool) -> Iterator[str]:
-    for what, arrays in (("the output", trial.outputs), ("dObj_dIn", trial.gradients)):
+    names = trials.subject.param_names(trials.subject.params_and_grads()[0])
+    grads = [(f"grad_{name}", [grad]) for name, grad in zip(names, trial.grads, strict=True)]
+    for what, arrays in (("the output", trial.outputs), ("dObj_dIn", trial.gradients), *grads):
         narrow = [a.dtype for a in arrays if a is not None and a.dtype.itemsize < 8]
         if narrow:
             yield f"{trials.name}: {what} is {narrow[0]} for a float64 input; something in it is narrower"
@@ -51,7 +53,7 @@ def _stays_wide(trials: Trials, trial: Trial, in_single: bool) -> Iterator[str]:
 
 
 def _has_narrow(trial: Trial) -> bool:
-    return any(a.dtype.itemsize < 8 for a in [*trial.outputs, *trial.gradients] if a is not None)
+    return any(a.dtype.itemsize < 8 for a in [*trial.outputs, *trial.gradients, *trial.grads] if a is not None)
 
 
 def _keeps_narrow(function: Any) -> bool:
