@@ -202,7 +202,8 @@ def _sum(f: Mean | Sum, source: Source, x: Value) -> Value:
     kept = iter(row_order(y.shape))
     strides = tuple(0 if axis in axes else next(kept) for axis in range(len(x.shape)))
     add = loops(x.shape, f"$y[{index(x.shape, strides)}] += $x[{index(x.shape)}];")
-    lines = f"memset($y, 0, {y.size} * sizeof(float));\n{add}"
+    # no memset: gcc warns of one whose number of bytes is that of the numbers in the buffer, which may be larger than $y
+    lines = f"for (size_t i = 0; i < {y.size}; i++) {{\n  $y[i] = 0.0f;\n}}\n{add}"
     if isinstance(f, Mean):
         lines += f"\nfor (size_t i = 0; i < {y.size}; i++) {{\n  $y[i] /= {x.size // y.size}.0f;\n}}"
     return source.add(y, lines, x)

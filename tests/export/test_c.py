@@ -208,6 +208,14 @@ def test_what_combines_time_steps_or_goes_backward_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@needs_gcc
+@pytest.mark.parametrize("rest", [pk.Mean(axis=1), pk.Sum(axis=1)], ids=repr)
+def test_sums_in_a_buffer_of_four_times_as_many_numbers_bring_no_warning(folder, rest):
+    layers = [pk.Linear(n_in, n_out, rng=0) for n_in, n_out in ((4, 32), (32, 16), (16, 16), (4, 2))]
+    model = pk.Sequential([*layers[:3], pk.Reshape((4, 4)), rest, layers[3]])  # what is summed goes where the 16 of before lay
+    check_model(folder, model, np.random.default_rng(0).normal(size=(1, 4)))
+
+
 # --- int8 ---
 
 
