@@ -461,5 +461,5 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         elif self._label_binarizer.y_type_ == "multiclass":
             right = p.argmax(axis=1) == target.argmax(axis=1)
         else:
-            right = ((p > 0.5) == (target > 0.5)).all(axis=1)
+            right = ((p > 0.5) == (target > 0.5)).all(axis=1) | (len(self.classes_) == 1)  # of which one alone is predicted
         return float(np.average(right, weights=weight))

@@ -101,6 +101,7 @@ CLASSIFIERS: list[tuple[Any, dict[str, Any]]] = [
     (CANCER, {"solver": "lbfgs", "max_iter": 10}),
     (LABELS, {"max_iter": 20}),
     (LABELS, {"early_stopping": True, "max_iter": 20}),
+    ((WINE[0], np.zeros(len(WINE[0]), int)), {"early_stopping": True, "max_iter": 3}),  # a single class is always right
 ]
 REGRESSORS: list[tuple[Any, dict[str, Any]]] = [
     (DIABETES, {"max_iter": 20}),
