@@ -202,7 +202,8 @@ class Source:
             finite = np.isfinite(numbers.astype(np.float32)).all()
         if not finite:
             raise ValueError(
-                f"{name_of(self.owner)}: {path}.{name} of {brief(self._function)} holds numbers that no float can hold"
+                f"{name_of(self.owner)}: {'.'.join(filter(None, (path, name)))} of {brief(self._function)} holds numbers that no "
+                "float can hold, or that are not finite"
             )
         while whole in self._used:
             whole += "_"

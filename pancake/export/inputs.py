@@ -51,6 +51,7 @@ def takes_more_time(double: Function, example: Any) -> bool:
 def converter_of(owner: object, table: Mapping[type[Function], T], function: Function, hint: str = "") -> T:
     """The entry of a table for exactly the class of a Function, or a refusal that names it."""
     if type(function) not in table or "compute_forward" in vars(function):
-        name = type(function).__name__
+        name, known = type(function).__name__, ", ".join(sorted(cls.__name__ for cls in table))
+        hint = hint or f"; what has one are {known}"
         raise TypeError(f"{name_of(owner)}: {brief(function)} cannot be exported: there is no converter for exactly {name}{hint}")
     return table[type(function)]
