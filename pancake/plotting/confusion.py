@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +84,27 @@ def plot_confusion_matrix(
     cmap = LinearSegmentedColormap.from_list("shares", [tuple(behind), tuple(behind + 0.6 * (blue - behind))])
     image = ax.imshow(shares, cmap=cmap, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
     count = len(table)
-    inches = min(ax.get_window_extent().width, ax.get_window_extent().height) / ax.figure.get_dpi()
-    letters = 72 * inches / count  # points that a cell is wide
+    ticks = np.arange(0, count, -(-count // NAMED))
+    room = letters(ax, count) * (ticks[1] if len(ticks) > 1 else 1)  # for a name
+    size = float(np.clip(0.75 * room, 3, 10))
+    lines = max(int(room / (2.6 * size)), 1)  # on two a long name leaves more of the figure to the table
+    shown = ["\n".join(textwrap.wrap(names[i], max(len(names[i]) // lines + 5, 16))) for i in ticks]
+    ax.set_xticks(ticks, shown, fontsize=size)
+    ax.set_yticks(ticks, shown, fontsize=size)
+    widest = max(label.get_window_extent().width for label in ax.get_xticklabels()) * 72 / ax.figure.get_dpi()
+    if widest + 0.3 * size > room:
+        ax.tick_params(axis="x", labelrotation=90)
+    right = float(np.trace(table) / table.sum()) if table.sum() else float("nan")
+    ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {right:.1%}")
     numbers = []
     if count <= NUMBERED:
+        engine = figure_of(ax).get_layout_engine()
+        if engine is not None:  # which leaves less to the table, the longer the names are
+            engine.execute(figure_of(ax))
         whole = table.dtype.kind in "iu"
         texts = [[f"{n}" if whole else f"{n:.3g}" for n in row] for row in table.tolist()]
-        size = min(letters / (0.68 * max(len(text) for row in texts for text in row)), 0.55 * letters, 12.0)
+        cell = letters(ax, count)
+        size = min(cell / (0.68 * max(len(text) for row in texts for text in row)), 0.55 * cell, 12.0)
         numbers = [
             ax.text(
                 j,
@@ -104,17 +119,13 @@ def plot_confusion_matrix(
             for i, row in enumerate(texts)
             for j, text in enumerate(row)
         ]
-    ticks = np.arange(0, count, -(-count // NAMED))
-    shown = [names[i] for i in ticks]
-    options: dict[str, Any] = {"fontsize": float(np.clip(0.75 * letters * (ticks[1] if len(ticks) > 1 else 1), 3, 10))}
-    ax.set_xticks(ticks, shown, **options)
-    ax.set_yticks(ticks, shown, **options)
-    widest = max(label.get_window_extent().width for label in ax.get_xticklabels()) * 72 / ax.figure.get_dpi()
-    if widest + 0.3 * options["fontsize"] > letters * (ticks[1] if len(ticks) > 1 else 1):
-        ax.tick_params(axis="x", labelrotation=90)
-    right = float(np.trace(table) / table.sum()) if table.sum() else float("nan")
-    ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {right:.1%}")
     return Drawing(figure_of(ax), [ax], {"image": image, "numbers": numbers})
+
+
+def letters(ax: Axes, count: int) -> float:
+    """How many points each of so many cells is wide, as the axes stand now."""
+    box = ax.get_window_extent()
+    return float(72 * min(box.width, box.height) / ax.figure.get_dpi() / count)
 
 
 def _by_name(pred: Any, target: Any, class_names: ClassNames) -> tuple[Any, Any, ClassNames]:
