@@ -55,7 +55,7 @@ def draw(explanation: Explanation, figure: Figure | SubFigure | None) -> Drawing
     for spare in grid[-2:, len(columns) - count * (bands - 1) :].flat:
         spare.remove()
     title = f"{type(seen.loss).__name__} {short(explanation.objective)}: forward above, to the right; backward below, to the left"
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", wrap=True)  # a single layer makes a narrow figure
     figure.sca(panels[0])
     return Drawing(figure_of(panels[0]), panels, artists)
 

@@ -281,6 +281,16 @@ def test_the_picture() -> None:
     assert not plt.get_fignums()
 
 
+def test_the_title_of_a_picture_of_one_layer_is_not_cut_off() -> None:
+    drawn = pk.explain(pk.Linear(2, 1, rng=0), pk.MeanSquaredError(), np.ones((3, 2)), np.zeros((3, 1))).plot()
+    drawn.figure.draw_without_rendering()
+    (title,) = drawn.figure.texts
+    box = title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.figure.bbox.width
+    plt.close("all")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
