@@ -13,7 +13,7 @@ from pancake.arguments import brief, size
 from pancake.function import Function
 from pancake.plotting.boundary import boundary_lines, draw, shades
 from pancake.plotting.colors import COLORS
-from pancake.plotting.drawing import given_axes, is_linear, need_matplotlib, panels_of
+from pancake.plotting.drawing import given_axes, is_linear, need_matplotlib, panels_of, whole_ticks
 from pancake.plotting.film import Film
 from pancake.plotting.names import ClassNames, Feature, names_of_classes
 from pancake.plotting.plane import Plane, View
@@ -233,6 +233,7 @@ def animate_training(
     drawn = draw(plane, view, lambda: panels[0], class_names, legend)
     panels[1].set(xlabel="epoch", ylabel="loss", title="loss")
     panels[1].grid(alpha=0.3)
+    whole_ticks(panels[1].xaxis)
     film = TrainingAnimation(drawn.figure, panels, drawn.artists, plane, model, every, from_logits)
     film.frames.append((0, film._look()))
     film.show_frame(0)

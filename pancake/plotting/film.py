@@ -61,6 +61,16 @@ class Film(Drawing):
         https://matplotlib.org/stable/api/animation_api.html#writer-classes
         """
         from matplotlib.animation import FFMpegWriter, PillowWriter
+        from PIL import Image
+
+        class GifWriter(PillowWriter):
+            """Of 256 colours some are for what has few pixels; Pillow's usual choice gives points that of the shading."""
+
+            def finish(self) -> None:
+                frames = self._frames  # type: ignore[has-type]
+                # one that is transparent somewhere is left to Pillow
+                self._frames = [f.quantize(method=Image.Quantize.MAXCOVERAGE) if f.mode == "RGB" else f for f in frames]
+                super().finish()
 
         path, name = Path(path), type(self).__name__
         if path.suffix not in (".gif", ".mp4"):
@@ -71,7 +81,7 @@ class Film(Drawing):
         fps = number(self.save, "fps", fps)
         if not fps:
             raise ValueError(f"{name}.save: expected fps of more than 0, got 0")
-        writer = (PillowWriter if path.suffix == ".gif" else FFMpegWriter)(fps=fps)  # type: ignore[arg-type]
+        writer = (GifWriter if path.suffix == ".gif" else FFMpegWriter)(fps=fps)  # type: ignore[arg-type]
         self.finish()
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             file = Path(folder, path.name)

@@ -194,6 +194,30 @@ def test_the_file_has_every_picture_in_order_and_the_last_one_stays(tmp_path: Pa
     assert shown == [250, 250, 250, 750]
 
 
+def test_points_have_the_colours_of_their_classes_in_a_file_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    X, y = pk.datasets.blobs(90, centers=3, rng=0)
+    model = pk.mlp([2, 8, 2, 3], activation=pk.Tanh, rng=1)
+    pk.fit(model, pk.CrossEntropy(), pk.Adam(model, lr=0.03), X, y, epochs=20, rng=0, progress=False)
+    film = pk.plot_hidden_plane(model, X, y).animate()
+    film.save(tmp_path / "film.gif", fps=4)
+    film.show_frame(-1)
+    buffer = io.BytesIO()
+    film.figure.savefig(buffer, format="png", dpi=80)
+    picture = np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+    assert np.abs(gif_frames(tmp_path / "film.gif")[-1].astype(int) - picture).max() < 30
+
+
+def test_epochs_beside_a_film_are_whole() -> None:
+    film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=4)
+    for loss in range(20, 0, -1):
+        film(float(loss))
+    film.show_frame(-1)
+    ticks = film.axes[1].get_xticks()
+    assert (ticks == np.rint(ticks)).all()
+
+
 @pytest.mark.parametrize(("losses", "scale"), [((1.0, 0.01), "log"), ((1.0, 0.01001), "linear"), ((1.0, 0.0), "linear")])
 def test_the_loss_of_a_film_is_logarithmic_from_two_decades_on(losses: tuple[float, ...], scale: str) -> None:
     film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=4)
