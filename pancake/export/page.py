@@ -18,6 +18,7 @@ from pancake.function import Function, need_function
 from pancake.functions.containers import Sequential
 from pancake.functions.softmax import Softmax
 from pancake.memory import Array
+from pancake.plotting.colors import class_colors
 
 POINTS = 2000  # that are drawn at most
 WORK = 3e7  # multiplications for one picture of the plane: a fraction of a second
@@ -99,7 +100,7 @@ def _kind_of(labels: NDArray[Any], outputs: Array) -> tuple[dict[str, Any], Arra
                 f"to_page: expected whole numbers or words as y for a model with {width} outputs, got floats; "
                 "labels are whole numbers, as of y.astype(int)"
             )
-        return {"classes": None, "low": float(labels.min()), "high": float(labels.max())}, labels
+        return {"classes": None, "colours": [], "low": float(labels.min()), "high": float(labels.max())}, labels
     count = 2 if width == 1 else width
     if labels.dtype.kind in "biu":
         targets = labels.astype(int)
@@ -114,7 +115,8 @@ def _kind_of(labels: NDArray[Any], outputs: Array) -> tuple[dict[str, Any], Arra
     if targets.min() < 0 or targets.max() >= count:
         raise ValueError(f"to_page: expected labels from 0 to {count - 1}, got {targets.min()} to {targets.max()}")
     between = bool(((outputs >= 0) & (outputs <= 1)).all())  # probabilities of class 1, or else logits
-    return {"classes": names, "threshold": 0.5 if between else 0}, targets
+    colours = [f"#{''.join(f'{round(255 * part):02x}' for part in color)}" for color in class_colors(count)]
+    return {"classes": names, "colours": colours, "threshold": 0.5 if between else 0}, targets
 
 
 def _layers(model: Function, script: Script) -> list[tuple[Function, Value]]:

@@ -133,6 +133,15 @@ def test_numbers_and_one_output(opened):
         assert f"The net says {k}" in hover(page, n)
 
 
+def test_many_classes_have_a_colour_each_and_names_inside_the_page(opened):
+    X, y = pk.datasets.blobs(120, centers=30, rng=0)
+    page = opened(pk.mlp([2, 8, 30], rng=0), X, y)
+    dots = page.eval_on_selector_all("#legend i", "dots => dots.map(dot => dot.style.background)")
+    assert len(set(dots)) == 30
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+
+
 # --- the file ---
 
 
