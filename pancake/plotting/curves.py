@@ -106,7 +106,7 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     """Draw the gradient norm of each layer over time, from the first layer (dark) to the last (light).
 
     Lines that fan out by decades are gradients that vanish or explode on the way back. Norms of 0, nan or inf, which a
-    logarithmic scale does not have, are gaps.
+    logarithmic scale does not have, are gaps, marked with a cross at the bottom.
 
     Parameters
     ----------
@@ -138,6 +138,7 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
             raise ValueError(f"plot_gradients: expected the layers {layers} in every entry, got {list(entry)} in norms[{time}]")
     ax = current_axes(plot_gradients, ax)
     artists: dict[str, Any] = {}
+    crosses: list[Any] = []
     times = np.arange(1, len(norms) + 1)
     for i, (layer, color) in enumerate(zip(layers, ramp(ax, len(layers)), strict=True)):
         values = np.array([entry[layer] for entry in norms], dtype=np.float64)
@@ -147,11 +148,15 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
         (artists[layer],) = ax.plot(
             times, np.where(drawable, values, np.nan), style, color=color, marker=marker, ms=4, label=layer
         )
+        if not drawable.all():
+            height = np.full((~drawable).sum(), 0.015)
+            options = {"color": color, "transform": ax.get_xaxis_transform(), "label": "0, nan or inf"}
+            crosses += ax.plot(times[~drawable], height, "x", **options)
     ax.set(xlabel="call of gradient_norms", ylabel="norm of the gradient")
     if is_linear(ax.yaxis):
         ax.set_yscale("log")
     ax.grid(alpha=0.3)
-    legend(ax, [artists[layer] for layer in layers])
+    legend(ax, [*(artists[layer] for layer in layers), *crosses[:1]])
     whole_ticks(ax.xaxis)
     return Drawing(figure_of(ax), [ax], artists)
 

@@ -310,6 +310,9 @@ def test_gradients_have_a_line_for_each_layer() -> None:
     assert drawn.axes[0].get_yscale() == "log"
     first, last = (matplotlib.colors.to_rgb(line.get_color()) for line in drawn.artists.values())
     assert sum(first) < sum(last)  # dark to light
+    crosses = [line for line in drawn.axes[0].lines if line.get_marker() == "x"]
+    assert [line.get_xdata().tolist() for line in crosses] == [[2], [2, 3]]
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["0 Linear", "2 Linear", "0, nan or inf"]
     assert png(drawn)
 
 
