@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -122,7 +123,17 @@ def _tree_literal(tree: Any, leaves: Iterator[str]) -> str:
 def _made(function: Any) -> str:
     """The call that makes the function."""
     made = repr(function)
-    return f"{type(function).__name__}()  # made as in your code" if made.startswith("<") else made
+    if made.startswith("<"):
+        return f"{type(function).__name__}()  # made as in your code"
+    parts = function.walk() if isinstance(function, Function) else []
+    return f"{made}  # made as in your code" if any(map(_lacks_arguments, parts)) else made
+
+
+def _lacks_arguments(part: Function) -> bool:
+    """Whether the constructor needs something that the part has not kept under its name, so that its repr lacks it."""
+    _, *parameters = inspect.signature(type(part).__init__).parameters.values()
+    variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return any(p.default is p.empty and p.kind not in variadic and p.name not in vars(part) for p in parameters)
 
 
 def _imports(function: Any) -> list[str]:

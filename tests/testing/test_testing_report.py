@@ -184,6 +184,21 @@ def test_the_lines_for_what_is_no_function():
     run(snippet)
 
 
+def test_the_lines_say_so_where_the_repr_lacks_an_argument():
+    class Forgetful(pk.Function):
+        def __init__(self, n):
+            self.k, self.grad_k = np.ones(n), np.zeros(n)
+
+        def compute_forward(self, x):
+            return self.k * x
+
+        def compute_backward(self, dObj_dOut):
+            return 2 * self.k * dObj_dOut
+
+    for function, made in ((Forgetful(2), "Forgetful()"), (pk.Sequential([Forgetful(2)]), "Sequential([Forgetful()])")):
+        assert f"function = {made}  # made as in your code\n" in lines_of(failure(check_function, function, X[:, :2]))
+
+
 def test_the_lines_for_a_loss_and_for_a_cell():
     snippet = lines_of(failure(check_gradients, wrong.OfTheMean("mean"), X, target=np.flip(X)))
     assert "check_gradients(function, x, target=target)" in snippet
