@@ -6,7 +6,9 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pancake.arguments import number
 from pancake.files.replacing import check_folder
@@ -60,17 +62,25 @@ class Film(Drawing):
         ----------
         https://matplotlib.org/stable/api/animation_api.html#writer-classes
         """
-        from matplotlib.animation import FFMpegWriter, PillowWriter
+        from matplotlib.animation import AbstractMovieWriter, FFMpegWriter
         from PIL import Image
 
-        class GifWriter(PillowWriter):
+        class GifWriter(AbstractMovieWriter):
             """Of 256 colours some are for what has few pixels; Pillow's usual choice gives points that of the shading."""
 
+            def setup(self, *args: Any, **kwargs: Any) -> None:
+                super().setup(*args, **kwargs)
+                self.pictures: list[Image.Image] = []
+
+            def grab_frame(self, **_: Any) -> None:
+                self.fig.savefig(buffer := BytesIO(), format="rgba", dpi=self.dpi)
+                picture = Image.frombuffer("RGBA", self.frame_size, buffer.getvalue(), "raw", "RGBA", 0, 1)
+                opaque = picture.getchannel("A").getextrema() == (255, 255)
+                self.pictures.append(picture.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE) if opaque else picture)
+
             def finish(self) -> None:
-                frames = self._frames  # type: ignore[has-type]
-                # one that is transparent somewhere is left to Pillow
-                self._frames = [f.quantize(method=Image.Quantize.MAXCOVERAGE) if f.mode == "RGB" else f for f in frames]
-                super().finish()
+                first, *others = self.pictures
+                first.save(self.outfile, save_all=True, append_images=others, duration=int(1000 / self.fps), loop=0)
 
         path, name = Path(path), type(self).__name__
         if path.suffix not in (".gif", ".mp4"):
