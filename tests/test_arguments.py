@@ -108,6 +108,13 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
             lambda model: pk.datasets.moons(200, 0.1),
             "moons: expected at most 1 arguments by position, n, got 2; write the names of the others, as in noise=...",
         ),
+        (lambda model: pk.cosine(0.1), "cosine: expected cosine(lr, steps, lr_min), got cosine(float), without steps"),
+        (lambda model: pk.cosine(0.1, T_max=10), "cosine: got an unexpected argument 'T_max'; it takes lr, steps, lr_min"),
+        (
+            lambda model: pk.find_learning_rate(model, X, Y),
+            "find_learning_rate: expected find_learning_rate(model, loss, optimizer, x, y), got "
+            "find_learning_rate(Sequential, ndarray, ndarray), without x, y",
+        ),
         (lambda model: pk.show_pred(), "show_pred: expected show_pred(model, r, show), got show_pred(), without model"),
         (
             lambda model: pk.plot_history(),

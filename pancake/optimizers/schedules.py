@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pancake.arguments import number, real, size
+from pancake.arguments import number, real, size, tells_how_to_call
 
 Schedule: TypeAlias = Callable[[int], float]
 
 
+@tells_how_to_call
 def step_decay(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
     """Step by step down: lr gamma^floor(step / step_size): times gamma after every `step_size` steps.
 
@@ -38,6 +39,7 @@ def step_decay(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
     return lambda step: lr * gamma ** (step // step_size)
 
 
+@tells_how_to_call
 def exponential_decay(lr: float, gamma: float) -> Schedule:
     """A little down each time: lr gamma^step, times gamma after every step.
 
@@ -56,6 +58,7 @@ def exponential_decay(lr: float, gamma: float) -> Schedule:
     return lambda step: lr * gamma**step
 
 
+@tells_how_to_call
 def cosine(lr: float, steps: int, lr_min: float = 0.0) -> Schedule:
     """lr_min + (lr - lr_min) (1 + cos(pi step / steps)) / 2: half a wave down from `lr`, and `lr_min` from `steps` on.
 
@@ -83,6 +86,7 @@ def _wave(start: float, stop: float, share: float) -> float:
     return stop + (start - stop) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
 
+@tells_how_to_call
 def one_cycle(
     max_lr: float, steps: int, pct_start: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4
 ) -> Schedule:
@@ -129,6 +133,7 @@ def _positive(name: str, value: float) -> float:
     return result
 
 
+@tells_how_to_call
 def warmup(schedule: float | Schedule, steps: int, start_factor: float = 1 / 3) -> Schedule:
     """Another schedule, which starts `steps` later; on the way there the learning rate climbs in a straight line.
 

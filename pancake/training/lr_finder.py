@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pancake.arguments import Rng, generator, number, size
+from pancake.arguments import Rng, generator, number, size, tells_how_to_call
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
@@ -49,6 +49,7 @@ class LearningRates(NamedTuple):
         return plot_learning_rates(self, **options)
 
 
+@tells_how_to_call
 def find_learning_rate(
     model: Function,
     loss: Any,
