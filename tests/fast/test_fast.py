@@ -657,6 +657,17 @@ def test_words_that_are_not_multiplied_beforehand() -> None:
     np.testing.assert_allclose(model(x), model[2](model[1](2 * model[0].weight[x])), rtol=1e-12)
 
 
+@pytest.mark.parametrize("time", [6, 100], ids=["few", "many"])
+@pytest.mark.parametrize("dtype", [np.int8, ">i2"])
+def test_negative_words_are_refused_by_the_largest_vocabulary(dtype: Any, time: int) -> None:
+    words = 2 * np.iinfo(dtype).max  # where a negative word is, bit for bit, one of the vocabulary
+    x, model = np.full((4, time), 3, dtype), speaker(pk.RNNCell, words)
+    model(x)
+    x[1, 2] = -100
+    with pytest.raises(ValueError, match=f"expected indices from 0 to {words - 1}, got values from -100 to 3"):
+        model(x)
+
+
 def test_words_go_back_by_hand_and_are_refused_as_the_layers_refuse() -> None:
     x, model = RNG.integers(0, 5, (4, 6)), speaker(pk.LSTMCell)
     y = model(x)
