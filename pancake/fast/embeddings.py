@@ -82,7 +82,7 @@ class EmbeddingKernel(Kernel):
     def looks(self, notes: Notes, x: Array) -> list[str]:
         largest = notes.expression(np.maximum.reduce, Text(f"x.view({notes.held(unsigned(x.dtype))})"), None)
         # a negative index is there no more than the largest of its dtype, of which there may be fewer than words
-        looks = [f"{largest} < {min(self.layer.num_embeddings, np.iinfo(x.dtype).max + 1)}"]
+        looks = [f"{largest} < {min(self.layer.num_embeddings, np.iinfo(x.dtype.name).max + 1)}"]
         if type(self.inputs) is Words:  # a word that is not finite must not reach those that stand in the text
             looks.append(notes.expression(_is_finite, self.layer.weight))
         return looks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,9 @@ def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator
 
 def _stays_wide(trials: Trials, trial: Trial, in_single: bool) -> Iterator[str]:
     names = trials.subject.param_names(trials.subject.params_and_grads()[0])
-    results: list[tuple[str, Iterable[Any]]] = [("the output", trial.outputs), ("dObj_dIn", trial.gradients)]
-    results += [(f"grad_{name}", [grad]) for name, grad in zip(names, trial.grads, strict=True)]
-    for what, arrays in results:
+    results: dict[str, Sequence[Vector | None]] = {"the output": trial.outputs, "dObj_dIn": trial.gradients}
+    results |= {f"grad_{name}": [grad] for name, grad in zip(names, trial.grads, strict=True)}
+    for what, arrays in results.items():
         narrow = [a.dtype for a in arrays if a is not None and a.dtype.itemsize < 8]
         if narrow:
             yield f"{trials.name}: {what} is {narrow[0]} for a float64 input; something in it is narrower"
