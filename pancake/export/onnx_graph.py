@@ -98,6 +98,8 @@ class Graph:
             Those of the operator.
         """
         names = [self._input(value) for value in inputs]
+        while names and not names[-1]:  # the same as left out, but to programs that look for a value without a name
+            names.pop()
         made = [self.name(op_type if outputs == 1 else f"{op_type}.{i}") for i in range(outputs)]
         node = self._onnx.helper.make_node(op_type, names, made, name=made[0], **attributes)
         self.nodes.append(node)

@@ -76,6 +76,9 @@ def _classifier(scope: Any, operator: Any, container: Any) -> None:
     label, probabilities = (output.full_name for output in operator.outputs)
     if len(estimator.classes_) == 2 and estimator.n_outputs_ == 1:
         p = node("Concat", node("Sub", constant("one", onnx.TensorProto.FLOAT, [1.0]), p), p, axis=1)
+    elif estimator.out_activation_ != "softmax":  # each learnt by itself; a row of zeros stays one
+        sums = node("ReduceSum", p, constant("axes", onnx.TensorProto.INT64, [1]), keepdims=1)
+        p = node("Div", p, node("Max", sums, constant("least", onnx.TensorProto.FLOAT, [1e-30])))
     node("Identity", p, output=probabilities)
     words = estimator.classes_.dtype.kind not in "biuf"
     kind = onnx.TensorProto.STRING if words else onnx.TensorProto.INT64

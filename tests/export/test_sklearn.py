@@ -45,6 +45,24 @@ def test_a_classifier_in_a_pipeline(classes, words):
     assert (label == pipeline.predict(X)).mean() > 0.99
 
 
+def recurrent(n_in, n_out, rng):
+    cell = pk.GRUCell(1, 4, rng=rng)
+    return pk.Sequential([pk.Reshape((-1, n_in, 1)), pk.Unrolled(cell, return_sequences=False), pk.Linear(4, n_out, rng=rng)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"loss": pk.BinaryCrossEntropy()}, {"loss": pk.BinaryCrossEntropy(from_logits=True)}, {"model": recurrent}],
+    ids=str,
+)
+def test_other_losses_and_nets_of_three_classes(arguments):
+    X, y = pk.datasets.blobs(150, rng=0)
+    estimator = pk.sklearn.MLPClassifier((8,), max_iter=20, random_state=0, **arguments).fit(X, y)
+    label, probabilities = converted(estimator, X, options={id(estimator): {"zipmap": False}})
+    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), atol=1e-5)
+    assert (label == estimator.predict(X)).mean() > 0.99
+
+
 @pytest.mark.parametrize("loss", ["squared_error", pk.GaussianNLL()], ids=str)
 def test_a_regressor_in_a_pipeline(loss):
     from sklearn.pipeline import make_pipeline
