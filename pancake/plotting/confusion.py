@@ -88,7 +88,7 @@ def plot_confusion_matrix(
     room = letters(ax, count) * (ticks[1] if len(ticks) > 1 else 1)  # for a name
     size = float(np.clip(0.75 * room, 3, 10))
     lines = max(int(room / (2.6 * size)), 1)  # on two a long name leaves more of the figure to the table
-    shown = ["\n".join(textwrap.wrap(names[i], max(len(names[i]) // lines + 5, 16))) for i in ticks]
+    shown = [_in_lines(names[i], lines) for i in ticks]
     ax.set_xticks(ticks, shown, fontsize=size)
     ax.set_yticks(ticks, shown, fontsize=size)
     widest = max(label.get_window_extent().width for label in ax.get_xticklabels()) * 72 / ax.figure.get_dpi()
@@ -126,6 +126,13 @@ def letters(ax: Axes, count: int) -> float:
     """How many points each of so many cells is wide, as the axes stand now."""
     box = ax.get_window_extent()
     return float(72 * min(box.width, box.height) / ax.figure.get_dpi() / count)
+
+
+def _in_lines(name: str, lines: int) -> str:
+    """A long name in about so many lines; one with lines or formulas of its own stays as it is."""
+    if "\n" in name or "$" in name:
+        return name
+    return "\n".join(textwrap.wrap(name, max(len(name) // lines + 5, 16)))
 
 
 def _by_name(pred: Any, target: Any, class_names: ClassNames) -> tuple[Any, Any, ClassNames]:

@@ -169,13 +169,19 @@ def test_names_that_do_not_fit_beside_each_other_are_turned(names: list[str], ro
 
 def test_long_names_leave_room_for_the_numbers() -> None:
     target = np.repeat(np.arange(4), 30_000)
-    names = ["a very very long name of a class indeed", "b", "Chinstrap penguin of the north", "d"]
+    names = [
+        "a very very long name of a class indeed",
+        "b\nb",
+        "Chinstrap penguin of the north",
+        "a long name with $x_1 + x_2$ in it",
+    ]
     drawn = plot_confusion_matrix(target[::-1], target, class_names=names)
     drawn.figure.draw_without_rendering()
     boxes = [number.get_window_extent() for number in drawn.artists["numbers"]]
     assert not any(left.overlaps(right) for left, right in itertools.pairwise(boxes))
     assert drawn.axes[0].get_window_extent().width > 0.3 * drawn.figure.bbox.width
-    assert drawn.axes[0].get_yticklabels()[2].get_text() == "Chinstrap penguin of\nthe north"
+    shown = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert shown == ["a very very long name of\na class indeed", names[1], "Chinstrap penguin of\nthe north", names[3]]
 
 
 @pytest.mark.parametrize("kind", [list, np.array, lambda names: np.array(names, dtype=object)])
