@@ -55,6 +55,8 @@ def draw(explanation: Explanation, figure: Figure | SubFigure | None) -> Drawing
     for spare in grid[-2:, len(columns) - count * (bands - 1) :].flat:
         spare.remove()
     title = f"{type(seen.loss).__name__} {short(explanation.objective)}: forward above, to the right; backward below, to the left"
+    if any(np.ma.is_masked(image.get_array()) for image in (*artists["outputs"], *artists["gradients"])):
+        title += "; black is nan or infinite"
     figure.suptitle(title, fontsize="medium", wrap=True)  # a single layer makes a narrow figure
     figure.sca(panels[0])
     return Drawing(figure_of(panels[0]), panels, artists)
@@ -63,7 +65,7 @@ def draw(explanation: Explanation, figure: Figure | SubFigure | None) -> Drawing
 def table_of(value: Any) -> tuple[Array, str]:
     """The numbers as rows of units, and what the rows are: examples, or the time steps of the first example."""
     (array, *_) = arrays_in(value) or [np.zeros((1, 1))]
-    array = np.nan_to_num(array.astype(np.float64))
+    array = array.astype(np.float64)
     if array.ndim == 3:
         return array[0][:ROWS], "time, example 0"
     if array.ndim < 2:
@@ -80,8 +82,13 @@ def _in_time(times: list[TimeStep]) -> tuple[Array, Array]:
 
 
 def _image(ax: Axes, rows: Array) -> Any:
-    bound = float(np.abs(rows).max()) or 1.0
-    image = ax.imshow(rows, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
+    from matplotlib import colormaps
+
+    finite = np.isfinite(rows)
+    bound = float(np.abs(rows[finite]).max(initial=0)) or 1.0
+    cmap = colormaps["RdBu_r"].with_extremes(bad="black")  # which no number has
+    rows = np.where(finite, rows, np.nan)
+    image = ax.imshow(rows, cmap=cmap, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest")
     for axis in (ax.xaxis, ax.yaxis):
         whole_ticks(axis, 4)
     return image

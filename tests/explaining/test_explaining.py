@@ -281,6 +281,18 @@ def test_the_picture() -> None:
     assert not plt.get_fignums()
 
 
+def test_what_is_not_finite_is_drawn_as_such_and_not_as_0() -> None:
+    linear = pk.Linear(2, 2, rng=0)
+    linear.weight[0] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        drawn = pk.explain(linear, pk.MeanSquaredError(), np.ones((3, 2)), np.zeros((3, 2))).plot()
+    assert drawn.artists["outputs"][1].get_array().mask.tolist() == [[True, False]] * 3
+    (title,) = drawn.figure.texts
+    assert title.get_text().endswith("; black is nan or infinite")
+    drawn.figure.draw_without_rendering()
+    plt.close("all")
+
+
 def test_the_title_of_a_picture_of_one_layer_is_not_cut_off() -> None:
     drawn = pk.explain(pk.Linear(2, 1, rng=0), pk.MeanSquaredError(), np.ones((3, 2)), np.zeros((3, 1))).plot()
     drawn.figure.draw_without_rendering()
