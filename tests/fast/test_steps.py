@@ -516,10 +516,24 @@ class Disturbed(pk.SGD):
             self.disturb()
 
 
+class Read:
+    """Rows in chunks of four, which somebody's own code reads."""
+
+    def __init__(self, rows: Any, reading: Any) -> None:
+        self.rows, self.reading = rows, reading
+        self.shape, self.dtype, self.chunks = rows.shape, rows.dtype, (4, rows.shape[1])
+
+    def __getitem__(self, which: slice) -> Any:
+        self.reading()
+        return self.rows[which]
+
+
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("place", ["callback", "schedule", "batches", "optimizer"])
-def test_what_changes_in_the_middle_of_fit_counts(place: str, change: Any) -> None:
-    x, y = RNG.normal(size=(14, 3)), RNG.normal(size=(14, 2))
+@pytest.mark.parametrize("place", ["callback", "schedule", "batches", "reading", "optimizer"])
+def test_what_changes_in_the_middle_of_fit_counts(place: str, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for numbers_at_once in ("BLOCK", "WINDOW"):  # else all is read before the first step
+        monkeypatch.setattr(f"pancake.training.batches.{numbers_at_once}", 1)
+    x, y = RNG.normal(size=(16, 3)), RNG.normal(size=(16, 2))
     trained = []
     for by_program in (True, False):
         model = net(pk.LeakyReLU())
@@ -536,12 +550,16 @@ def test_what_changes_in_the_middle_of_fit_counts(place: str, change: Any) -> No
             return optimizer.lr
 
         def given(disturb: Any = disturb) -> Any:
-            for start in range(0, 14, 4):
+            for start in range(0, 16, 4):
                 if start == 8:
                     disturb()
                 yield x[start : start + 4], y[start : start + 4]
 
-        data = (given,) if place == "batches" else (x, y)
+        def reading(optimizer: Any = optimizer, disturb: Any = disturb) -> None:
+            if optimizer.steps == 5:
+                disturb()
+
+        data = {"batches": (given,), "reading": (Read(x, reading), y)}.get(place, (x, y))
         options: dict[str, Any] = {"epochs": 3, "batch_size": 4, "shuffle": False, "progress": False}
         if place == "callback":
             options["callbacks"] = lambda state, disturb=disturb: disturb()
@@ -556,6 +574,14 @@ def test_what_changes_in_the_middle_of_fit_counts(place: str, change: Any) -> No
     digits = {"rtol": 1e-5, "atol": 1e-6} if change is another_dtype else {"rtol": 1e-12}
     for a, b in zip(*trained, strict=True):
         np.testing.assert_allclose(a, b, **digits)
+
+
+def test_words_are_looked_at_in_any_case() -> None:
+    model = pk.Sequential([pk.Embedding(5, 4, rng=0), pk.Unrolled(pk.RNNCell(4, 4, rng=1)), pk.Linear(4, 3, rng=2)])
+    x, y = RNG.integers(0, 5, (4, 6)), RNG.integers(0, 3, (4, 6))
+    steps = Steps(model, pk.CrossEntropy(), pk.Adam(model))
+    assert steps.objective(x, y) == steps.objective(x, y, same=True)
+    assert steps.objective(x + 5, y, same=True) is None
 
 
 def test_fit_looks_once_an_epoch_whether_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

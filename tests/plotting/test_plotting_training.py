@@ -243,6 +243,16 @@ def test_only_what_changes_moves(tmp_path: Path) -> None:
     assert np.abs(first[bottom:, : int(box.x1 * scale)] - last[bottom:, : int(box.x1 * scale)]).max() < 40
 
 
+def test_what_is_transparent_stays_so_in_a_film(tmp_path: Path) -> None:
+    from PIL import Image
+
+    film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=10)
+    film.figure.patch.set_alpha(0)
+    film.save(tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as file:
+        assert file.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 0)
+
+
 def test_a_film_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     film = animate_training(Line(), SQUARE, [0, 0, 1, 1], resolution=10)
     path = tmp_path / "film.gif"
