@@ -250,7 +250,8 @@ def test_what_is_transparent_stays_so_in_a_film(tmp_path: Path) -> None:
     film.figure.patch.set_alpha(0)
     film.save(tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as file:
-        assert file.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 0)
+        *_, alpha = file.convert("RGBA").getpixel((0, 0))
+    assert alpha == 0
 
 
 def test_a_film_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
