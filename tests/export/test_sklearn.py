@@ -53,7 +53,7 @@ def recurrent(n_in, n_out, rng):
 @pytest.mark.parametrize(
     "arguments",
     [{"loss": pk.BinaryCrossEntropy()}, {"loss": pk.BinaryCrossEntropy(from_logits=True)}, {"model": recurrent}],
-    ids=str,
+    ids=["probabilities", "logits", "recurrent"],
 )
 def test_other_losses_and_nets_of_three_classes(arguments):
     X, y = pk.datasets.blobs(150, rng=0)
