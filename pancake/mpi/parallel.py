@@ -313,7 +313,8 @@ def _mean(values: list[tuple[float, float | None]]) -> float:
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:
     """What the optimizer was told: its public attributes that are plain values, such as momentum and betas."""
-    kept = ("model", "steps", "history", "ranks", "lr")  # what the training brings about; lr is rank 0's
+    # what the training brings about, or follows from the others; lr is rank 0's
+    kept = ("model", "steps", "history", "ranks", "slots", "lr")
     names = [name.removeprefix("_") for name in vars(optimizer)]  # `_momentum` is what the property `momentum` gives
     values = {name: getattr(optimizer, name, None) for name in names if name not in kept}
     return {f"{name} of the optimizer": value for name, value in values.items() if _is_plain(value)}
