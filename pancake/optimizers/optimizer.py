@@ -261,17 +261,13 @@ class Optimizer:
         old_state, old_params = self._state, self._params
         places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
         source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        slots = {name.partition(".")[0] for name in old_state}
-        kept = (old_params or old_state) and len(old_state) == len(slots) * len(params)
-        if kept and [p.shape for p in params] == [p.shape for p in (old_params or params)]:
-            # of a copy, or a user's Function has exchanged some: the same parameters in the same order
+        alike = [p.shape for p in params] == [p.shape for p in old_params] if old_params else names == list(old_state)
+        if alike:  # a user's Function has exchanged some, or this is a copy: the same parameters in the same order
             source = {i: source.get(i, i) for i in range(len(params))}
         for i, param in enumerate(old_params):  # what is frozen goes on from here when it learns again
             if i not in source.values():
-                self._resting[id(param)] = (
-                    param,
-                    {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in old_state},
-                )
+                of_param = {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in old_state}
+                self._resting[id(param)] = param, of_param
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
@@ -304,19 +300,8 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = (
-            "_resting",
-            "_params",
-            "_param_grads",
-            "_grads",
-            "_zeroed",
-            "_pieces",
-            "_cells",
-            "_factors",
-            "_watched",
-            "_places",
-            "ranks",
-        )
+        derived = {"_resting", "_params", "_param_grads", "_grads", "_zeroed", "_pieces", "_cells", "_factors"}
+        derived |= {"_watched", "_places", "ranks"}
         return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer, setting
 
 
-def momentum_of(optimizer: Any, name: str, value: Any) -> float:
+def _momentum_of(optimizer: Any, name: str, value: Any) -> float:
     """A momentum, which has a vector of state unless it is 0."""
     momentum = number(optimizer, name, value, below=1)
     if not momentum and getattr(optimizer, "nesterov", False):
@@ -23,7 +23,7 @@ def momentum_of(optimizer: Any, name: str, value: Any) -> float:
     return momentum
 
 
-def nesterov_of(optimizer: Any, name: str, value: Any) -> bool:
+def _nesterov_of(optimizer: Any, name: str, value: Any) -> bool:
     """Whether the momentum is Nesterov's."""
     nesterov = flag(optimizer, name, value)
     if nesterov and not optimizer.momentum:
@@ -31,7 +31,7 @@ def nesterov_of(optimizer: Any, name: str, value: Any) -> bool:
     return nesterov
 
 
-def betas_of(optimizer: Any, name: str, value: Any) -> tuple[float, float]:
+def _betas_of(optimizer: Any, name: str, value: Any) -> tuple[float, float]:
     """Two numbers, each from 0 to less than 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{type(optimizer).__name__}: expected {name} to be two numbers, such as (0.9, 0.999), got {value!r}")
@@ -65,8 +65,8 @@ class SGD(Optimizer):
     _momentum: float
     _nesterov: bool
     _weight_decay: float
-    momentum = setting("momentum", momentum_of)
-    nesterov = setting("nesterov", nesterov_of)
+    momentum = setting("momentum", _momentum_of)
+    nesterov = setting("nesterov", _nesterov_of)
     weight_decay = setting("weight_decay", number)
 
     def __init__(
@@ -123,7 +123,7 @@ class Adam(Optimizer):
     _betas: tuple[float, float]
     _eps: float
     _weight_decay: float
-    betas = setting("betas", betas_of)
+    betas = setting("betas", _betas_of)
     eps = setting("eps", number)
     weight_decay = setting("weight_decay", number)
 
@@ -226,7 +226,7 @@ class RMSprop(Optimizer):
     _weight_decay: float
     alpha = setting("alpha", number, below=1)  # here it is no other name of the learning rate
     eps = setting("eps", number)
-    momentum = setting("momentum", momentum_of)
+    momentum = setting("momentum", _momentum_of)
     weight_decay = setting("weight_decay", number)
 
     slots = ("square_avg",)

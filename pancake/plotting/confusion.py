@@ -85,7 +85,7 @@ def plot_confusion_matrix(
     image = ax.imshow(shares, cmap=cmap, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
     count = len(table)
     ticks = np.arange(0, count, -(-count // NAMED))
-    room = letters(ax, count) * (ticks[1] if len(ticks) > 1 else 1)  # for a name
+    room = _cell_width(ax, count) * (ticks[1] if len(ticks) > 1 else 1)  # for a name
     size = float(np.clip(0.75 * room, 3, 10))
     lines = max(int(room / (2.6 * size)), 1)  # on two a long name leaves more of the figure to the table
     shown = [_in_lines(names[i], lines) for i in ticks]
@@ -103,7 +103,7 @@ def plot_confusion_matrix(
             engine.execute(figure_of(ax))
         whole = table.dtype.kind in "iu"
         texts = [[f"{n}" if whole else f"{n:.3g}" for n in row] for row in table.tolist()]
-        cell = letters(ax, count)
+        cell = _cell_width(ax, count)
         size = min(cell / (0.68 * max(len(text) for row in texts for text in row)), 0.55 * cell, 12.0)
         numbers = [
             ax.text(
@@ -122,7 +122,7 @@ def plot_confusion_matrix(
     return Drawing(figure_of(ax), [ax], {"image": image, "numbers": numbers})
 
 
-def letters(ax: Axes, count: int) -> float:
+def _cell_width(ax: Axes, count: int) -> float:
     """How many points each of so many cells is wide, as the axes stand now."""
     box = ax.get_window_extent()
     return float(72 * min(box.width, box.height) / ax.figure.get_dpi() / count)
