@@ -286,7 +286,9 @@ def test_what_is_not_finite_is_drawn_as_such_and_not_as_0() -> None:
     linear.weight[0] = np.nan, np.inf
     with np.errstate(invalid="ignore"):
         drawn = pk.explain(linear, pk.MeanSquaredError(), np.ones((3, 2)), np.zeros((3, 2))).plot()
-    assert drawn.artists["outputs"][1].get_array().mask.tolist() == [[True, False]] * 3
+    image = drawn.artists["outputs"][1]
+    assert image.get_array().mask.tolist() == [[True, False]] * 3
+    assert image.get_cmap().get_bad().tolist() == [0, 0, 0, 1]
     (title,) = drawn.figure.texts
     assert title.get_text().endswith("; black is nan or infinite")
     drawn.figure.draw_without_rendering()

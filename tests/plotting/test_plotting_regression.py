@@ -182,6 +182,11 @@ def test_long_names_leave_room_for_the_numbers() -> None:
     assert drawn.axes[0].get_window_extent().width > 0.3 * drawn.figure.bbox.width
     shown = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert shown == ["a very very long name of\na class indeed", names[1], "Chinstrap penguin of\nthe north", names[3]]
+    target = np.repeat(np.arange(6), 30_000)
+    more = plot_confusion_matrix(target[::-1], target, class_names=[f"class {i} {'long words ' * 3}" for i in range(6)])
+    more.figure.draw_without_rendering()
+    boxes = [number.get_window_extent() for number in more.artists["numbers"]]
+    assert not any(left.overlaps(right) for left, right in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize("kind", [list, np.array, lambda names: np.array(names, dtype=object)])
