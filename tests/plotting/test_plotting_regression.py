@@ -183,7 +183,7 @@ def test_long_names_leave_room_for_the_numbers() -> None:
     shown = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert shown == ["a very very long name of\na class indeed", names[1], "Chinstrap penguin of\nthe north", names[3]]
     target = np.repeat(np.arange(6), 30_000)
-    plt.figure()
+    plt.close("all")  # the next one has a figure of its own, which is laid out
     more = plot_confusion_matrix(target[::-1], target, class_names=[f"class {i} {'long words ' * 3}" for i in range(6)])
     more.figure.draw_without_rendering()
     boxes = [number.get_window_extent() for number in more.artists["numbers"]]
