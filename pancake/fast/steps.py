@@ -21,6 +21,7 @@ from pancake.fast.kernels import METHODS, SMALL
 from pancake.fast.loss_kernels import KERNELS, LossKernel
 from pancake.fast.program import Left, Notes, Text
 from pancake.fast.stacks import STEPPING
+from pancake.fast.updates import update_of
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -56,7 +57,7 @@ class Step:
         self.remembering = (*self.functions, model, loss)
         loss.divisor = loss.divisor  # an attribute that is there from now on
         self.divisor = losses.divisor_of(loss, y)
-        self.update = optimizer._advance
+        self.update = update_of(optimizer)
 
     def objective(self, x: Array, y: Array) -> Any:
         """Write the gradients of all parameters for a batch that fits, and return the value of the loss, or `REFUSED`."""
@@ -79,7 +80,11 @@ class Step:
             (self.optimizer, ["_model"]),
             *chain.guarded,
         ]
-        methods = [(Sequential, METHODS), (type(self.loss), losses.METHODS), (type(self.optimizer), STEPPING)]
+        methods = [
+            (Sequential, METHODS),
+            (type(self.loss), losses.METHODS),
+            (type(self.optimizer), (*STEPPING, "update", "_advance")),
+        ]
         array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))
         looks = [
             f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",

@@ -151,9 +151,7 @@ class Adam(Optimizer):
 
     def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
         m, v, beta1, beta2, eps, rate = args
-        if self._weight_decay and self.decoupled:
-            p *= 1 - self._lr * self._weight_decay
-        elif self._weight_decay:
+        if self._weight_decay and not self.decoupled:
             g = g + self._weight_decay * p
         m *= beta1
         m += g
@@ -194,6 +192,14 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(model, lr, betas, eps, weight_decay)
+
+    def factors(self) -> tuple[float, ...]:
+        return *super().factors(), 1 - self._lr * self._weight_decay
+
+    def update(self, p: Array, g: Array, work: Array, *args: Array) -> None:
+        *others, kept = args
+        p *= kept
+        super().update(p, g, work, *others)
 
 
 class RMSprop(Optimizer):

@@ -159,7 +159,7 @@ def is_refused(cls: type[Any], solution: type[Any], method: str, fault: Fault, d
 OPTIMIZER_FAULTS = {
     "SGD": ("p -= work", "p += work"),
     "Adam": ("p -= work", "p -= 2 * work"),
-    "AdamW": ("self.decoupled", "not self.decoupled"),
+    "AdamW": ("1 - self._lr", "1 + self._lr"),
     "RMSprop": ("self._weight_decay * p", "self._weight_decay"),
     "Adagrad": ("p -= work", "p = p - work"),
 }
