@@ -22,7 +22,7 @@ dot, matmul, tanh, maximum, sign, greater = np.dot, np.matmul, np.tanh, np.maxim
 add_reduce = np.add.reduce
 
 # Operations on vectors longer than this go piece by piece, so that a piece stays in cache from the first to the last.
-PIECE = 1 << 15
+PIECE = 1 << 16
 
 
 class Loop(Training):

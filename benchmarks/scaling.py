@@ -24,6 +24,7 @@ from run import environment, positive
 from workloads import WORKLOADS, Workload, data
 
 import pancake as pk
+from pancake.optimizers.optimizer import CHUNK
 
 
 def train(model, loss, optimizer, x, y, steps=1):
@@ -67,12 +68,12 @@ def depth(rounds):
         steps.append(functools.partial(train, model, pk.CrossEntropy(), pk.Adam(model), x, y))
         counted = CountedAdam(model)
         counted.step()
-        calls.append((counted.calls, math.ceil(model.num_parameters / 2**15)))
+        calls.append((counted.calls, math.ceil(model.num_parameters / CHUNK)))
     a_layer = [t / layers for t, layers in zip(seconds(rounds, *steps), depths, strict=True)]
     for layers, t in zip(depths[2:], a_layer[2:], strict=True):
         yield f"time for a layer, in a stack of {layers}, relative to one of {depths[1]}", t / a_layer[1], 1.15
     for layers, (count, expected) in zip(depths, calls, strict=True):
-        yield f"vectors that Adam steps through, {layers} layers (one for 32,768 parameters)", count, expected
+        yield f"vectors that Adam steps through, {layers} layers (one for {CHUNK:,} parameters)", count, expected
 
 
 class CountedAdam(pk.Adam):
