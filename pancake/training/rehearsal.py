@@ -149,13 +149,20 @@ def telling_rows(data: Batch, size: int) -> NDArray[np.intp]:
         if array.ndim > 1:  # rows of probabilities, and weights of steps
             sums = array.reshape(len(array), -1).sum(axis=1, dtype=float)
             places += [sums.argmin() * width, sums.argmax() * width]
-        if array.size <= MANY:
-            values, first = np.unique(array, return_index=True)
-            places += list(first) if len(values) <= FEW else []
+        places += _first_of_each(array.reshape(-1)) if array.size <= MANY else []
         telling.update(int(place) // width for place in places)
     rest = (row for row in range(len(data[1])) if row not in telling)
     telling.update(itertools.islice(rest, min(-len(telling) % size, len(data[1]))))
     return np.array(sorted(telling), np.intp)
+
+
+def _first_of_each(numbers: Array) -> list[Any]:
+    """Where each value is for the first time; nothing if there are more than a few, as is found out from some of the numbers."""
+    for some in (numbers[: 16 * FEW], numbers):
+        values = np.unique(some)
+        if len(values) > FEW:
+            return []
+    return [(numbers == value).argmax() for value in values]
 
 
 # --- the end of a stack and its loss ---

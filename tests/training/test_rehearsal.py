@@ -133,6 +133,24 @@ def test_one_bad_row_of_many_is_found(kind, row):
     assert optimizer.steps == 0
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float64])
+@pytest.mark.parametrize("row", [5, 3000])
+def test_of_few_values_each_is_tried_wherever_it_stands(dtype, row):
+    class NoThree(pk.MeanSquaredError):
+        def compute_forward(self, pred, target, weight=None):
+            if (target == 3).any():
+                raise ValueError("no 3")
+            return super().compute_forward(pred, target, weight)
+
+    y = np.where(np.arange(4000) % 2, 0, 9).astype(dtype)
+    y[row] = 3
+    model = pk.Linear(2, 1, rng=0)
+    optimizer = pk.SGD(model)
+    with pytest.raises(ValueError, match="no 3"):
+        pk.fit(model, NoThree(), optimizer, np.ones((4000, 2)), y[:, None], shuffle=False, progress=False)
+    assert optimizer.steps == 0
+
+
 def test_the_rehearsal_leaves_no_trace_in_a_training():
     model, other = net(), net()
     optimizer, same = pk.SGD(model), pk.SGD(other)
