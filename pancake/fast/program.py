@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from pancake.function import Kept
 from pancake.memory import Array
@@ -46,6 +47,34 @@ class Text(str):
 
     def reshape(self, *shape: int) -> Text:
         return Text(f"{self}.reshape({shape})")
+
+
+class StandIn(NDArrayOperatorsMixin):
+    """What stands for an array while code is run once to note the calls of NumPy in it.
+
+    It is no array and has no numbers: code that does anything but calculate with it entry by entry fails, and is not noted.
+    """
+
+    def note(self, ufunc: Callable[..., Any], *inputs: Any) -> Any:
+        """What stands for the result of a call."""
+        raise NotImplementedError
+
+    def write(self, ufunc: Callable[..., Any], inputs: tuple[Any, ...], out: Any) -> Any:
+        """Note a call that writes to what `out` stands for."""
+        raise TypeError(f"{type(self).__name__}: this is not written to")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (None,), **options: Any) -> Any:
+        if method != "__call__" or ufunc.nout > 1 or options:
+            return NotImplemented
+        if not all(isinstance(value, (type(self), int, float)) for value in inputs):
+            return NotImplemented
+        return self.note(ufunc, *inputs) if out[0] is None else self.write(ufunc, inputs, out[0])
+
+    def __bool__(self) -> bool:
+        raise TypeError("what is noted must not depend on numbers")
+
+    def __array__(self, *_: Any) -> Any:
+        raise TypeError("only calls of ufuncs are noted")
 
 
 class Notes:

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from pancake.fast.program import Notes, Text, scalar
+from pancake.fast.program import Notes, StandIn, Text, scalar
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 from pancake.origin import is_own
@@ -21,36 +20,29 @@ from pancake.origin import is_own
 MOVING = frozenset({"_lr", "_model"})  # settings that a rule finds among the factors, or not at all
 
 
-class Noted(NDArrayOperatorsMixin):
-    """What stands for a vector or a factor while a rule is run once to note its calls.
-
-    It is no array and has no numbers: a rule that does anything but calculate with it fails, and is not noted.
-    """
+class Operand(StandIn):
+    """What stands for a vector or a factor in a rule."""
 
     def __init__(self, notes: Notes, name: str, dtype: Any) -> None:
         self.notes, self.name, self.dtype = notes, name, dtype
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (None,), **options: Any) -> Any:
-        if method != "__call__" or ufunc.nout > 1 or options or not all(isinstance(value, (Noted, float)) for value in inputs):
-            return NotImplemented
-        call = self.notes.expression(ufunc, *(Text(v.name) if isinstance(v, Noted) else scalar(v, self.dtype) for v in inputs))
-        if isinstance(out[0], Noted):
-            self.notes.lines.append(f"{call[:-1]}, {out[0].name})")
-            return out[0]
-        result = Noted(self.notes, f"fresh{len(self.notes.lines)}", self.dtype)
-        self.notes.lines.append(f"{result.name} = {call}")
+    def note(self, ufunc: Callable[..., Any], *inputs: Any) -> Operand:
+        result = Operand(self.notes, f"fresh{len(self.notes.lines)}", self.dtype)
+        self.notes.lines.append(f"{result.name} = {self.call(ufunc, inputs)}")
         return result
 
-    def __setitem__(self, key: Any, value: Noted) -> None:
+    def write(self, ufunc: Callable[..., Any], inputs: tuple[Any, ...], out: Any) -> Any:
+        self.notes.lines.append(f"{self.call(ufunc, inputs)[:-1]}, {out.name})")
+        return out
+
+    def call(self, ufunc: Callable[..., Any], inputs: tuple[Any, ...]) -> str:
+        operands = (Text(item.name) if isinstance(item, Operand) else scalar(item, self.dtype) for item in inputs)
+        return self.notes.expression(ufunc, *operands)
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
         if key is not ...:
             raise TypeError("only whole vectors are noted")
         self.notes.lines.append(f"{self.name}[...] = {value.name}")
-
-    def __bool__(self) -> bool:
-        raise TypeError("what a rule does must not depend on numbers")
-
-    def __array__(self, *_: Any) -> Any:
-        raise TypeError("only calls of ufuncs are noted")
 
 
 def update_of(optimizer: Optimizer) -> Callable[[], None]:
@@ -92,5 +84,5 @@ def _note_rule(notes: Notes, cls: type[Optimizer], settings: dict[str, Any], vec
     """Run a rule to note its calls. Of the optimizer it sees the settings alone: what else it asks for is an AttributeError."""
     rule = object.__new__(cls)
     vars(rule).update(settings)
-    arguments: list[Any] = [Noted(notes, name, cells[0].dtype) for name in (*vectors, *map(notes.held, cells))]
+    arguments: list[Any] = [Operand(notes, name, cells[0].dtype) for name in (*vectors, *map(notes.held, cells))]
     cls.update(rule, *arguments)

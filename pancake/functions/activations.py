@@ -235,7 +235,7 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
     result: Any = coefficients[0]
     for c in coefficients[1:]:
         result = result * x + c
-    return np.asarray(result)
+    return result
 
 
 class SiLU(Function):

@@ -27,7 +27,10 @@ ACTIVATIONS = [
     pk.LeakyReLU(0.2),
     pk.ELU(0.7),
     pk.SELU(),
+    pk.GELU(),
+    pk.GELU("tanh"),
     pk.SiLU(),
+    pk.Mish(),
     pk.Softplus(0.5),
     pk.Softsign(),
 ]
