@@ -16,6 +16,8 @@ from pancake.memory import Array
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], "Value"]
 
+RESULT: Any = object()  # in place of the array for the result of backward, which is another one each time
+
 
 class Value(StandIn):
     """What stands for an array (F, N) in a page; `array` is where it lies in the program."""
@@ -66,16 +68,17 @@ class Page:
         )
         y = page.compute_forward(x)
         self.forward = [*calls.values()]
-        self.result = page.compute_backward(self.d)
+        dObj_dIn = page.compute_backward(self.d)
         self.backward = [*calls.values()][len(self.forward) :]
+        calls.clear()  # or the values would hold each other
 
         x.array = z
         there = [x, *(value for *_, value in self.forward)]
         used = [item for _, inputs, _ in self.backward for item in inputs]
         free = _lay_out(self.forward, [y, *kept, *used], [], lambda: lies.new(len(z)))
         # backward may run twice: it leaves all that forward has made
-        _lay_out(self.backward, [*there, self.d], [self.result, *free], lambda: lies.new(len(z)))
-        self.result.array = self.result
+        _lay_out(self.backward, [*there, self.d], [RESULT, *free], lambda: lies.new(len(z)))
+        dObj_dIn.array = RESULT  # where nothing else is left by now
         self.y, self.remembered = y.array, [value.array for value in kept]
 
     def note_forward(self, notes: Notes) -> None:
@@ -88,7 +91,7 @@ class Page:
         self.d.array = d
         for function, inputs, value in self.backward:
             arrays = [_array(item) for item in (*inputs, value)]
-            *arrays, out = (s if array is self.result else array for array in arrays)
+            *arrays, out = (s if array is RESULT else array for array in arrays)
             _note(notes, function, arrays, out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,19 @@ def test_few_arrays_serve_many_calls(layer: Any, most: int) -> None:
     lies.new = lambda features: made.append(1) or new(features)  # type: ignore[func-returns-value, method-assign]
     Page(layer, lies, np.zeros((4, 6)))
     assert len(made) <= most - 1  # with that of z
+
+
+@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
+def test_the_arrays_of_a_page_go_with_it(layer: Any) -> None:
+    z = np.zeros((4, 6))
+    page = Page(layer, Lies((6,), z.dtype), z)
+    dropped = [weakref.ref(array) for array in (z, page.y, *page.remembered)]
+    gc.disable()
+    try:
+        del page, z
+        assert not any(array() is not None for array in dropped)
+    finally:
+        gc.enable()
 
 
 def test_what_is_computed_in_both_directions_is_computed_once() -> None:
