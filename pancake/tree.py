@@ -202,7 +202,7 @@ class Tree:
         for part in self._parts():
             part.reset_parameters(rng)
 
-    def make_parameters(self, dtype: DTypeLike, order: str = "F", **shapes: tuple[int, ...]) -> None:
+    def make_parameters(self, dtype: DTypeLike, order: str = "F", **shapes: tuple[int, ...] | None) -> None:
         """Create parameters `k` of the given shapes, each with its `grad_k`, all zero, side by side in memory.
 
         Parameters
@@ -211,12 +211,12 @@ class Tree:
         order : {"F", "C"}
             Their order in memory. With "F" a weight of shape (O, I) lies as (I, O), in which a product is fastest.
         **shapes
-            The shape of each parameter, by name.
+            The shape of each parameter, by name. One that this object does without has None, and so has its gradient.
         """
-        layouts = [(shape, order) for shape in shapes.values()]
-        for name, (value, grad) in zip(shapes, memory.allocate(layouts, floating_dtype(self, dtype)), strict=True):
-            vars(self)[name] = value
-            vars(self)["grad_" + name] = grad
+        layouts = [(shape, order) for shape in shapes.values() if shape is not None]
+        pairs = iter(memory.allocate(layouts, floating_dtype(self, dtype)))
+        for name, shape in shapes.items():
+            vars(self)[name], vars(self)["grad_" + name] = (None, None) if shape is None else next(pairs)
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Convert the parameters, gradients and buffers to another floating dtype, in place, and return self.

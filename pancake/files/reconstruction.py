@@ -271,12 +271,13 @@ class Reader:
         """
         name_of, attributes = type(function).__name__, vars(function)
 
-        def make_parameters(dtype: Any, order: str = "F", **shapes: tuple[int, ...]) -> None:
-            for name, shape in shapes.items():
+        def make_parameters(dtype: Any, order: str = "F", **shapes: tuple[int, ...] | None) -> None:
+            wanted = {name: shape for name, shape in shapes.items() if shape is not None}
+            for name, shape in wanted.items():
                 self._check(function, name, parameters.get(name), shape, np.dtype(dtype))
-            pairs = self.arrays.parameters([parameters[name] for name in shapes], order)
-            for name, (value, grad) in zip(shapes, pairs, strict=True):
-                attributes[name], attributes["grad_" + name] = value, grad
+            pairs = iter(self.arrays.parameters([parameters[name] for name in wanted], order))
+            for name in shapes:
+                attributes[name], attributes["grad_" + name] = next(pairs) if name in wanted else (None, None)
 
         stored = [self.arrays.contents(name) for name in buffers.values()]
         self._spend(sum(array.nbytes for array in stored) // PASSING)  # for those of the constructor

@@ -89,11 +89,7 @@ class MultiHeadAttention(Container):
         if n % heads:
             raise ValueError(f"MultiHeadAttention: expected heads that divide the number of features, got {heads} heads for {n}")
         self.causal, self.bias = flag(self, "causal", causal), flag(self, "bias", bias)
-        if bias:
-            self.make_parameters(dtype, in_proj_weight=(3 * n, n), in_proj_bias=(3 * n,))
-        else:
-            self.make_parameters(dtype, in_proj_weight=(3 * n, n))
-            vars(self).update(in_proj_bias=None, grad_in_proj_bias=None)
+        self.make_parameters(dtype, in_proj_weight=(3 * n, n), in_proj_bias=(3 * n,) if bias else None)
         rng = generator(self, rng)
         self.out_proj = Linear(n, n, bias=bias, init="glorot_uniform", rng=0, dtype=dtype)
         self.reset_parameters(rng)

@@ -55,11 +55,8 @@ class Kernels(Function):
         self.stride = per_axis(self, "stride", stride, self.axes)
         self.padding = per_axis(self, "padding", padding, self.axes, least=0)
         self.dilation = per_axis(self, "dilation", dilation, self.axes)
-        shapes = {"weight": self._weight_shape(), "bias": (n_out,)}
-        if not flag(self, "bias", bias):
-            del shapes["bias"]
-            vars(self).update(bias=None, grad_bias=None)
-        self.make_parameters(dtype, order="C", **shapes)
+        of_bias = (n_out,) if flag(self, "bias", bias) else None
+        self.make_parameters(dtype, order="C", weight=self._weight_shape(), bias=of_bias)
         self.reset_parameters(rng)
 
     def _weight_shape(self) -> tuple[int, ...]:

@@ -82,11 +82,7 @@ class Linear(Function):
         self.n_in, self.n_out = size(self, n_in=n_in), size(self, n_out=n_out)
         initializer(init, self)  # to refuse an unknown name now
         self.init = init
-        if flag(self, "bias", bias):
-            self.make_parameters(dtype, weight=(n_out, n_in), bias=(n_out,))
-        else:
-            self.make_parameters(dtype, weight=(n_out, n_in))
-            vars(self).update(bias=None, grad_bias=None)
+        self.make_parameters(dtype, weight=(n_out, n_in), bias=(n_out,) if flag(self, "bias", bias) else None)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng: Rng = None) -> None:
