@@ -61,29 +61,25 @@ def numbers_of(part: Any, rows: int) -> int:
     return rows * math.prod(part.shape[1:])
 
 
+def each_array(change: Callable[[Any], Any], data: Batch) -> Batch:
+    """`change(array)` in the place of each array of a data set."""
+    x, y, weight, lengths = (None if part is None else each_part(change, part) for part in data)
+    return x, y, weight, lengths
+
+
 def rows_of(data: Batch, rows: NDArray[np.intp]) -> Batch:
     """Some rows of a data set: as arrays if they are small, else as `Rows`."""
 
     def some(part: Any) -> Any:
-        if part is None:
-            return None
         small = numbers_of(part, len(rows)) <= BLOCK and not isinstance(part, Sparse)
         return part.take(rows, axis=0) if small else Rows(part, rows)
 
-    x, y, weight, lengths = (each_part(some, part) for part in data)
-    return x, y, weight, lengths
+    return each_array(some, data)
 
 
 def taken(data: Batch, rows: Any) -> Batch:
     """Some rows of a data set, as arrays."""
-
-    def some(part: Any) -> Any:
-        if part is None:
-            return None
-        return part[rows] if is_sparse(part) else part.take(rows, axis=0)
-
-    x, y, weight, lengths = (each_part(some, part) for part in data)
-    return x, y, weight, lengths
+    return each_array(lambda part: part[rows] if is_sparse(part) else part.take(rows, axis=0), data)
 
 
 def without_absent(data: Batch) -> Batch:
@@ -156,8 +152,7 @@ def examples(owner: str, *parts: Any) -> Batch:
 
 def in_memory(data: Batch) -> Batch:
     """A data set all of which is read."""
-    x, y, weight, lengths = (each_part(whole, part) for part in data)
-    return x, y, weight, lengths
+    return each_array(whole, data)
 
 
 def arrays_of(data: Batch) -> list[Any]:

@@ -6,7 +6,6 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -138,10 +137,10 @@ def value_for(loss: Any, pred: Any, data: Batch) -> float:
     x, y, weight, _ = data
     averaged = getattr(loss, "reduction", "mean") == "mean"
     if averaged and weight is not None and not whole(weight).any():  # which a mean over entries counts all the same
-        return nan
+        return math.nan
     if not any(isinstance(getattr(part, "array", part), Stored) for part in parts_of(x)) or np.ndim(pred) == 0:
         value = value_of(loss, pred, y, weight)
-        return nan if averaged and getattr(loss, "divisor", None) == 0 else value
+        return math.nan if averaged and getattr(loss, "divisor", None) == 0 else value
     size = max(1, NUMBERS // (math.prod(pred.shape[1:]) or 1))
     total = counted = 0.0
     for start in range(0, len(pred), size):
@@ -154,7 +153,7 @@ def value_for(loss: Any, pred: Any, data: Batch) -> float:
     if averaged and isinstance(loss, Loss):
         loss.divisor = counted
     if averaged and not counted:
-        return nan
+        return math.nan
     return total / counted if averaged else total
 
 
@@ -166,7 +165,7 @@ def value_of(loss: Any, pred: Any, target: Any, weight: Any) -> float:
     except ValueError:
         if is_finite((pred, target, weight)):
             raise
-        return nan  # what a loss says to nan is not what the user needs to know
+        return math.nan  # what a loss says to nan is not what the user needs to know
     value = np.asarray(objective)
     if value.dtype.kind not in "biuf":
         raise TypeError(f"expected the loss {loss!r} to return a number, got {objective!r}"[:200])
