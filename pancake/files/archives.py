@@ -124,8 +124,7 @@ def _parse_npy(name: str, data: bytes) -> NDArray[Any]:
     if descr.replace(">", "<") not in DTYPES.values():
         raise ValueError(f"{name!r} has the dtype {descr!r}, which is not a number of at most 8 bytes")
     shape = tuple(int(length) for length in header["shape"].replace(b",", b" ").split())
-    array = _from_bytes(name, np.dtype(descr), shape, memoryview(data)[start:], "F" if header["fortran"] == b"True" else "C")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return _from_bytes(name, np.dtype(descr), shape, memoryview(data)[start:], "F" if header["fortran"] == b"True" else "C")
 
 
 def _from_bytes(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], data: memoryview, order: Any = "C") -> NDArray[Any]:
@@ -134,7 +133,8 @@ def _from_bytes(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], data: m
     wanted = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
     if wanted != len(data) or any(length >= 1 << 62 for length in shape):
         raise ValueError(f"{name!r} has the shape {shape} and the dtype {dtype}, for which {len(data)} bytes do not fit")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    array = np.frombuffer(data, dtype).reshape(shape, order=order)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 # --- .safetensors: the length of a header, the header in JSON, all bytes one after the other ---
@@ -234,10 +234,8 @@ def _read_arrays(file: IO[bytes], header: dict[str, Any], dtypes: Mapping[str, s
     arrays = {}
     for name, (code, shape, start, stop) in tensors.items():
         array = _from_bytes(name, np.dtype(dtypes[code]), shape, data[start:stop])
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        arrays[name] = (
-            (array.astype(np.uint32) << 16).view(np.float32) if code == BFLOAT16 else array
-        )  # the upper half of its bits
+        # the upper half of the bits of a float32
+        arrays[name] = (array.astype(np.uint32) << 16).view(np.float32) if code == BFLOAT16 else array
     return arrays
 
 
