@@ -94,6 +94,12 @@ def test_a_seed_that_is_none(owner: str, call: Any, rng: Any) -> None:
             "SGD: expected at most 5 arguments by position, model, lr, momentum, nesterov, weight_decay, got 6",
         ),
         (lambda model: pk.mlp(), "mlp: expected mlp(sizes, activation, output), got mlp(), without sizes"),
+        (lambda model: pk.rnn(), "rnn: expected rnn(sizes, cell, output), got rnn(), without sizes"),
+        (
+            lambda model: pk.rnn([2, 3, 1], pk.GRUCell, None, False),
+            "rnn: expected at most 3 arguments by position, sizes, cell, output, got 4; write the names of the others, as in "
+            "return_sequences=...",
+        ),
         (
             lambda model: pk.plot_decision_boundary(model, X),
             "plot_decision_boundary: expected plot_decision_boundary(model, X, y), got "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, floating_dtype, generator, refuse_unknown_arguments, tells_how_to_call
+from pancake.arguments import Rng, floating_dtype, generator, tells_how_to_call
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -30,7 +30,6 @@ def mlp(
     init: str | Initializer = "torch_uniform",
     rng: Rng = None,
     dtype: DTypeLike = np.float64,
-    **unknown: Never,
 ) -> Sequential:
     """A multilayer perceptron: Linear, activation, Linear, activation, ..., Linear, output.
 
@@ -50,7 +49,6 @@ def mlp(
     ValueError
         If there are fewer than two sizes.
     """
-    refuse_unknown_arguments(mlp, unknown)
     if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 2:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}{hint}")

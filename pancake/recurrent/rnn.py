@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Never
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pancake.arguments import Rng, flag, generator, refuse_unknown_arguments, share
+from pancake.arguments import Rng, flag, generator, share, tells_how_to_call
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.dropout import Dropout
@@ -19,6 +18,7 @@ from pancake.recurrent.cells import GRUCell
 from pancake.recurrent.unrolled import Unrolled
 
 
+@tells_how_to_call
 def rnn(
     sizes: Sequence[int],
     cell: Callable[..., Function] = GRUCell,
@@ -29,7 +29,6 @@ def rnn(
     dropout: float = 0.0,
     rng: Rng = None,
     dtype: DTypeLike = np.float64,
-    **unknown: Never,
 ) -> Sequential:
     """A recurrent net: a cell over time, another over what it puts out, ..., Linear, output.
 
@@ -64,7 +63,6 @@ def rnn(
     ----------
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html: num_layers, dropout, bidirectional
     """
-    refuse_unknown_arguments(rnn, unknown)
     if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 3:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(
