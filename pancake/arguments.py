@@ -9,7 +9,7 @@ import numbers
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -120,13 +120,13 @@ def generator(owner: object, rng: Any) -> np.random.Generator:
     )
 
 
-def size(owner: object, **named: object) -> int:
-    """The one keyword argument given, as an int, refused if it is not a positive whole number."""
+def size(owner: object, least: int = 1, /, **named: object) -> int:
+    """The one keyword argument given, as an int, refused if it is not a whole number of at least `least`."""
     ((name, value),) = named.items()
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name_of(owner)}: expected {name} to be a whole number, got {brief(value)}")
-    if value < 1:
-        raise ValueError(f"{name_of(owner)}: expected {name} of at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"{name_of(owner)}: expected {name} of at least {least}, got {value}")
     return int(value)
 
 
@@ -183,9 +183,14 @@ def flag(owner: object, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def several(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value is a sequence or the like: neither a text nor a number, be it an array without axes."""
+    return isinstance(value, Iterable) and not isinstance(value, str) and not (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
 def axes_argument(owner: object, name: str, value: Any) -> tuple[int, ...]:
     """`value` as a tuple of ints, refused if it is not a sequence of whole numbers."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if not several(value):
         raise TypeError(f"{name_of(owner)}: expected {name} to be a sequence of whole numbers, got {value!r}")
     return tuple(whole(owner, name, item) for item in value)
 

@@ -191,7 +191,12 @@ class Sequential(Listed):
         rows = [("", "input", str(tuple(input_shape)), "")]
         model = copy.deepcopy(self)
         model.eval()
-        x = _zeros(model, input_shape)
+        try:
+            x = _zeros(model, input_shape)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Sequential.summary: expected whole numbers in input_shape, such as (1, 784), got {brief(input_shape)}"
+            ) from None
         for index, function in enumerate(model):
             x = function.compute_forward(x)
             rows.append((str(index), repr(function), str(each_part(np.shape, x)), f"{function.num_parameters:,}"))

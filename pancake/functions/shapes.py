@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import as_array, axes_argument, axes_of, length, whole
+from pancake.arguments import as_array, axes_argument, axes_of, length, several, whole
 from pancake.function import Function, wide
 from pancake.memory import Array
 
@@ -176,8 +176,10 @@ class Select(Function):
         if isinstance(index, slice):
             ends = (None if end is None else whole(self, "index", end) for end in (index.start, index.stop, index.step))
             self.index: Index = slice(*ends)
-        elif isinstance(index, (Iterable, bool)):
-            entries = list(index) if isinstance(index, Iterable) and not isinstance(index, str) else [index]
+            if self.index.step == 0:
+                raise ValueError(f"Select: expected a slice with a step other than 0, got {index!r}")
+        elif isinstance(index, bool) or several(index):
+            entries = [index] if isinstance(index, bool) else list(index)
             if not entries or any(isinstance(entry, (bool, np.bool_)) for entry in entries):
                 raise TypeError(
                     f"Select: expected index to be a number, a slice or a list of numbers, got {index!r}; "

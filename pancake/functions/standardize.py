@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pancake.arguments import Rng, floating_dtype, numeric, size
+from pancake.arguments import Rng, floating_dtype, length, numeric
 from pancake.function import Function
 from pancake.functions.normalization import centred, mean_square
 from pancake.memory import Array
@@ -62,7 +62,7 @@ class Standardize(Function):
         rng: Rng = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.n = size(self, n=n)
+        self.n = length(self, n=n)
         self.mean: Array = np.zeros(n, floating_dtype(self, dtype))
         self.scale: Array = np.ones_like(self.mean)
         for name, value in (("mean", mean), ("scale", scale)):

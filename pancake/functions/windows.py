@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from pancake.arguments import name_of, size, whole
+from pancake.arguments import name_of, size
 from pancake.function import Function
 from pancake.memory import Array
 
 PerAxis = int | tuple[int, ...]  # one number for all axes of an image, or one for each
+LARGEST = 1 << 31  # of these numbers; NumPy does not see it where lengths are multiplied by more, and writes past the end
 
 
 class Windows(NamedTuple):
@@ -115,16 +116,15 @@ def per_axis(owner: object, name: str, value: Any, axes: int, least: int = 1) ->
 
 
 def _number(owner: object, name: str, value: Any, least: int) -> int:
-    if value == "same":
+    if isinstance(value, str) and value == "same":
         raise TypeError(
             f"{name_of(owner)}: expected {name} to be a whole number, got 'same'; with stride 1 and an odd kernel, "
             "dilation * (kernel_size - 1) // 2 keeps the size of images"
         )
-    if least > 0 or isinstance(value, bool):
-        return size(owner, **{name: value})
-    if whole(owner, name, value) < least:
-        raise ValueError(f"{name_of(owner)}: expected {name} of at least {least}, got {value}")
-    return whole(owner, name, value)
+    number = size(owner, least, **{name: value})
+    if number > LARGEST:
+        raise ValueError(f"{name_of(owner)}: expected {name} of at most {LARGEST}, got {value}")
+    return number
 
 
 def spread(value: PerAxis, axes: int) -> tuple[int, ...]:

@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from pancake.arguments import size
 from pancake.memory import Array
-from pancake.training.arrays import real_array
+from pancake.training.arrays import NAMES, real_array
 from pancake.training.classes import read_classes, weight_of_entries, without_last_axis
 
 Mask = NDArray[np.bool_]
+
+MOST_CLASSES = 1 << 16  # of a table, whose counts then take 32 GiB
 
 # --- classes ---
 
@@ -81,7 +83,7 @@ def confusion_matrix(
     Raises
     ------
     TypeError, ValueError
-        As `accuracy`, or if a class is not one of 0 to C - 1.
+        As `accuracy`, or if a class is not one of 0 to C - 1, or C is more than 65,536.
     """
     p, t, w, count = read_classes(confusion_matrix, pred, target, threshold, multilabel, weight)
     if np.isnan(p).any():
@@ -93,6 +95,8 @@ def confusion_matrix(
         count = largest + 1
     if largest >= count:
         raise ValueError(f"confusion_matrix: expected classes from 0 to {count - 1}, got {largest}")
+    if count > MOST_CLASSES:
+        raise ValueError(f"confusion_matrix: expected at most {MOST_CLASSES} classes, got {count}; {NAMES}")
     places = t.astype(np.intp) * count + p.astype(np.intp)  # of labels in uint8 the product would wrap around
     table = np.bincount(places, w, minlength=count * count).reshape(count, count)
     return table if w is not None else table.astype(np.int64, copy=False)

@@ -237,6 +237,11 @@ def test_the_summary_is_a_table_of_shapes_and_numbers_of_parameters():
     for shape in (5, "5", None):
         with pytest.raises(TypeError, match=r"^Sequential.summary: expected input_shape to be a tuple, such as \(1, 784\), got "):
             model.summary(shape)
+    for shape in ((None, 3), (-1, 3), ("5", 3), (1.5, 3), (10**20, 3)):
+        with pytest.raises(
+            ValueError, match=r"^Sequential.summary: expected whole numbers in input_shape, such as \(1, 784\), got "
+        ):
+            model.summary(shape)
 
 
 def test_the_summary_of_a_stack_that_begins_with_an_embedding():

@@ -253,6 +253,22 @@ def test_frozen_filters_stay() -> None:
             r"padding to be a whole number, got 'same'; with stride 1 and an odd",
         ),  # type: ignore[arg-type]
         (lambda: Conv2d(1, 1, 3, dilation=(1, 0)), ValueError, "Conv2d: expected dilation of at least 1, got 0"),
+        (lambda: Conv2d(1, 1, np.array([3, 3])), TypeError, r"Conv2d: expected kernel_size to be a whole number, got array\("),
+        (
+            lambda: Conv2d(1, 1, 3, padding=np.array([1, 1])),
+            TypeError,
+            r"Conv2d: expected padding to be a whole number, got array",
+        ),
+        (
+            lambda: Conv2d(1, 1, 3, stride=10**20),
+            ValueError,
+            "Conv2d: expected stride of at most 2147483648, got 1000000000000000",
+        ),
+        (
+            lambda: Conv2d(1, 1, 3, padding=10**20),
+            ValueError,
+            "Conv2d: expected padding of at most 2147483648, got 1000000000000",
+        ),
         (lambda: Conv2d(3, 4, 3, groups=2), ValueError, "Conv2d: expected groups that divide 3 and 4 channels, got 2"),
         (lambda: Conv2d(1, 1, 3, dtype=int), TypeError, "Conv2d: expected a floating dtype"),
         (

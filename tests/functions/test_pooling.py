@@ -129,6 +129,7 @@ def test_refuses_windows_of_nothing(cls: Any) -> None:
         (lambda: GlobalAvgPool2d()(np.ones((2, 3))), ValueError, r"GlobalAvgPool2d\(\): expected \(B, C, H, W\), got \(2, 3\)"),
         (lambda: Upsample(0), ValueError, "Upsample: expected scale of at least 1, got 0"),
         (lambda: Upsample(1.5), TypeError, "Upsample: expected scale to be a whole number, got 1.5"),  # type: ignore[arg-type]
+        (lambda: Upsample(2**62), ValueError, "Upsample: expected scale of at most 2147483648, got 4611686018427387904"),
         (lambda: Upsample((1, 2, 3)), ValueError, r"Upsample: expected scale to be a whole number or 2 of them, got \(1, 2, 3\)"),
         (
             lambda: Upsample((2, 2))(np.ones((2, 3, 4))),

@@ -98,6 +98,12 @@ def test_flatten_makes_features_of_single_numbers() -> None:
         (lambda: Transpose((0, 0)), ValueError, "axes"),
         (lambda: Transpose((0, 2)), ValueError, "axes"),
         (lambda: Transpose((0, 1.0)), TypeError, "Transpose: expected axes to be a whole number, got 1.0"),  # type: ignore[arg-type]
+        (
+            lambda: Transpose(np.array(1)),
+            TypeError,
+            r"Transpose: expected axes to be a sequence of whole numbers, got array\(1\)",
+        ),
+        (lambda: Reshape(np.array(3)), TypeError, r"Reshape: expected shape to be a sequence of whole numbers, got array\(3\)"),
         (lambda: Transpose(1), TypeError, "Transpose: expected axes to be a sequence of whole numbers, got 1"),  # type: ignore[arg-type]
         (lambda: Transpose((1, 0)).compute_forward(np.ones((2, 3, 4))), ValueError, r"an input of 2 axes, got \(2, 3, 4\)"),
         (lambda: Reshape((-1, -1)), ValueError, "-1 at most once"),
@@ -170,6 +176,13 @@ class TestSelect:
     def test_what_is_no_index(self, index: Any) -> None:
         with pytest.raises(TypeError, match="Select: expected index"):
             Select(index)
+
+    def test_a_slice_that_never_moves(self) -> None:
+        with pytest.raises(ValueError, match=r"^Select: expected a slice with a step other than 0, got slice\(None, None, 0\)"):
+            Select(slice(None, None, 0))
+
+    def test_a_number_as_an_array(self) -> None:
+        assert repr(Select(np.array(1))) == "Select(1)"
 
     @pytest.mark.parametrize(
         ("select", "message"),

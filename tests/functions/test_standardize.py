@@ -93,6 +93,8 @@ def test_what_it_refuses() -> None:
 def test_columns_of_any_size() -> None:
     X = np.array([[1e200, 1e-200, 3.0], [-1e200, -1e-200, 1.0]])
     assert_allclose(Standardize.of(X)(X), [[1, 1, 1], [-1, -1, -1]], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"^Standardize: expected n of at most 9223372036854775807, got 1000000000000"):
+        Standardize(10**20)
     with pytest.raises(ValueError, match="finite numbers, got nan or infinity in float16"):
         Standardize.of([[1e6], [0.0]], dtype=np.float16)
     with pytest.raises(ValueError, match=r"more than 0, got 0\.0 in float32"):

@@ -206,6 +206,9 @@ def test_more_classes_than_occur():
         ([0, 1], [0, 0.5], {}, "expected target to be classes 0, 1, 2"),
         ([0, 1], [0, 3], {"num_classes": 3}, "classes from 0 to 2, got 3"),
         (np.zeros((2, 3)), [0, 3], {"num_classes": 3}, r"target to be classes from 0 to 2, got \[0 3\]"),
+        ([0, 10**6], [0, 1], {}, "^confusion_matrix: expected at most 65536 classes, got 1000001; names become numbers by"),
+        ([0, 1], [0, 10**10], {}, "^confusion_matrix: expected at most 65536 classes, got 10000000001; names"),
+        ([0, 1], [0, 1], {"num_classes": 10**20}, "^confusion_matrix: expected at most 65536 classes, got 1000000000000"),
     ],
 )
 def test_confusion_matrix_refuses(pred, target, options, words):
