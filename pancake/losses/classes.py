@@ -123,8 +123,7 @@ class ClassLoss(Loss):
 
 def row_probabilities(loss: Loss, target: Any, dtype: np.dtype[Any], w: Array) -> Array:
     """The target as rows (N, C) that each sum to 1; of weight 0 are those in which anything may stand."""
-    with np.errstate(over="ignore"):  # of what has weight 0, say
-        q = rows(numeric(loss, target, "target").astype(dtype, copy=False))
+    q = rows(loss._in_dtype(target, "target", dtype))
     q = np.where(w[:, np.newaxis] == 0, 1 / q.shape[-1], q)
     if not (q >= 0).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"{loss!r}: expected rows of probabilities, each from 0 to 1 and together 1, as the target")

@@ -26,8 +26,7 @@ class ElementwiseLoss(Loss):
     def _entries(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, Array]:
         """Prediction, target and weight as arrays of one dtype, the first two of one shape."""
         p = self._pred(pred)
-        with np.errstate(over="ignore"):  # of what has weight 0, say
-            t = numeric(self, target, "target").astype(p.dtype, copy=False)
+        t = self._in_dtype(target, "target", p.dtype)
         if t.shape != p.shape:
             hint = f"; reshape the target: y.reshape({', '.join(map(str, (-1, *p.shape[1:])))})" if t.size == p.size else ""
             if p.ndim > 1 and p.shape[-1] > 1 and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import as_array, numeric
+from pancake.arguments import as_array
 from pancake.losses.classes import row_probabilities
 from pancake.losses.elementwise import ElementwiseLoss, product
 from pancake.losses.loss import Loss
@@ -68,8 +68,7 @@ class GaussianNLL(Loss):
         if p.ndim == 0 or p.shape[-1] % 2:
             raise ValueError(f"{self!r}: expected predictions (..., 2 K), K means and then K log variances, got {p.shape}")
         K = p.shape[-1] // 2
-        with np.errstate(over="ignore"):  # of what has weight 0, say
-            t = numeric(self, target, "target").astype(p.dtype, copy=False)
+        t = self._in_dtype(target, "target", p.dtype)
         if t.shape != (*p.shape[:-1], K):
             hint = "; reshape the target" if t.size == p.size // 2 else ""
             raise ValueError(f"{self!r}: expected a target {(*p.shape[:-1], K)} for predictions {p.shape}, got {t.shape}{hint}")

@@ -112,12 +112,16 @@ class Loss(Remembers):
             raise ValueError(f"{self!r}: expected at least one prediction, got an empty array of shape {p.shape}")
         return p
 
+    def _in_dtype(self, value: Any, what: str, dtype: np.dtype[Any]) -> Array:
+        """`value` in the dtype of the prediction; what that cannot hold is infinite, has weight 0 or is refused afterwards."""
+        with np.errstate(over="ignore"):
+            return numeric(self, value, what).astype(dtype, copy=False)
+
     def _weight(self, weight: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The weight with axes of length 1 appended, so that it broadcasts against `shape`, whose leading axes it has."""
         if weight is None:
             return np.ones((1,) * len(shape), dtype)
-        with np.errstate(over="ignore"):  # of what is then refused
-            w = numeric(self, weight, "weight").astype(dtype, copy=False)
+        w = self._in_dtype(weight, "weight", dtype)
         if w.ndim > len(shape) or w.shape != shape[: w.ndim] or (w.ndim == 0 and shape):
             raise ValueError(f"{self!r}: expected a weight of the leading axes of the target {shape}, got {w.shape}")
         if not (w >= 0).all():
