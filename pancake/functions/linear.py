@@ -109,13 +109,10 @@ class Linear(Function):
         return d @ self.weight
 
     def accumulate_grads(self, dObj_dOut: Any) -> None:
-        """Backward without dObj_dIn, which would be as large as a sparse input is not."""
+        """Do what `compute_backward` does, without dObj_dIn, which would be as large as a sparse input is not."""
         x = self._remembered()
-        if not is_sparse(x):
-            super().accumulate_grads(dObj_dOut)
-            return
-        d = self._upstream(dObj_dOut, (x.shape[0], self.n_out), x.dtype)
-        self.grad_weight += (x.T @ d).T
+        d = self._upstream(dObj_dOut, (*x.shape[:-1], self.n_out), x.dtype)
+        self.grad_weight += (x.T @ d).T if is_sparse(x) else rows(d).T @ rows(x)
         if self.bias is not None:
             self.grad_bias += total(d)
 
