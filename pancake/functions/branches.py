@@ -144,11 +144,8 @@ class Multiply(Branches):
 
     Raises
     ------
-    TypeError
-        If an element is not a Function.
-    ValueError
-        If a Function stands in it twice (`shared_copy` gives a second one with the same parameters), or if the outputs
-        differ in shape.
+    TypeError, ValueError
+        As in `Add`.
     """
 
     def combine(self, outputs: list[Array]) -> Array:
@@ -181,11 +178,8 @@ class Concatenate(Branches):
 
     Raises
     ------
-    TypeError
-        If an element is not a Function.
-    ValueError
-        If a Function stands in it twice (`shared_copy` gives a second one with the same parameters), or if the outputs
-        do not have the axis, or differ in shape in another one.
+    TypeError, ValueError
+        As in `Add`, or if the outputs do not have the axis; in its length alone they may differ.
     """
 
     def __init__(self, functions: Iterable[Function], axis: int = -1) -> None:

@@ -146,24 +146,12 @@ class Conv1d(Convolution):
 
     Parameters
     ----------
-    n_in, n_out : int
-        I and O, the numbers of input and output channels.
+    n_in, n_out, stride, padding, dilation, groups, bias, dtype
+        As in `Conv2d`, on one axis.
     kernel_size : int
         k, the number of entries of a window.
-    stride : int
-        From the start of one window to that of the next.
-    padding : int
-        Zeros before the first and after the last entry.
-    dilation : int
-        From one entry of a window to the next.
-    groups : int
-        The channels are cut into this many groups; each group of outputs sees the inputs of its group alone.
-    bias : bool
-        Whether to add b.
     rng : None, int or numpy.random.Generator
         W is drawn from N(0, 2 / n), n = k I / groups (`he_normal`), b starts at 0; torch starts both at U(+-1 / sqrt(n)).
-    dtype : floating dtype
-        Of the parameters and of all that comes out.
 
     Attributes
     ----------

@@ -83,12 +83,8 @@ class MaxPool1d(MaxPooling):
 
     Parameters
     ----------
-    kernel_size : int
-        k, the number of entries of a window.
-    stride : int or None
-        From the start of one window to that of the next; None stands for k, windows side by side.
-    padding : int
-        Entries added before the first and after the last one, which are never the largest. At most k / 2.
+    kernel_size, stride, padding : int
+        As in `MaxPool2d`, on one axis; k is the number of entries of a window.
 
     Raises
     ------
@@ -167,12 +163,8 @@ class AvgPool1d(AvgPooling):
 
     Parameters
     ----------
-    kernel_size : int
-        k, the number of entries of a window.
-    stride : int or None
-        From the start of one window to that of the next; None stands for k, windows side by side.
-    padding : int
-        Zeros before the first and after the last entry. At most k / 2.
+    kernel_size, stride, padding : int
+        As in `AvgPool2d`, on one axis; k is the number of entries of a window.
 
     Raises
     ------
