@@ -17,6 +17,7 @@ from pancake.tree import Tree
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+BACKWARDS = ("compute_backward", "accumulate_grads")
 DTYPES = frozenset(map(np.dtype, (np.float16, np.float32, np.float64, np.longdouble)))
 
 
@@ -125,10 +126,10 @@ class Function(Remembers, Tree):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "compute_backward" in vars(cls) and "accumulate_grads" not in vars(cls):
-            # an inherited one would bypass the new backward
+        first = next(base for base in cls.__mro__ if not vars(base).keys().isdisjoint(BACKWARDS))
+        if "accumulate_grads" not in vars(first):  # the inherited one would bypass the new backward, be it that of a mixin
             setattr(cls, "accumulate_grads", Function.accumulate_grads)  # noqa: B010
-        for name in ("compute_backward", "accumulate_grads"):
+        for name in BACKWARDS:
             if isinstance(vars(cls).get(name), types.FunctionType):
                 setattr(cls, name, _with_bookkeeping(vars(cls)[name]))
 

@@ -541,3 +541,33 @@ def test_an_array_as_default_is_shown():
     assert repr(Shifted()).endswith("Shifted(by=array([1., 1.]), ())")
     with pytest.raises(ValueError, match=r"Shifted\(by=array"):
         Shifted()._floats([], None)
+
+
+class Negates:
+    """A mixin, which is no Function itself."""
+
+    def compute_backward(self, dObj_dOut):
+        return super().compute_backward(-dObj_dOut)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments"),
+    [
+        (Linear, (4, 2)),
+        (pk.Conv1d, (3, 2, 1)),
+        (Sequential, ([Linear(4, 2, rng=0)],)),
+        (pk.Add, ([Linear(4, 2, rng=0)],)),
+        (pk.Residual, (Linear(4, 4, rng=0),)),
+    ],
+)
+def test_the_backward_of_a_mixin_is_not_bypassed(cls, arguments):
+    """The layers have an `accumulate_grads` of their own."""
+    x, options = np.random.default_rng(0).normal(size=(2, 3, 4)), {"rng": 0} if cls in (Linear, pk.Conv1d) else {}
+    gradients = []
+    for made in (cls, type("Own", (Negates, cls), {})):
+        function = made(*copy.deepcopy(arguments), **options)
+        y = function(x)
+        function.accumulate_grads(np.ones_like(y))
+        gradients.append(function.get_params_and_grads()[1])
+    for plain, negated in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(negated, -plain)
