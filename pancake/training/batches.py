@@ -88,9 +88,7 @@ def without_absent(data: Batch) -> Batch:
     They are as if absent; but 0 times nan, in the gradient of a layer's weights, is nan.
     """
     x, y, weight, lengths = data
-    if weight is None:
-        return data
-    if any(map(lies_apart, parts_of(x))):  # of these the rows that are taken are looked at
+    if weight is None or any(map(lies_apart, parts_of(x))):  # of those that lie apart the rows that are taken are looked at
         return data
     absent = np.flatnonzero(~weight.reshape(len(weight), -1).any(axis=1))
 

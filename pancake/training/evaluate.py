@@ -116,17 +116,13 @@ def predictions(model: Function, data: Batch, batch_size: int | None = None) -> 
     """What a model predicts for a data set, of which the inputs may be `Rows`."""
     x, _, _, lengths = data
     parts = parts_of(x)
-    if not any(map(lies_apart, parts)):
-        return _predict(model, x, lengths, batch_size)
 
     def compute(x: Any, lengths: Any) -> Any:
-        return _predict(model, x, lengths, batch_size)
+        return predict(model, x, batch_size, lengths)
 
+    if not any(map(lies_apart, parts)):
+        return compute(x, lengths)
     return in_blocks(compute, x, len(parts[0]), batch_size or rows_at_once(parts), lengths)
-
-
-def _predict(model: Function, x: Any, lengths: Array | None, batch_size: int | None) -> Any:
-    return predict(model, x, batch_size) if lengths is None else predict(model, x, batch_size, lengths=lengths)
 
 
 def value_for(loss: Any, pred: Any, data: Batch) -> float:
