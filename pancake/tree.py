@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -237,12 +237,13 @@ class Tree:
         for pair in pairs:
             for old in pair:
                 memory.exchanged(old, moved[id(old)])
+        arrays = [vars(tree)[name] for tree in self.walk() for name in tree.buffers if name in vars(tree)]
+        buffers = {id(array): array for array in arrays if array.dtype.kind == "f"}  # each once, also of a `shared_copy`
+        moved.update((key, array.astype(dtype)) for key, array in buffers.items())
         for tree in self.walk():
             for name, value in vars(tree).items():
                 if id(value) in moved:
                     vars(tree)[name] = moved[id(value)]
-                elif name in tree.buffers and value.dtype.kind == "f":
-                    vars(tree)[name] = value.astype(dtype)
             tree._cache = _emptied(tree._cache)
         memory.arrays_changed()
         return self
@@ -371,10 +372,16 @@ def _exchanged(value: Any, new: Callable[[int], Any]) -> Any:
         return new(id(value))
     if not any(True for _ in _trees_in("", value)):
         return value
+    if isinstance(value, tuple):
+        return _tuple_like(value, (_exchanged(item, new) for item in value))
+    from copy import copy  # which hardly any program needs
+
+    double = copy(value)  # an OrderedDict, say, is one again
     if isinstance(value, dict):
-        return {key: _exchanged(item, new) for key, item in value.items()}
-    items = [_exchanged(item, new) for item in value]
-    return items if isinstance(value, list) else tuple(items)
+        double.update((key, _exchanged(item, new)) for key, item in value.items())
+    else:
+        double[:] = [_exchanged(item, new) for item in value]
+    return double
 
 
 def _current(value: Any) -> Any:
@@ -383,8 +390,13 @@ def _current(value: Any) -> Any:
         return memory.current(value)
     if isinstance(value, list):
         value[:] = [_current(item) for item in value]
-    elif type(value) is tuple:
-        return tuple(_current(item) for item in value)
+    elif isinstance(value, tuple):
+        return _tuple_like(value, map(_current, value))
     elif isinstance(value, dict):
         value.update((key, _current(item)) for key, item in value.items())
     return value
+
+
+def _tuple_like(value: tuple[Any, ...], items: Iterable[Any]) -> tuple[Any, ...]:
+    """The items as a tuple of the same class: one with names, a namedtuple, stays one."""
+    return tuple.__new__(type(value), items)

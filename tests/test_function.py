@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from participant import Branches, Listed, Scale, Skip
 
 import pancake as pk
-from pancake import Function, Identity, Linear, Mul, ReLU, Sequential, Sigmoid, Square, Tanh, mlp
+from pancake import BatchNorm, Function, Identity, Linear, Mul, ReLU, Sequential, Sigmoid, Square, Tanh, mlp
 
 
 class Everything(Function):
@@ -187,6 +188,15 @@ def test_astype_keeps_what_is_shared():
     assert layer.grad_bias is twin.grad_bias
 
 
+def test_astype_keeps_the_running_statistics_that_are_shared():
+    norm = BatchNorm(3)
+    model = Sequential([norm, Linear(3, 3, rng=0), norm.shared_copy()]).astype(np.float32)
+    model(np.random.default_rng(0).normal(size=(8, 3)))
+    assert model[2].running_mean is norm.running_mean
+    assert model[2].running_var is norm.running_var
+    assert norm.num_batches_tracked == 2
+
+
 # --- state_dict ---
 
 
@@ -299,6 +309,29 @@ def test_copies_keep_who_shares_what(duplicate):
     assert twin[2].grads[1] is twin[3].grad_k
     assert len(twin.get_params_and_grads()[0]) == 4
     assert twin[0].weight is not layer.weight
+
+
+class Arrays(NamedTuple):
+    weight: Any
+    grad: Any
+
+
+class Named(Function):
+    """An attribute, and the same arrays in a tuple that has names, from which they are listed."""
+
+    def __init__(self):
+        self.k, self.grad_k = np.ones(1), np.zeros(1)
+        self.arrays = Arrays(self.k, self.grad_k)
+
+    def get_params_and_grads(self):
+        return [self.arrays.weight], [self.arrays.grad]
+
+
+@each_way
+def test_copies_keep_a_tuple_with_names_and_what_is_in_it(duplicate):
+    twin = duplicate(Named())
+    assert twin.arrays.weight is twin.k
+    assert twin.arrays.grad is twin.grad_k
 
 
 @each_way

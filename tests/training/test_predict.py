@@ -6,7 +6,9 @@ import contextlib
 import copy
 import sys
 import tracemalloc
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -213,6 +215,41 @@ class Halved(Sequential):
 def test_what_a_subclass_has_rewritten_counts(own):
     for model in (own, Sequential([own]), Sequential([Linear(3, 3, rng=1), own])):
         np.testing.assert_array_equal(predict(model, X), model(X))
+
+
+class Pair(NamedTuple):
+    linear: Function
+    bend: Function
+
+
+class InOrder(list):
+    def run(self, x):
+        for part in self:
+            x = part(x)
+        return x
+
+
+class Holds(Function):
+    """Parts in a container of a class of its own, and how it is asked for its output."""
+
+    def __init__(self, parts, run):
+        self.parts, self.run = parts, run
+
+    def compute_forward(self, x):
+        return self.run(self.parts, x)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Holds(Pair(Linear(3, 2, rng=0), Tanh()), lambda parts, x: parts.bend(parts.linear(x))),
+        Holds(InOrder([Linear(3, 2, rng=0), Tanh()]), lambda parts, x: parts.run(x)),
+        Holds(defaultdict(Tanh, a=Linear(3, 2, rng=0)), lambda parts, x: parts["new"](parts["a"](x))),
+    ],
+    ids=lambda own: type(own.parts).__name__,
+)
+def test_parts_may_be_in_containers_of_any_class(own):
+    np.testing.assert_array_equal(predict(own, X), own(X))
 
 
 def test_a_rewritten_backward_counts_where_the_gradient_of_the_input_is_not_needed():
