@@ -302,6 +302,11 @@ def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float32)
 
 
+def divided(a: Array, n: float) -> Array:
+    """An array divided by the number of what a mean is of, which may be more than float16 holds; in the dtype of the array."""
+    return np.divide(a, n, dtype=wide(a.dtype)).astype(a.dtype, copy=False)
+
+
 def total(a: Array) -> Array:
     """The sum over all leading axes, as a product with ones: it adds up in a wider dtype than float16, and is the quickest."""
     flat = rows(a)

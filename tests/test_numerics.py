@@ -457,6 +457,33 @@ def test_means_along_axes_of_many_numbers(dtype):
         assert (ulps(np.asarray(pk.Mean(axis)(x)), np.asarray(LONG(3)), dtype) <= 2).all()
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (pk.Mean(), (35_000, 2)),
+        (pk.Mean(0), (70_000, 2)),
+        (pk.AvgPool1d(70_000), (1, 1, 70_000)),
+        (pk.AvgPool2d(300), (1, 1, 300, 300)),
+        (pk.GlobalAvgPool2d(), (1, 1, 300, 300)),
+    ],
+    ids=repr,
+)
+def test_gradients_of_means_along_axes_of_many_numbers_in_float16(layer, shape):
+    """What a mean divides by is more than float16 holds, but not what comes of it."""
+    d = layer(np.ones(shape, np.float16)) * np.float16(0.5)
+    got = layer.compute_backward(d)
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got, 0.5 * np.size(d) / np.prod(shape), rtol=0.01)
+
+
+def test_cross_entropy_of_more_classes_than_float16_counts():
+    loss, z = pk.CrossEntropy(), np.zeros((2, 70_000), np.float16)
+    assert loss(z, np.array([0, 1])) == pytest.approx(np.log(70_000), rel=1e-3)
+    gradient = loss.compute_backward()
+    assert gradient[0, 0] == -0.5
+    np.testing.assert_allclose(gradient[0, 1:], 0.5 / 70_000, rtol=0.02)
+
+
 # --- sums over many rows ---
 
 MANY = 10_000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
-from pancake.function import Function, wide
+from pancake.function import Function, divided, wide
 from pancake.memory import Array
 from pancake.tree import parameter
 
@@ -213,7 +213,7 @@ class Mean(Function):
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         x, axes, y = self._remembered()
-        d = self._upstream(dObj_dOut, y.shape, y.dtype) / (x.size // max(y.size, 1))
+        d = divided(self._upstream(dObj_dOut, y.shape, y.dtype), x.size // max(y.size, 1))
         return np.broadcast_to(np.expand_dims(d, axes), x.shape).copy()
 
 

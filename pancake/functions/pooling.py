@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.function import Function, wide
+from pancake.function import Function, divided, wide
 from pancake.functions.windows import PerAxis, Windows, batch_first, fitting, images, per_axis, spread
 from pancake.memory import Array
 
@@ -147,7 +147,7 @@ class AvgPooling(Pooling):
     def compute_backward(self, dObj_dOut: Any) -> Array:
         shape, *output = self._remembered()
         windows = self._windows()
-        d = np.moveaxis(self._upstream(dObj_dOut, *output), 0, -1) / math.prod(windows.kernel)
+        d = divided(np.moveaxis(self._upstream(dObj_dOut, *output), 0, -1), math.prod(windows.kernel))
         share = np.broadcast_to(np.expand_dims(d, self._inside()), (d.shape[0], *windows.kernel, *d.shape[1:]))
         return windows.sum(share, shape[2:])
 
@@ -237,7 +237,7 @@ class GlobalAvgPool2d(Function):
 
     def compute_backward(self, dObj_dOut: Any) -> Array:
         shape, dtype = self._remembered()
-        d = self._upstream(dObj_dOut, shape[:2], dtype) / math.prod(shape[2:])
+        d = divided(self._upstream(dObj_dOut, shape[:2], dtype), math.prod(shape[2:]))
         return np.broadcast_to(d[:, :, np.newaxis, np.newaxis], shape).copy()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import as_array, brief, numeric, real, whole
-from pancake.function import rows
+from pancake.function import rows, wide
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
 from pancake.memory import Array
@@ -179,7 +179,9 @@ class CrossEntropy(ClassLoss):
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         z, a, divisor = self._examples(pred, target, weight)
         shifted = z - z.max(axis=1, keepdims=True)  # exp cannot overflow, and the softmax is the same
-        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=wide(z.dtype))).astype(
+            z.dtype, copy=False
+        )
         shape = np.shape(pred)
         self._remember(np.exp(log_softmax), a, shape)
         return self._reduced(-product(a, log_softmax).sum(axis=1).reshape(shape[:-1]), divisor)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from pancake.arguments import aligned, brief, literal, numeric, refuse_foreign_arguments
-from pancake.function import Remembers, wide
+from pancake.function import Remembers, divided, wide
 from pancake.memory import Array
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Loss(Remembers):
         """dObj_dPred, from the derivative of what each entry adds to the sum."""
         if not self.divisor:
             return np.zeros_like(slopes)
-        # the divisor may be more than float16 holds
-        return np.divide(slopes, self.divisor, dtype=wide(slopes.dtype)).astype(slopes.dtype, copy=False)
+        return divided(slopes, self.divisor)
 
     # --- what comes in ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ def f1_score(
 
     Of two classes it is that of class 1; of more, the plain mean over the classes that occur (scikit-learn's "macro"). With
     `multilabel` it is the mean over the labels, which are the last axis. A class that nobody has and nobody predicts counts 0.
+    The result is nan if nothing counts.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def f1_score(
     """
     p, t, w, count = read_classes(f1_score, pred, target, threshold, multilabel, weight)
     w = np.ones(len(p)) if w is None else w
+    if not w.size:
+        return math.nan
     if multilabel:
         labels = np.shape(target)[-1] if np.ndim(target) > 1 else 1
         kept = np.arange(np.size(target)) % labels
@@ -277,4 +281,4 @@ def _mean(values: Array, weight: Array | None) -> float:
     if weight is None:
         return float(values.mean())
     total = float(weight.sum())
-    return float((values * weight).sum()) / total if total else float("nan")
+    return float((values * weight).sum()) / total if total else math.nan

@@ -237,3 +237,18 @@ def test_r2_of_targets_that_are_all_the_same(value, n):
     if n > 2:
         assert pk.r2_score(np.full(n, value) + 1, np.r_[np.full(n - 1, value), 5.0], weight=weight) in (0.0, 1.0)
     assert np.isnan(pk.r2_score(np.r_[np.full(n - 1, value), np.nan], np.full(n, value)))
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "options"),
+    [
+        ([0, 1], [0, 1], {}),
+        ([0, 1, 2], [0, 1, 2], {}),
+        (np.eye(3), [0, 1, 2], {}),
+        ([[1, 0], [0, 1]], [[1, 0], [0, 1]], {"multilabel": True}),
+    ],
+)
+def test_f1_of_nothing_that_counts_is_nan_as_the_accuracy_is(pred, target, options):
+    weight = np.zeros(len(target))
+    assert np.isnan(pk.f1_score(pred, target, weight=weight, **options))
+    assert np.isnan(pk.accuracy(pred, target, weight=weight, **options))
