@@ -92,6 +92,17 @@ def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[
         _refuse_fewer(cls.__name__, needed, needed, args, kwargs)
 
 
+def refuse_slots(cls: type) -> None:
+    """Refuse a class whose attributes are not all in `__dict__`, where copies, files and the search for parameters look."""
+    slots = vars(cls).get("__slots__", ())
+    names = [name for name in ([slots] if isinstance(slots, str) else slots) if name not in ("__dict__", "__weakref__")]
+    if names:
+        raise TypeError(
+            f"{cls.__name__}: expected no __slots__, got {', '.join(names)}, which copies, files and the search for parameters "
+            "would not find; leave __slots__ (of a dataclass, slots=True) out"
+        )
+
+
 def refuse_unknown_arguments(function: Callable[..., object], unknown: Mapping[str, object]) -> None:
     """Refuse what a function has caught as `**unknown`, with what is meant, if that can be told."""
     for name in unknown:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, flag, floating_dtype, generator, matching, numeric, refuse_foreign_arguments
+from pancake.arguments import Rng, flag, floating_dtype, generator, matching, numeric, refuse_foreign_arguments, refuse_slots
 from pancake.memory import Array, Pair
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Tree:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        refuse_slots(cls)
         if vars(cls).get("_cache", ...) is None:  # a class attribute would hide the slot
             delattr(cls, "_cache")
 

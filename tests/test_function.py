@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -439,6 +440,20 @@ def test_repr_of_a_users_function_never_fails():
     assert repr(Arrays()) == "Arrays(k=array([1., 1., 1.]), ())"
     with pytest.raises(ValueError, match=r"HalfMade\(\)"):
         HalfMade(3)
+
+
+# --- where attributes are ---
+
+
+@pytest.mark.parametrize("base", [Function, Linear, pk.MeanSquaredError])
+def test_attributes_that_nothing_finds_are_refused(base):
+    with pytest.raises(TypeError, match=r"^Fast: expected no __slots__, got k, grad_k, which copies, .* would not find; leave"):
+        type("Fast", (base,), {"__slots__": ("k", "grad_k")})
+    with pytest.raises(TypeError, match=r"^Fast: expected no __slots__, got k, which"):
+        type("Fast", (base,), {"__slots__": "k"})
+    with pytest.raises(TypeError, match=r"^Sized: expected no __slots__, got n, which"):
+        dataclasses.dataclass(slots=True)(type("Sized", (base,), {"__annotations__": {"n": int}}))
+    type("Plain", (base,), {"__slots__": ()})
 
 
 # --- caches ---

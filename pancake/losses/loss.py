@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-import math
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from pancake.arguments import aligned, brief, literal, numeric, refuse_foreign_arguments
+from pancake.arguments import aligned, brief, literal, numeric, refuse_foreign_arguments, refuse_slots
 from pancake.function import Remembers, divided, wide
 from pancake.memory import Array
 
@@ -40,19 +41,28 @@ class Loss(Remembers):
 
     Attributes
     ----------
-    divisor : float
-        After a call, what the sum of the values was divided by: means over batches are joined with it. 1 if nothing was.
+    divisor : float or None
+        After a call, what the sum of the values was divided by: means over batches are joined with it. 1 if nothing was. None
+        before the first call, and as long as a loss of your own does not set it, by `_reduced` say: `fit` then takes the number
+        of rows.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_cache")
 
-    divisor = math.nan
+    divisor: float | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         refuse_foreign_arguments(cls, args, kwargs)
         self = super().__new__(cls)
         self._cache = None  # for those that call no base `__init__`
         return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_slots(cls)
+        forward = vars(cls).get("compute_forward")
+        if isinstance(forward, types.FunctionType) and not _takes_weight(forward):
+            setattr(cls, "compute_forward", _without_weight(forward))  # noqa: B010
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = reduction
@@ -154,6 +164,27 @@ class Loss(Remembers):
             elif value is not p.empty and value != p.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _takes_weight(forward: Callable[..., Any]) -> bool:
+    """Whether a `compute_forward` has an argument after self, prediction and target."""
+    parameters = inspect.signature(forward).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _without_weight(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The `compute_forward` of a loss of which all examples count the same."""
+
+    @functools.wraps(forward)
+    def compute_forward(self: Loss, pred: Any, target: Any, weight: Any = None) -> Any:
+        if weight is not None:
+            raise TypeError(
+                f"{self!r}: got a weight, which it does not take; give its compute_forward a third argument weight=None"
+            )
+        return forward(self, pred, target)
+
+    return compute_forward
 
 
 def need_loss(owner: str, loss: object) -> None:

@@ -106,7 +106,9 @@ class MPIRanks:
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.leave = Leave(comm)
         self.joined = False
-        self.heard: list[tuple[float, bool, Any]] | None = None  # of each loss since zero_grad: divisor, averaged, what it keeps
+        self.heard: list[tuple[float | None, bool, Any]] | None = (
+            None  # of each loss since zero_grad: divisor, averaged, what it keeps
+        )
         self.vectors: Any = None  # of the optimizer, when the layout was made
 
     def take(self, optimizer: Optimizer) -> None:
@@ -176,9 +178,15 @@ class MPIRanks:
                 "step: no loss has been called since zero_grad, so nobody knows how much the gradient of this rank counts; "
                 "clear the gradients by optimizer.zero_grad(), call the loss, and derive a loss of your own from pancake.Loss"
             )
+        divisors = [divisor for divisor, _ in used if divisor is not None]
+        if len(divisors) < len(used):
+            raise RuntimeError(
+                "step: the loss has not told by what it divides, so nobody knows how much the gradient of this rank counts; "
+                "let the compute_forward of a loss of your own set self.divisor, to the number of rows of a mean over them"
+            )
         if len({averaged for _, averaged in used}) > 1:
             raise ValueError("step: a loss with reduction 'mean' and one without cannot be joined once their gradients are added")
-        return used[0][0], math.fsum(divisor for divisor, _ in used), used[0][1]
+        return divisors[0], math.fsum(divisors), used[0][1]
 
     def _lay_out(self) -> None:
         """Where in the vector that travels the gradients and buffers have their places, in the same order on all ranks."""
@@ -297,7 +305,8 @@ def _listen(this: weakref.ref[MPIRanks]) -> None:
         if ranks is None:
             losses.listeners.remove(hear)
         elif ranks.heard is not None:
-            ranks.heard.append((loss.divisor, loss.reduction == "mean", loss._cache))
+            averaged = loss.reduction == "mean"
+            ranks.heard.append((loss.divisor if averaged else 1.0, averaged, loss._cache))
 
     losses.listeners.append(hear)
 

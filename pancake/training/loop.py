@@ -273,7 +273,8 @@ class Training:
         loss = copy.copy(self.loss)
         figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
         rows = float(len(held[1]) if held[2] is None else whole(held[2]).sum())
-        count = getattr(loss, "divisor", rows) if self.averaged else None
+        divisor = getattr(loss, "divisor", None)
+        count = (rows if divisor is None else divisor) if self.averaged else None
         self.weight_of |= {"val_loss": count, **{"val_" + name: rows for name in self.options.measures}}
         try:
             return {**figures, **measured(self.options.measures, loss, pred, held[1], held[2])}

@@ -265,3 +265,48 @@ def test_a_loss_that_is_called_without_its_init_and_one_of_a_user() -> None:
         loss.compute_backward()
     assert loss(np.ones(3), np.zeros(3)) == 3
     assert_array_equal(loss.compute_backward(), [2, 2, 2])
+
+
+class Unweighted(Loss):
+    """Of two arguments, which is what a loss has at least."""
+
+    def compute_forward(self, pred: Any, target: Any) -> Any:
+        self.difference = pred - target
+        return np.float64((self.difference**2).mean())
+
+    def compute_backward(self) -> Any:
+        return 2 * self.difference / self.difference.size
+
+
+class Demanding(Loss):
+    """With a weight that has no default."""
+
+    def compute_forward(self, pred: Any, target: Any, weight: Any) -> Any:
+        self.difference = pred - target
+        return np.float64((self.difference**2).mean())
+
+    def compute_backward(self) -> Any:
+        return 2 * self.difference / self.difference.size
+
+
+@pytest.mark.parametrize("make", [Unweighted, Demanding])
+def test_a_loss_of_a_user_may_do_without_weights(make: type[Loss]) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 2))
+    shown = []
+    for loss in (make(), pk.MeanSquaredError()):
+        model = pk.Linear(2, 2, rng=0)
+        history = pk.fit(model, loss, pk.SGD(model), x, y, epochs=2, batch_size=5, rng=0, progress=False, validation=(x, y))
+        shown.append((history["loss"], history["val_loss"], loss(x, y), loss.compute_backward()))
+    for own, ours in zip(*shown, strict=True):
+        assert_allclose(own, ours, rtol=1e-12)
+
+
+def test_a_weight_for_a_loss_that_takes_none_is_refused_with_the_remedy() -> None:
+    message = r"^Unweighted\(\): got a weight, which it does not take; give its compute_forward a third argument weight=None"
+    model, x = pk.Linear(2, 2, rng=0), np.ones((4, 2))
+    before = model.state_dict()
+    with pytest.raises(TypeError, match=message):
+        Unweighted()(x, x, np.ones(4))
+    with pytest.raises(TypeError, match=message):
+        pk.fit(model, Unweighted(), pk.SGD(model), x, x, sample_weight=np.ones(4), progress=False)
+    assert_array_equal(model.weight, before["weight"])

@@ -29,9 +29,27 @@ def fit(x: Any = X, y: Any = Y, **options: Any) -> None:
     pk.fit(*make(), x, y, epochs=2000, batch_size=8, progress=False, **options)
 
 
-def steps(count: int, before: Callable[[int], None] = lambda step: None, prepare: Callable[[Any], object] = repr) -> None:
+class Silent(pk.Loss):
+    """A mean over rows that does not set its divisor."""
+
+    def compute_forward(self, pred: Any, target: Any) -> Any:
+        self._remember(pred)
+        return np.square(pred).sum(axis=1).mean()
+
+    def compute_backward(self) -> Any:
+        pred = self._remembered()
+        return 2 * pred / len(pred)
+
+
+def steps(
+    count: int,
+    before: Callable[[int], None] = lambda step: None,
+    prepare: Callable[[Any], object] = repr,
+    own: pk.Loss | None = None,
+) -> None:
     """So many steps by hand."""
-    model, loss, optimizer = make()
+    model, usual, optimizer = make()
+    loss = own or usual
     prepare(model)
     for step in range(count):
         before(step)
@@ -139,6 +157,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "by hand, a part is frozen": lambda: steps(5, lambda step: None, lambda model: model[0].freeze() if ODD else None),
     "twice": lambda: refused(data_parallel(pk.SGD(pk.Linear(2, 2)))),
     "no loss": lambda: make()[2].step(),
+    "by hand, no divisor": lambda: steps(5, own=Silent()),
 }
 
 if __name__ == "__main__":

@@ -145,6 +145,7 @@ FAULTS = {
     "by hand, a part is frozen": "truncated",  # as MPI itself says, which may end all before anybody can say more
     "twice": "is data-parallel already",
     "no loss": "step: no loss has been called since zero_grad",
+    "by hand, no divisor": "step: the loss has not told by what it divides, so nobody knows",
 }
 QUICK = (
     "numbers of batches",
@@ -157,6 +158,7 @@ QUICK = (
     "other clip_norm",
     "other weights",
     "other later rate",
+    "by hand, no divisor",
 )
 
 
