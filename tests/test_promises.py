@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -465,6 +466,72 @@ def test_a_part_of_a_part_exchanged_between_steps_is_trained(exchange_part):
         step(twin_optimizer, twin)
     for (key, got), wanted in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14, err_msg=key)
+
+
+@dataclasses.dataclass
+class Gain(Function):
+    """A dataclass: two of them are equal as soon as their fields are."""
+
+    n: int = 3
+
+    def __post_init__(self):
+        self.k, self.grad_k = np.ones(self.n), np.zeros(self.n)
+
+    def compute_forward(self, x):
+        self.x = x
+        return self.k * x
+
+    def compute_backward(self, dObj_dOut):
+        self.grad_k += (dObj_dOut * self.x).sum(axis=0)
+        return self.k * dObj_dOut
+
+
+class Untold(Gain):
+    """Of which nobody can tell whether two are equal."""
+
+    def __eq__(self, other):
+        return np.array([True, False])
+
+    __hash__ = None
+
+
+def in_a_list(model, new):
+    model.functions[1] = new
+
+
+def in_a_branch(model, new):
+    model[2].functions[0] = new
+
+
+def by_item(model, new):
+    model[1] = new
+
+
+@pytest.mark.parametrize("make_part", [Gain, Untold])
+@pytest.mark.parametrize("put", [in_a_list, in_a_branch, by_item])
+@pytest.mark.parametrize("how", ["four lines", "TrainStep"])
+def test_a_part_exchanged_for_an_equal_one_is_trained(make_part, put, how):
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 3))
+    model, loss = Sequential([Linear(3, 3, rng=0), make_part(), Add([make_part(), Tanh()])]), MeanSquaredError()
+    optimizer = SGD(model, lr=0.1)
+    train = pk.TrainStep(model, loss, optimizer)
+
+    def step():
+        if how == "TrainStep":
+            return train(x, y)
+        optimizer.zero_grad()
+        objective = loss(model(x), y)
+        model.accumulate_grads(loss.compute_backward())
+        return optimizer.step() or objective
+
+    step()
+    predict(model, x)
+    new = make_part()
+    put(model, new)
+    for _ in range(2):
+        step()
+    assert (new.k != 1).all()
+    np.testing.assert_array_equal(model(x), predict(model, x))
 
 
 # --- copies in the middle of a step ---

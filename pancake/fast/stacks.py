@@ -25,6 +25,7 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.optimizers.optimizer import Optimizer
 from pancake.recurrent.unrolled import Unrolled
+from pancake.tree import noted
 
 PROGRAMS = 32  # so many are kept of a segment, for batches of other sizes
 LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
@@ -125,7 +126,7 @@ class State:
     """How a stack is cut into segments and other Functions, as long as its list holds the same ones."""
 
     def __init__(self, functions: list[Any]) -> None:
-        self.functions = functions.copy()
+        self.functions = noted(functions)
         self.items: list[Any] = []
         stretch: list[Any] = []
         for function in functions:

@@ -27,6 +27,7 @@ from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
+from pancake.tree import noted
 
 REFUSED = object()  # in place of the value of a loss: it is not finite, or a target is none that the loss takes
 BLOCK = 1 << 19  # bytes of what the layers put out for a block of rows; about as much stays in cache on the way back
@@ -288,7 +289,8 @@ class Steps:
             parts, count = (self.model, self.loss, self.optimizer), blocks_of(self.model.functions, x)
             program = BlockStep(*parts, x, y, count) if count else StepProgram(*parts, x, y)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
-        self.programs[key] = self._parts() if program is None else program
+        generation, functions = self._parts()
+        self.programs[key] = (generation, noted(functions)) if program is None else program
         return program if program is not None and program.fits(x, y) else None
 
     def _parts(self) -> tuple[int, list[Any]]:

@@ -202,8 +202,7 @@ class MPIRanks:
                 stretches.append((members[0][0], vector))
                 del members[:count]
         stretches.sort(key=lambda stretch: stretch[0])
-        parts = [part for function in functions_of(self.optimizer) or [] for part in function.walk()]
-        buffers = [(part, name) for part in dict.fromkeys(parts) for name in part.buffers if _is_float(part, name)]
+        buffers = [(part, name) for part in _parts_of(self.optimizer) for name in part.buffers if _is_float(part, name)]
         start = 0
         self.gradients: list[tuple[slice, Array]] = []
         for _, vector in stretches:
@@ -226,8 +225,7 @@ class MPIRanks:
         trained = optimizer._gradients()
         if self.vectors is not optimizer._grads:
             self._lay_out()
-        parts = dict.fromkeys(part for function in functions_of(optimizer) or [] for part in function.walk())
-        weights = [value for part in parts for _, value, _ in part._own_parameters()]
+        weights = [value for part in _parts_of(optimizer) for _, value, _ in part._own_parameters()]
         # of buffers what they were when they last were the same: the next step joins what the ranks have moved them since
         weights += [before for *_, before in self.buffers]
         state = [*optimizer._state.values()]
@@ -275,6 +273,11 @@ class MPIRanks:
         if not is_agreed(error):
             traceback.print_exception(error)
             abort(self.comm, error)
+
+
+def _parts_of(optimizer: Optimizer) -> list[Function]:
+    """All that the optimizer was made for and all parts of these, each once, also where a user's class makes two equal."""
+    return list({id(part): part for function in functions_of(optimizer) or [] for part in function.walk()}.values())
 
 
 HINTS = {

@@ -18,6 +18,7 @@ from pancake.arguments import matching, number, refuse_foreign_arguments
 from pancake.function import Function, need_functions
 from pancake.memory import Array
 from pancake.origin import is_own
+from pancake.tree import noted
 
 if TYPE_CHECKING:
     from pancake.optimizers.ranks import Ranks
@@ -318,7 +319,7 @@ for _name in ("learning_rate", "learning_rate_init", "learningrate", "lr_", "alp
 def _places_of(tree: Function) -> list[tuple[dict[str, Any], str, Any, list[Any] | None]]:
     """The attributes that are parts or lists of parts, which anybody may exchange, with the parts that are in these lists."""
     return [
-        (vars(tree), name, value, value.copy() if isinstance(value, list) else None)
+        (vars(tree), name, value, noted(value) if isinstance(value, list) else None)
         for name, value in vars(tree).items()
         if isinstance(value, Function) or (isinstance(value, list) and all(isinstance(part, Function) for part in value))
     ]

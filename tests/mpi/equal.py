@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from typing import Any
@@ -60,12 +61,15 @@ def large(rng: int) -> pk.Function:
     return pk.Sequential([*layers, pk.Tanh(), pk.Linear(1000, 3, rng=rng)])
 
 
+@dataclasses.dataclass
 class Twisted(pk.Function):
-    """Parameters with gaps in memory between them, and one that is not in the order of rows."""
+    """Parameters with gaps in memory between them, and one that is not in the order of rows; a dataclass, which has no hash."""
 
-    def __init__(self, rng: int) -> None:
-        self.k, self.grad_k = np.full((6, 6), 1.0 + rng)[:, ::2], np.zeros((6, 6))[:, ::2]
-        self.m, self.grad_m = np.full((3, 3), 0.5 + rng, order="F"), np.zeros((3, 3), order="F")
+    rng: int
+
+    def __post_init__(self) -> None:
+        self.k, self.grad_k = np.full((6, 6), 1.0 + self.rng)[:, ::2], np.zeros((6, 6))[:, ::2]
+        self.m, self.grad_m = np.full((3, 3), 0.5 + self.rng, order="F"), np.zeros((3, 3), order="F")
 
     def compute_forward(self, x: Any) -> Any:
         self.x = x
