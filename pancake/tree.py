@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -395,7 +395,7 @@ def _exchanged(value: Any, new: Callable[[int], Any]) -> Any:
     if not any(True for _ in _trees_in("", value)):
         return value
     if isinstance(value, tuple):
-        return _tuple_like(value, (_exchanged(item, new) for item in value))
+        return tuple_like(value, (_exchanged(item, new) for item in value))
     from copy import copy  # which hardly any program needs
 
     double = copy(value)  # an OrderedDict, say, is one again
@@ -413,12 +413,12 @@ def _current(value: Any) -> Any:
     if isinstance(value, list):
         value[:] = [_current(item) for item in value]
     elif isinstance(value, tuple):
-        return _tuple_like(value, map(_current, value))
+        return tuple_like(value, map(_current, value))
     elif isinstance(value, dict):
         value.update((key, _current(item)) for key, item in value.items())
     return value
 
 
-def _tuple_like(value: tuple[Any, ...], items: Iterable[Any]) -> tuple[Any, ...]:
-    """The items as a tuple of the same class: one with names, a namedtuple, stays one."""
-    return tuple.__new__(type(value), items)
+def tuple_like(value: Sequence[Any], items: Iterable[Any]) -> tuple[Any, ...]:
+    """The items as a tuple: of the same class as the value if that is one, so that a namedtuple stays one."""
+    return tuple.__new__(type(value) if isinstance(value, tuple) else tuple, items)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import numeric
+from pancake.tree import tuple_like
 
 
 def each(change: Callable[..., Any], state: Any, *others: Any) -> Any:
     """The state made of `change(array)`, or of `change(array, array)` of two states, for each of its arrays."""
     if not isinstance(state, (tuple, list)):
         return change(state, *others)
-    return _tuple_like(state, [each(change, *parts) for parts in zip(state, *others, strict=True)])
+    return tuple_like(state, [each(change, *parts) for parts in zip(state, *others, strict=True)])
 
 
 def like(owner: object, what: str, state: Any, model: Any) -> Any:
@@ -37,15 +38,11 @@ def _fitted(owner: object, what: str, state: Any, model: Any) -> Any:
         if not isinstance(state, (tuple, list)) or len(state) != len(model):
             return None
         parts = [_fitted(owner, what, *pair) for pair in zip(state, model, strict=True)]
-        return None if any(part is None for part in parts) else _tuple_like(model, parts)
+        return None if any(part is None for part in parts) else tuple_like(model, parts)
     if isinstance(state, tuple):
         return None
     array = numeric(owner, state, what)
     return array.astype(model.dtype, copy=False) if array.shape == model.shape else None
-
-
-def _tuple_like(model: Any, parts: list[Any]) -> Any:
-    return model._make(parts) if hasattr(model, "_make") else tuple(parts)
 
 
 def alike(state: Any, model: Any) -> bool:
