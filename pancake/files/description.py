@@ -48,6 +48,8 @@ MODES = {"training": True, "frozen": False}
 
 SCALARS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))} - {"float8"}
 
+# Arrays that would come back as others: without what is masked, and with another product.
+LOSING = ("MaskedArray", "matrix")
 
 FOLDERS = "functions", "recurrent", "optimizers"
 
@@ -193,7 +195,7 @@ class Writer:
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Function):
             return self.function(value, (paths or {}).get(id(value), path + "."))
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and type(value).__name__ not in LOSING:
             if id(value) in self._gradients:
                 return {"gradient": self._gradients[id(value)]}
             return {"array": self._array(value, path)}

@@ -299,6 +299,16 @@ def test_slices_come_back(tmp_path, value):
         pk.save(tmp_path / "model.npz", model)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("make_array", [lambda: np.ma.masked_greater([1.0, 2.0], 1.5), lambda: np.matrix([[1.0, 2.0]])])
+def test_arrays_that_would_come_back_as_others_are_refused(tmp_path, make_array):
+    model = Scale()
+    model.table = make_array()
+    with pytest.raises(TypeError, match=r"(?s)^save: table is .*which no file can hold"):
+        pk.save(tmp_path / "model.npz", model)
+    assert not list(tmp_path.iterdir())
+
+
 @every_suffix
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\udc80" * 1000])
 def test_messages_can_be_printed(tmp_path, suffix, text):
