@@ -13,7 +13,6 @@ import numpy as np
 
 from pancake.fast.steps import Steps
 from pancake.function import Function
-from pancake.memory import Array
 from pancake.optimizers.clipping import scale_down
 from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
@@ -26,6 +25,7 @@ from pancake.training.interrupts import Interrupts
 from pancake.training.modes import Modes
 from pancake.training.not_finite import is_finite, quiet, reason
 from pancake.training.progress import Progress
+from pancake.training.start import Start, can_go_back
 from pancake.training.stored import whole
 from pancake.training.trained import Trained
 from pancake.training.weights import Weights
@@ -85,14 +85,13 @@ class Training:
         self.history: History = optimizer.history
         self.modes, self.weights, self.trained = Modes(model), Weights(model), Trained(model, optimizer)
         self.interrupts, self.steps = Interrupts(), Steps(model, loss, optimizer)
-        self.before: tuple[dict[str, Array], Any] | None = None  # weights and optimizer at the start of the epoch
+        self.before: Start | None = None  # of the epoch
         self.ranks: Ranks | None = getattr(optimizer, "ranks", None)
         in_memory = isinstance(batches, Cut) and not any(map(lies_apart, arrays_of(batches.data)))
         # whether no code but the library's runs between the steps of an epoch, so that what fits the first fits them all
         self.undisturbed = in_memory and is_own(optimizer) and options.schedule is None
         self.weight_of: dict[str, float | None] = {}  # how much this rank's figures count beside those of the others
-        self.can_go_back = all(hasattr(optimizer, name) for name in ("state_dict", "load_state_dict"))
-        self.spoilt = False  # whether they are to come back
+        self.spoilt = False  # whether it is to be gone back to
         self.noting: int | None = None  # while the history is written: how many epochs are whole in it
         self.epoch = self.batches_of_epoch = 0
 
@@ -123,7 +122,7 @@ class Training:
             if stopping is not None and stopping.best_epoch:
                 now = "The model has the weights of the best epoch"
             else:
-                now = f"{'Model and optimizer are' if self.can_go_back else 'The model is'} as before that epoch"
+                now = f"{'Model and optimizer are' if can_go_back(self.optimizer) else 'The model is'} as before that epoch"
             raise NonFiniteError(f"fit: {error}. {now}. A smaller lr or clip_norm= may help") from None
         except BaseException as error:
             if self.ranks is not None:
@@ -134,10 +133,7 @@ class Training:
         """Make whole what was interrupted half way, and put everything back."""
         try:
             if (self.spoilt or self.interrupts.busy) and self.before is not None:
-                weights, state = self.before
-                self.model.load_state_dict(weights)
-                if state is not None:
-                    self.optimizer.load_state_dict(state)
+                self.before.go_back()
             self.spoilt = self.interrupts.busy = False
             if self.noting is not None:
                 self.history.cut(self.noting)
@@ -151,7 +147,7 @@ class Training:
     def _run_epoch(self) -> bool:
         """Train for an epoch, measure, note and tell; return whether the training is over."""
         start = time.perf_counter()
-        self.before = self.weights.copy(), self.optimizer.state_dict() if self.can_go_back else None
+        self.before = Start(self.weights, self.optimizer)
         figures = self._steps()
         spoilt = self.weights.not_finite()
         if spoilt is not None:
@@ -290,7 +286,7 @@ class Training:
             return False
         # what is measured in training belongs to weights on the move; of a single batch, to those from before its step
         before = None if self.batches_of_epoch > 1 or stopping.monitor.startswith("val_") else self.before
-        return stopping.is_over(self.epoch, self.history, self.weights.copy if before is None else lambda: before[0])
+        return stopping.is_over(self.epoch, self.history, self.weights.copy if before is None else lambda: before.weights)
 
     def _call_back(self) -> bool:
         """Call the callbacks; return whether one of them ends the training."""

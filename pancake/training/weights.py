@@ -18,6 +18,7 @@ class Weights:
     def __init__(self, model: Function) -> None:
         self.model = model
         self._generation, self._settled = -1, False
+        self.frozen: list[tuple[Function, bool]] = []  # whether each part is, at the latest copy
         self._arrays: dict[str, Array] = {}
         self._parameters: list[tuple[str, Array]] = []  # each as a vector
 
@@ -38,6 +39,7 @@ class Weights:
         if self._generation == memory.generation and self._settled:
             return
         self._generation = memory.generation
+        self.frozen = [(part, part.frozen) for part in self.model.walk()]
         self._arrays = dict(self.model._named_arrays())
         parameters = {id(array) for array in self.model.get_params_and_grads()[0]}
         self._parameters = [(name, array.ravel(order="K")) for name, array in self._arrays.items() if id(array) in parameters]
