@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pancake.arguments import number, size
@@ -73,11 +74,29 @@ class EarlyStopping:
                 f"EarlyStopping: nothing is called {self.monitor!r} in this training, only {', '.join(quantities)}"
                 + ("; pass validation=" if self.monitor.startswith("val_") else "")
             )
+        self._model = model
+        self._forget()
+
+    def _forget(self) -> None:
         self.best, self.best_epoch = math.nan, 0
         self._least = self._reference = math.inf
         self._waited = 0
-        self._model = model
         self._weights: dict[str, Array] = {}
+
+    def follow(self, epoch: int, stacklevel: int) -> None:
+        """Begin anew, with a warning, if parts of the model have been exchanged for others since its best epoch."""
+        if not self.best_epoch:
+            return
+        shapes = {name: array.shape for name, array in self._model._named_arrays()}
+        if shapes != {name: array.shape for name, array in self._weights.items()}:
+            warnings.warn(
+                f"fit: the model has other parts after epoch {epoch} than when its weights were the best so far, in epoch "
+                f"{self.best_epoch}, which do not fit it any more; EarlyStopping has forgotten that one and goes on with "
+                "the parts that there are now",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+            self._forget()
 
     def is_over(self, epoch: int, history: Mapping[str, Sequence[float]], weights: Callable[[], dict[str, Array]]) -> bool:
         """Whether the training should end after this epoch. Keeps the weights if they are the best so far."""

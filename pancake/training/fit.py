@@ -113,7 +113,8 @@ def fit(
         The learning rate for each step, as a function of `optimizer.steps`, which counts from 0.
     early_stopping : EarlyStopping, optional
     callbacks : iterable of functions
-        Each is called with a `State` after each epoch. If one returns True, the training ends.
+        Each is called with a `State` after each epoch. If one returns True, the training ends. It may exchange
+        parts of the model.
     clip_norm : float, optional
         The longest that the gradient of a step may be, see `clip_grad_norm`.
     checkpoint : str or path-like, optional
@@ -146,7 +147,8 @@ def fit(
     -----
     UserWarning
         If the end of the model does not fit the loss, such as `Softmax` before `CrossEntropy`; or there is nan or inf in the
-        validation data, of which "val_loss" is nan then.
+        validation data, of which "val_loss" is nan then; or the best weights that early stopping has kept are those of parts that
+        have been exchanged since for others of other shapes: it goes on from there as if anew.
     """
     ranks: Ranks | None = getattr(optimizer, "ranks", None)
     # an interrupt may leave an errstate of a layer as it was inside; those here put back what there was

@@ -138,8 +138,9 @@ class Training:
             if self.noting is not None:
                 self.history.cut(self.noting)
             if self.options.early_stopping is not None:
+                self.options.early_stopping.follow(self.epoch, stacklevel=4)
                 self.options.early_stopping.give_back()
-        finally:  # the best weights may be those of other parts, which a callback has exchanged
+        finally:
             self.modes.put_back()
             self.interrupts.put_back()
             self.bar.close()
@@ -297,6 +298,8 @@ class Training:
         self.modes.begin()  # a callback that draws the model, say, may have called eval()
         # or put another part into a container, whose arrays are to be found
         self.weights, self.trained = Weights(self.model), Trained(self.model, self.optimizer)
+        if self.options.early_stopping is not None:
+            self.options.early_stopping.follow(self.epoch, stacklevel=6)
         # only True ends it, not just anything that a lambda happens to return
         return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -510,7 +511,9 @@ def test_a_callback_may_exchange_parts_in_the_list(what):
 
     stopping = EarlyStopping("error")
     options_here = {"metrics": scripted([3, 1, 2]), "early_stopping": stopping, "callbacks": change}
-    fit(model, LOSS, optimizer, X, y, epochs=3, **options, **options_here)
+    with pytest.warns(UserWarning, match="fit: .* other parts after epoch 1 than .* in epoch 1, which do not fit") as told:
+        fit(model, LOSS, optimizer, X, y, epochs=3, **options, **options_here)
+    assert [Path(warning.filename) for warning in told] == [Path(__file__)]  # the call of fit
     fit(other, LOSS, same, X, y, epochs=1, **options)
     exchange(other, what)
     fit(other, LOSS, same, X, y, epochs=1, **options)
@@ -518,13 +521,42 @@ def test_a_callback_may_exchange_parts_in_the_list(what):
     assert_state(model.state_dict(), kept[1])
 
 
-def test_best_weights_that_do_not_fit_the_model_any_more_leave_nothing_half_put_back():
+def test_early_stopping_begins_anew_with_other_parts():
+    X, y = data()
+    model, kept = plain(), []
+    stopping = EarlyStopping("error", patience=2)
+
+    def change(state):
+        kept.append(model.state_dict())
+        exchange(model, "insert" if state.epoch == 2 else None)
+
+    options = {"metrics": scripted([2, 1, 4, 3, 5, 6, 7]), "early_stopping": stopping}
+    with pytest.warns(UserWarning, match="the model has other parts after epoch 2"):
+        history = fit(model, LOSS, SGD(model, lr=0.1), X, y, epochs=7, callbacks=change, **options)
+    assert (stopping.best, stopping.best_epoch, history.epochs) == (3, 4, 6)
+    assert_state(model.state_dict(), kept[3])
+
+
+@pytest.mark.parametrize("who", ["callbacks", "schedule"])
+def test_best_weights_that_do_not_fit_the_model_any_more_do_not_end_a_training_that_is_over(who):
     X, y = data()
     model = net()
+    optimizer = SGD(model, lr=0.1)
     handler = signal.getsignal(signal.SIGINT)
-    options = {"metrics": scripted([1, 2]), "early_stopping": EarlyStopping("error")}
-    with pytest.raises(ValueError, match="missing"):
-        fit(model.eval(), LOSS, SGD(model), X, y, epochs=2, callbacks=lambda state: exchange(model, "insert"), **options)
+
+    def callback(state):
+        exchange(model, "insert" if state.epoch == 3 else None)
+
+    def schedule(step):
+        exchange(model, "insert" if step == 2 else None)
+        return 0.1
+
+    options = {"metrics": scripted([1, 2, 3]), "early_stopping": EarlyStopping("error"), "batch_size": 37}
+    options[who] = callback if who == "callbacks" else schedule
+    with pytest.warns(UserWarning, match="fit: .* other parts after epoch 3 than .* in epoch 1, which do not fit") as told:
+        history = fit(model.eval(), LOSS, optimizer, X, y, epochs=3, **options)
+    assert [Path(warning.filename) for warning in told] == [Path(__file__)]
+    assert history.epochs == 3
     assert signal.getsignal(signal.SIGINT) is handler
     assert not model.training
 
