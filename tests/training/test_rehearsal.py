@@ -244,6 +244,20 @@ def test_it_stays_alone_where_nothing_stands_against_it(freeze):
     assert optimizer.steps == 3
 
 
+def test_a_method_put_on_a_layer_is_called_for_the_batches_alone():
+    model = pk.mlp([3, 4, 2], rng=0)
+    sizes, forward = [], model[0].compute_forward
+
+    def spy(x):
+        if model.training:
+            sizes.append(len(x))
+        return forward(x)
+
+    model[0].compute_forward = spy
+    pk.fit(model, pk.CrossEntropy(), pk.SGD(model), X, Y, epochs=1, batch_size=16, progress=False)
+    assert sizes == [16, 16, 1]
+
+
 # --- nan in validation data ---
 
 
