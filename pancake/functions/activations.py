@@ -18,6 +18,7 @@ from pancake.functions.piecewise_linear import LeakyReLU as LeakyReLU
 from pancake.functions.piecewise_linear import PReLU as PReLU
 from pancake.functions.piecewise_linear import ReLU as ReLU
 from pancake.memory import Array
+from pancake.settings import checked, entrywise, one_of, positive
 
 
 def largest_exponent(dtype: np.dtype[Any]) -> int:
@@ -105,8 +106,10 @@ class ELU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.ELU.html
     """
 
+    alpha: float = checked(entrywise(real))
+
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = real(self, "alpha", alpha)
+        self.alpha = alpha
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
@@ -171,9 +174,9 @@ class GELU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GELU.html
     """
 
+    approximate: str = checked(one_of("none", "tanh"))
+
     def __init__(self, approximate: str = "none") -> None:
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"GELU: expected approximate to be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
     def compute_forward(self, x: Any) -> Array:
@@ -313,10 +316,10 @@ class Softplus(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Softplus.html
     """
 
+    beta: float = checked(entrywise(positive))
+
     def __init__(self, beta: float = 1.0) -> None:
-        self.beta = real(self, "beta", beta)
-        if self.beta <= 0:
-            raise ValueError(f"Softplus: expected beta of more than 0, got {beta}")
+        self.beta = beta
 
     def compute_forward(self, x: Any) -> Array:
         rise = softplus(self.beta * self._floats(x))

@@ -13,6 +13,7 @@ from pancake.functions.containers import Container
 from pancake.functions.linear import Linear
 from pancake.initializers import glorot_uniform
 from pancake.memory import Array
+from pancake.settings import checked
 from pancake.tree import parameter
 
 
@@ -75,6 +76,8 @@ class MultiHeadAttention(Container):
     in_proj_bias: Array = parameter()
     grad_in_proj_bias: Array = parameter()
 
+    causal: bool = checked(flag)
+
     def __init__(
         self,
         n: int,
@@ -88,7 +91,7 @@ class MultiHeadAttention(Container):
         n, heads = self.n, self.heads = size(self, n=n), size(self, heads=heads)
         if n % heads:
             raise ValueError(f"MultiHeadAttention: expected heads that divide the number of features, got {heads} heads for {n}")
-        self.causal, self.bias = flag(self, "causal", causal), flag(self, "bias", bias)
+        self.causal, self.bias = causal, flag(self, "bias", bias)
         self.make_parameters(dtype, in_proj_weight=(3 * n, n), in_proj_bias=(3 * n,) if bias else None)
         rng = generator(self, rng)
         self.out_proj = Linear(n, n, bias=bias, init="glorot_uniform", rng=0, dtype=dtype)

@@ -12,6 +12,7 @@ from pancake.function import Function, total
 from pancake.functions.normalization import BatchNorm, centred, mean, mean_square
 from pancake.functions.windows import along_channels, images
 from pancake.memory import Array
+from pancake.settings import checked
 from pancake.tree import parameter
 
 
@@ -132,12 +133,13 @@ class GroupNorm(Function):
     grad_weight: Array = parameter()
     bias: Array = parameter()
     grad_bias: Array = parameter()
+    eps: float = checked(number)
 
     def __init__(self, groups: int, n: int, eps: float = 1e-5, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.groups, self.n = size(self, groups=groups), size(self, n=n)
         if n % groups:
             raise ValueError(f"GroupNorm: expected groups that divide {n} channels, got {groups}")
-        self.eps = number(self, "eps", eps)
+        self.eps = eps
         self.make_parameters(dtype, weight=(n,), bias=(n,))
         self.reset_parameters(rng)
 

@@ -9,6 +9,7 @@ import numpy as np
 from pancake.arguments import Rng, generator, share
 from pancake.function import Function
 from pancake.memory import Array
+from pancake.settings import checked
 
 
 class Dropout(Function):
@@ -34,8 +35,10 @@ class Dropout(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html
     """
 
+    p: float = checked(share)
+
     def __init__(self, p: float = 0.5, rng: Rng = None) -> None:
-        self.p = share(self, "p", p)
+        self.p = p
         self.rng = generator(self, rng)
 
     def compute_forward(self, x: Any) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
 from pancake.function import Function, divided, wide
 from pancake.memory import Array
+from pancake.settings import checked
 from pancake.tree import parameter
 
 
@@ -323,8 +324,10 @@ class Power(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.pow.html
     """
 
+    p: float = checked(real)
+
     def __init__(self, p: float) -> None:
-        self.p = real(self, "p", p)
+        self.p = p
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)
@@ -341,6 +344,16 @@ class Power(Function):
             return np.zeros_like(d)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return self.p * x ** (self.p - 1) * d
+
+
+def _bound(clip: Clip, name: str, value: Any) -> float | None:
+    """`value` as a bound of `Clip`, or None; refused if it is on the wrong side of the other one."""
+    bound = None if value is None else real(clip, name, value, "None means no bound")
+    bounds = {"low": None, "high": None, **vars(clip), name: bound}
+    low, high = bounds["low"], bounds["high"]
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"Clip: expected low of at most high, got {low:g} and {high:g}")
+    return bound
 
 
 class Clip(Function):
@@ -363,11 +376,11 @@ class Clip(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.clamp.html
     """
 
+    low: float | None = checked(_bound)
+    high: float | None = checked(_bound)
+
     def __init__(self, low: float | None, high: float | None) -> None:
-        self.low = None if low is None else real(self, "low", low, "None means no bound")
-        self.high = None if high is None else real(self, "high", high, "None means no bound")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"Clip: expected low of at most high, got {low} and {high}")
+        self.low, self.high = low, high
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from pancake.arguments import Rng, check_axes, number, share, size
 from pancake.function import Function, rows, total, wide
 from pancake.memory import Array
+from pancake.settings import checked
 from pancake.tree import parameter
 
 
@@ -76,6 +77,9 @@ class BatchNorm(Function):
     grad_bias: Array = parameter()
     buffers = ("running_mean", "running_var", "num_batches_tracked")
 
+    momentum: float = checked(share)
+    eps: float = checked(number)
+
     def __init__(
         self,
         n: int,
@@ -87,8 +91,7 @@ class BatchNorm(Function):
         max_ndim: int | None = None,
     ) -> None:
         self.n = size(self, n=n)
-        self.momentum = share(self, "momentum", momentum)
-        self.eps = number(self, "eps", eps)
+        self.momentum, self.eps = momentum, eps
         self.max_ndim = None if max_ndim is None else size(self, max_ndim=max_ndim)
         self.make_parameters(dtype, weight=(n,), bias=(n,))
         self.running_mean: Array = np.zeros(n, self.weight.dtype)
@@ -190,10 +193,11 @@ class LayerNorm(Function):
     grad_weight: Array = parameter()
     bias: Array = parameter()
     grad_bias: Array = parameter()
+    eps: float = checked(number)
 
     def __init__(self, n: int, eps: float = 1e-5, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.n = size(self, n=n)
-        self.eps = number(self, "eps", eps)
+        self.eps = eps
         self.make_parameters(dtype, weight=(n,), bias=(n,))
         self.reset_parameters(rng)
 
@@ -261,10 +265,11 @@ class RMSNorm(Function):
 
     weight: Array = parameter()
     grad_weight: Array = parameter()
+    eps: float | None = checked(lambda owner, name, value: None if value is None else number(owner, name, value))
 
     def __init__(self, n: int, eps: float | None = None, *, rng: Rng = None, dtype: DTypeLike = np.float64) -> None:
         self.n = size(self, n=n)
-        self.eps = None if eps is None else number(self, "eps", eps)
+        self.eps = eps
         self.make_parameters(dtype, weight=(n,))
         self.reset_parameters(rng)
 

@@ -9,6 +9,7 @@ import numpy as np
 from pancake.arguments import Rng, check_axes, real, size
 from pancake.function import Function, total
 from pancake.memory import Array
+from pancake.settings import checked, entrywise
 from pancake.tree import parameter
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ class LeakyReLU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
     """
 
+    negative_slope: float = checked(entrywise(real))
+
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = real(self, "negative_slope", negative_slope)
+        self.negative_slope = negative_slope
 
     def compute_forward(self, x: Any) -> Array:
         x = self._floats(x)

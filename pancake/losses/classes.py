@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import as_array, brief, numeric, real, whole
+from pancake.arguments import as_array, brief, numeric, share, whole
 from pancake.function import rows, wide
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
 from pancake.memory import Array
+from pancake.settings import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -162,6 +163,8 @@ class CrossEntropy(ClassLoss):
     Smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
     """
 
+    label_smoothing: float = checked(share)
+
     def __init__(
         self,
         label_smoothing: float = 0.0,
@@ -172,9 +175,7 @@ class CrossEntropy(ClassLoss):
     ) -> None:
         super().__init__(class_weight, reduction=reduction)
         self.ignore_index = None if ignore_index is None else whole(self, "ignore_index", ignore_index)
-        self.label_smoothing = real(self, "label_smoothing", label_smoothing)
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"CrossEntropy: expected label_smoothing in [0, 1], got {label_smoothing}")
+        self.label_smoothing = label_smoothing
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         z, a, divisor = self._examples(pred, target, weight)

@@ -10,6 +10,7 @@ from pancake.arguments import flag, numeric, real
 from pancake.functions.activations import sigmoid
 from pancake.losses.loss import Loss
 from pancake.memory import Array
+from pancake.settings import checked, entrywise, positive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -107,11 +108,11 @@ class Huber(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html
     """
 
+    delta: float = checked(entrywise(positive))
+
     def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.delta = real(self, "delta", delta)
-        if self.delta <= 0:
-            raise ValueError(f"Huber: expected delta of more than 0, got {delta}")
+        self.delta = delta
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         p, t, w = self._entries(pred, target, weight)
@@ -123,6 +124,13 @@ class Huber(ElementwiseLoss):
     def compute_backward(self) -> Array:
         difference, w = self._remembered()
         return self._gradient(w * np.clip(difference, -self.delta, self.delta))
+
+
+def _level(owner: object, name: str, value: Any) -> float:
+    level = real(owner, name, value)
+    if not 0 < level < 1:
+        raise ValueError(f"Quantile: expected {name} between 0 and 1, got {value}")
+    return level
 
 
 class Quantile(ElementwiseLoss):
@@ -148,11 +156,11 @@ class Quantile(ElementwiseLoss):
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.mean_pinball_loss.html
     """
 
+    q: float = checked(_level)
+
     def __init__(self, q: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.q = real(self, "q", q)
-        if not 0 < self.q < 1:
-            raise ValueError(f"Quantile: expected q between 0 and 1, got {q}")
+        self.q = q
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         p, t, w = self._entries(pred, target, weight)
@@ -222,9 +230,11 @@ class BinaryCrossEntropy(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
     """
 
+    from_logits: bool = checked(flag)
+
     def __init__(self, from_logits: bool = False, pos_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.from_logits = flag(self, "from_logits", from_logits)
+        self.from_logits = from_logits
         self.pos_weight = None
         if pos_weight is not None:
             self.pos_weight = numeric(self, pos_weight, "pos_weight").copy()

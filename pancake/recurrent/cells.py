@@ -17,6 +17,7 @@ from pancake.function import Function, total
 from pancake.functions.activations import sigmoid
 from pancake.memory import Array
 from pancake.recurrent.states import like
+from pancake.settings import checked, one_of
 from pancake.tree import parameter
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ class RNNCell(Cell):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
 
+    activation: str = checked(one_of(*ACTIVATIONS))
+
     def __init__(
         self, n_in: int, n_hidden: int, activation: str = "tanh", *, rng: Rng = None, dtype: DTypeLike = np.float64
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"RNNCell: expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         self.activation = activation
         super().__init__(n_in, n_hidden, rng=rng, dtype=dtype)
 

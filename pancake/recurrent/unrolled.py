@@ -19,6 +19,7 @@ from pancake.recurrent.cells import Cell
 from pancake.recurrent.lengths import Lengths, only, where
 from pancake.recurrent.states import each, like
 from pancake.recurrent.step_copies import StepCopies
+from pancake.settings import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -67,6 +68,9 @@ class Unrolled(Function):
     Lengths and directions are those of packed sequences in https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
 
+    return_sequences: bool = checked(flag)
+    reverse: bool = checked(flag)
+
     def __init__(self, cell: Function, return_sequences: bool = True, reverse: bool = False) -> None:
         need_function(type(self).__name__, cell, " as the cell")
         if isinstance(return_sequences, Function):
@@ -75,8 +79,7 @@ class Unrolled(Function):
                 "the second layer of a stack is an Unrolled of its own"
             )
         self.cell = cell
-        self.return_sequences = flag(self, "return_sequences", return_sequences)
-        self.reverse = flag(self, "reverse", reverse)
+        self.return_sequences, self.reverse = return_sequences, reverse
         self.state: Any = None
         self.dObj_dState: Any = None
 

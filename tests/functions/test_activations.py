@@ -164,7 +164,7 @@ class TestGELU:
         assert 1e-4 < difference < 5e-4
 
     def test_refuses(self) -> None:
-        with pytest.raises(ValueError, match="approximate to be 'none' or 'tanh', got 'erf'"):
+        with pytest.raises(ValueError, match="approximate to be one of none, tanh, got 'erf'"):
             GELU("erf")
 
 
