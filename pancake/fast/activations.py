@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import Kernel, Lies
-from pancake.fast.pages import Page
 from pancake.fast.program import Notes, Owner, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
@@ -56,6 +55,8 @@ class PageKernel(ActivationKernel):
     """What the page calls, as it stands there."""
 
     def rise(self, notes: Notes, z: Array) -> None:
+        from pancake.fast.pages import Page  # not for `import pancake`, and not for nets of ReLUs
+
         self.page = Page(self.layer, self.lies, z)
         self.y, self.remembered = self.page.y, self.page.remembered
         self.page.note_forward(notes)

@@ -166,11 +166,10 @@ class Loss(Remembers):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _takes_weight(forward: Callable[..., Any]) -> bool:
+def _takes_weight(forward: types.FunctionType) -> bool:
     """Whether a `compute_forward` has an argument after self, prediction and target."""
-    parameters = inspect.signature(forward).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 3 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    code = getattr(inspect.unwrap(forward), "__code__", forward.__code__)  # a signature takes longer than to make the class
+    return code.co_argcount > 3 or bool(code.co_flags & inspect.CO_VARARGS)
 
 
 def _without_weight(forward: Callable[..., Any]) -> Callable[..., Any]:
