@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pancake.arguments import name_of, real
 
 
@@ -26,19 +24,6 @@ class _Checked:
 def checked(check: Callable[[Any, str, Any], Any]) -> Any:
     """Declare, in the body of a class, an attribute that is always what `check(instance, name, value)` has made of a value."""
     return _Checked(check)
-
-
-def entrywise(check: Callable[[Any, str, Any], float]) -> Callable[[Any, str, Any], Any]:
-    """A check of a number that takes an array of them, too: one for each feature, say, which may then change in place."""
-
-    def check_all(owner: object, name: str, value: Any) -> Any:
-        if not isinstance(value, np.ndarray):
-            return check(owner, name, value)
-        for entry in value.flat:
-            check(owner, name, entry)
-        return value
-
-    return check_all
 
 
 def positive(owner: object, name: str, value: Any) -> float:

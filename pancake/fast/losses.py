@@ -77,8 +77,6 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
         return False
     if not vars(loss).keys().isdisjoint(METHODS) or loss.reduction not in ("mean", "sum"):
         return False
-    if any(isinstance(setting, np.ndarray) for setting in vars(loss).values()):  # it may change in place
-        return False
     if any(getattr(cls, name) is not INSTALLED[cls, name] for name in METHODS):
         return False
     if cls is CrossEntropy:

@@ -18,7 +18,7 @@ from pancake.functions.piecewise_linear import LeakyReLU as LeakyReLU
 from pancake.functions.piecewise_linear import PReLU as PReLU
 from pancake.functions.piecewise_linear import ReLU as ReLU
 from pancake.memory import Array
-from pancake.settings import checked, entrywise, one_of, positive
+from pancake.settings import checked, one_of, positive
 
 
 def largest_exponent(dtype: np.dtype[Any]) -> int:
@@ -106,7 +106,7 @@ class ELU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.ELU.html
     """
 
-    alpha: float = checked(entrywise(real))
+    alpha: float = checked(real)
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -316,7 +316,7 @@ class Softplus(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Softplus.html
     """
 
-    beta: float = checked(entrywise(positive))
+    beta: float = checked(positive)
 
     def __init__(self, beta: float = 1.0) -> None:
         self.beta = beta

@@ -9,7 +9,7 @@ import numpy as np
 from pancake.arguments import Rng, check_axes, real, size
 from pancake.function import Function, total
 from pancake.memory import Array
-from pancake.settings import checked, entrywise
+from pancake.settings import checked
 from pancake.tree import parameter
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class LeakyReLU(Function):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
     """
 
-    negative_slope: float = checked(entrywise(real))
+    negative_slope: float = checked(real)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope

@@ -10,7 +10,7 @@ from pancake.arguments import flag, numeric, real
 from pancake.functions.activations import sigmoid
 from pancake.losses.loss import Loss
 from pancake.memory import Array
-from pancake.settings import checked, entrywise, positive
+from pancake.settings import checked, positive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -108,7 +108,7 @@ class Huber(ElementwiseLoss):
     https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html
     """
 
-    delta: float = checked(entrywise(positive))
+    delta: float = checked(positive)
 
     def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
