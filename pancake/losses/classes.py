@@ -36,14 +36,29 @@ class ClassLoss(Loss):
 
     def __init__(self, class_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.class_weight = None
-        if class_weight is not None:
-            self.class_weight = v = numeric(self, class_weight, "class_weight").copy()
-            if v.ndim != 1 or not v.size or not ((v >= 0) & (v < np.inf)).all():
-                raise ValueError(
-                    f"{type(self).__name__}: expected class_weight to be one number of at least 0 for each class, all finite, "
-                    f"got {brief(class_weight)}; a class of which there are no examples may have 0"
-                )
+        self.class_weight = None if class_weight is None else self._checked(class_weight).copy()
+
+    def _checked(self, class_weight: Any) -> Array:
+        """A number of at least 0 for each class, else refused."""
+        v = numeric(self, class_weight, "class_weight")
+        if v.ndim != 1 or not v.size or not ((v >= 0) & (v < np.inf)).all():
+            raise ValueError(
+                f"{type(self).__name__}: expected class_weight to be one number of at least 0 for each class, all finite, "
+                f"got {brief(class_weight)}; a class of which there are no examples may have 0"
+            )
+        return v
+
+    def _class_weight(self, C: int, dtype: np.dtype[Any]) -> Array:
+        """The factor of each class in the dtype of the predictions, 1 if none is given."""
+        if self.class_weight is None:
+            return np.ones(C, dtype)
+        v = self._checked(self.class_weight)  # which may have been set to anything since
+        if v.shape != (C,):
+            raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
+        v = self._in_dtype(v, "class_weight", dtype)
+        if v.max() == np.inf:
+            raise ValueError(f"{self!r}: expected class_weight that {dtype}, the dtype of the predictions, can hold")
+        return v
 
     def _examples(self, pred: Any, target: Any, weight: Any) -> tuple[Array, Array, float]:
         """For N examples the predictions z (N, C), what weighs each log probability, a (N, C), and what "mean" divides by.
@@ -55,12 +70,7 @@ class ClassLoss(Loss):
             raise ValueError(f"{self!r}: expected predictions (..., C), got a single number")
         C = z.shape[-1]
         w = np.broadcast_to(self._weight(weight, z.shape[:-1], z.dtype), z.shape[:-1]).reshape(-1)
-        with np.errstate(over="ignore"):  # of what is then refused
-            v = np.asarray(np.ones(C) if self.class_weight is None else self.class_weight, z.dtype)
-        if v.shape != (C,):
-            raise ValueError(f"{self!r}: expected class_weight of shape ({C},), got {v.shape}")
-        if v.max() == np.inf:
-            raise ValueError(f"{self!r}: expected class_weight that {z.dtype}, the dtype of the predictions, can hold")
+        v = self._class_weight(C, z.dtype)
         target = as_array(self, target, "target")
         w = self._without_ignored(target, z.shape, w)
         labels = self._labels(target, z.shape, w)

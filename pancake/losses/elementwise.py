@@ -235,11 +235,14 @@ class BinaryCrossEntropy(ElementwiseLoss):
     def __init__(self, from_logits: bool = False, pos_weight: ArrayLike | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.from_logits = from_logits
-        self.pos_weight = None
-        if pos_weight is not None:
-            self.pos_weight = numeric(self, pos_weight, "pos_weight").copy()
-            if not ((self.pos_weight >= 0) & (self.pos_weight < np.inf)).all():
-                raise ValueError(f"BinaryCrossEntropy: expected pos_weight of at least 0 and finite, got {pos_weight}")
+        self.pos_weight = None if pos_weight is None else self._checked(pos_weight).copy()
+
+    def _checked(self, pos_weight: Any) -> Array:
+        """Numbers of at least 0, else refused."""
+        v = numeric(self, pos_weight, "pos_weight")
+        if not ((v >= 0) & (v < np.inf)).all():
+            raise ValueError(f"BinaryCrossEntropy: expected pos_weight of at least 0 and finite, got {pos_weight}")
+        return v
 
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         p, t, w = self._entries(pred, target, weight)
@@ -268,7 +271,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         """What a target weighs as a 1, v t, and in all, c = 1 - t + v t."""
         if self.pos_weight is None:
             return t, np.ones_like(t)
-        v = np.asarray(self.pos_weight, t.dtype)  # which may have been set as a number
+        v = self._checked(self.pos_weight).astype(t.dtype, copy=False)  # it may have been set to anything since
         try:
             v = np.broadcast_to(v, t.shape)
         except ValueError:

@@ -446,6 +446,39 @@ def test_settings_may_be_set_later(loss: Any, name: str, value: Any) -> None:
     assert loss(z, y) == type(loss)(**options, **{name: value})(z, y)
 
 
+@pytest.mark.parametrize(
+    ("loss", "name", "value", "message"),
+    [
+        (CrossEntropy(), "class_weight", [1.0, -2.0, 0.5], "CrossEntropy: expected class_weight to be one number of at least 0"),
+        (
+            CrossEntropy(),
+            "class_weight",
+            [1.0, "a", 0.5],
+            r"CrossEntropy\(.*\): expected class_weight to be real numbers, got list",
+        ),
+        (
+            NegativeLogLikelihood(),
+            "class_weight",
+            2.0,
+            "NegativeLogLikelihood: expected class_weight to be one number of at least 0",
+        ),
+        (
+            BinaryCrossEntropy(True),
+            "pos_weight",
+            -3.0,
+            "BinaryCrossEntropy: expected pos_weight of at least 0 and finite, got -3.0",
+        ),
+        (BinaryCrossEntropy(True), "pos_weight", "balanced", r"BinaryCrossEntropy\(.*\): expected pos_weight to be real numbers"),
+    ],
+)
+def test_weights_of_classes_that_are_set_later_are_checked_as_at_first(loss: Any, name: str, value: Any, message: str) -> None:
+    z, y = np.array([[-2.0, -1.0, -1.5]]), np.ones((1, 3)) if isinstance(loss, BinaryCrossEntropy) else np.array([1])
+    loss(z, y)
+    setattr(loss, name, value)
+    with pytest.raises((ValueError, TypeError), match=message):
+        loss(z, y)
+
+
 def test_a_reduction_that_there_is_not_is_refused_also_when_it_is_set_later() -> None:
     loss = MeanSquaredError()
     loss([1.0, 2.0], [0.0, 0.0])
