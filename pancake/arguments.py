@@ -151,11 +151,7 @@ def length(owner: object, **named: object) -> int:
 
 def number(owner: object, name: str, value: Any, below: float = math.inf) -> float:
     """`value` as a float, refused if it is not a number from 0 to less than `below`."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {brief(value)}")
-    result = float(value)
+    result = _float(owner, name, value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value)
     if not 0 <= result < below:
         interval = "at least 0 and finite" if below == math.inf else f"from 0 to less than {below}"
         raise ValueError(f"{name_of(owner)}: expected {name} {interval}, got {value}")
@@ -172,11 +168,19 @@ def share(owner: object, name: str, value: Any) -> float:
 
 def real(owner: object, name: str, value: Any, hint: str = "") -> float:
     """`value` as a float, refused if it is not a finite real number."""
+    result = _float(owner, name, value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name_of(owner)}: expected {name} to be finite, got {value}" + (f"; {hint}" if hint else ""))
+    return result
+
+
+def _float(owner: object, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name_of(owner)}: expected {name} to be a number, got {brief(value)}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name_of(owner)}: expected {name} to be finite, got {value}" + (f"; {hint}" if hint else ""))
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # of 10**400, say
+        return math.inf
 
 
 def whole(owner: object, name: str, value: Any) -> int:
@@ -192,6 +196,13 @@ def flag(owner: object, name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_, int, np.integer)) or value not in (0, 1):
         raise TypeError(f"{name_of(owner)}: expected {name} to be True or False, got {brief(value)}")
     return bool(value)
+
+
+def choice(owner: object, name: str, value: Any, words: Iterable[str]) -> str:
+    """`value`, refused if it is not one of the words."""
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name_of(owner)}: expected {name} to be one of {', '.join(words)}, got {brief(value)}")
+    return value
 
 
 def several(value: object) -> TypeGuard[Iterable[Any]]:

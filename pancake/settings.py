@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pancake.arguments import name_of, real
+from pancake.arguments import choice, name_of, real
 
 
 class _Checked:
@@ -34,12 +34,6 @@ def positive(owner: object, name: str, value: Any) -> float:
     return result
 
 
-def one_of(*choices: str) -> Callable[[object, str, Any], str]:
+def one_of(*words: str) -> Callable[[object, str, Any], str]:
     """A check that refuses all but these words."""
-
-    def check(owner: object, name: str, value: Any) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"{name_of(owner)}: expected {name} to be one of {', '.join(choices)}, got {value!r}")
-        return value
-
-    return check
+    return lambda owner, name, value: choice(owner, name, value, words)

@@ -276,3 +276,31 @@ def test_sizes_that_come_from_small_integers_do_not_wrap_around(make, shapes):
     params = [*before.get_params_and_grads()[0], *after.get_params_and_grads()[0]]
     assert [p.shape for p in params] == [*shapes, (100, 100), (100,)]
     assert not any(np.shares_memory(p, q) for p, q in itertools.combinations(params, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: pk.Huber(10**400), "Huber: expected delta to be finite, got 1000"),
+        (lambda: pk.ELU(-(10**400)), "ELU: expected alpha to be finite, got -1000"),
+        (lambda: pk.Dropout(10**400), "Dropout: expected p at least 0 and finite, got 1000"),
+        (lambda: pk.LayerNorm(2, eps=10**400), "LayerNorm: expected eps at least 0 and finite, got 1000"),
+        (lambda: pk.RNNCell(2, 3, ["tanh"]), "RNNCell: expected activation to be one of tanh, relu, sigmoid, got ['tanh']"),
+        (lambda: pk.RNNCell(2, 3, {"f": 1}), "RNNCell: expected activation to be one of tanh, relu, sigmoid, got {'f': 1}"),
+        (
+            lambda: pk.MeanSquaredError(reduction=np.array(["sum", "mean"])),
+            "MeanSquaredError: expected reduction to be one of mean, sum, none, got array(['sum', 'mean']",
+        ),
+        (
+            lambda: pk.Sequential(np.array(1.0)),
+            "Sequential: expected a list of Functions, got array(1.); write Sequential([...])",
+        ),
+        (
+            lambda: pk.Bidirectional(pk.GRUCell(2, 3), pk.GRUCell(2, 3), "no"),
+            "Bidirectional: expected return_sequences to be True or False, got 'no'",
+        ),
+    ],
+)
+def test_odd_arguments_are_refused_by_name(call: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(said)}"):
+        call()

@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import brief, each_part
+from pancake.arguments import brief, each_part, several
 from pancake.function import Function, Kept, need_function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
@@ -91,7 +91,7 @@ class Listed(Container):
 
     def __init__(self, functions: Iterable[Function] = (), *more: object) -> None:
         name = type(self).__name__
-        if more or isinstance(functions, Function) or not isinstance(functions, Iterable):
+        if more or isinstance(functions, Function) or not several(functions):
             got = ", ".join(map(repr, (functions, *more)))
             raise TypeError(f"{name}: expected a list of Functions, got {got}; write {name}([...])")
         self.functions: list[Function] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from pancake.arguments import aligned, brief, literal, numeric, refuse_foreign_arguments, refuse_slots
+from pancake.arguments import aligned, brief, choice, literal, numeric, refuse_foreign_arguments, refuse_slots
 from pancake.function import Remembers, divided, wide
 from pancake.memory import Array
 
@@ -65,14 +65,7 @@ class Loss(Remembers):
             setattr(cls, "compute_forward", _without_weight(forward))  # noqa: B010
 
     def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = reduction
-        self._check_reduction()
-
-    def _check_reduction(self) -> None:
-        if self.reduction not in REDUCTIONS:
-            raise ValueError(
-                f"{type(self).__name__}: expected reduction to be one of {', '.join(REDUCTIONS)}, got {self.reduction!r}"
-            )
+        self.reduction = choice(self, "reduction", reduction, REDUCTIONS)
 
     def __call__(self, pred: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Any:
         objective = self.compute_forward(pred, target, weight)
@@ -99,7 +92,7 @@ class Loss(Remembers):
 
     def _reduced(self, values: Array, divisor: float) -> Any:
         """The objective, from what each entry or example adds to it; `divisor` is what "mean" divides by."""
-        self._check_reduction()  # anybody may have set another since
+        choice(self, "reduction", self.reduction, REDUCTIONS)  # anybody may have set another since
         self.divisor = float(divisor) if self.reduction == "mean" else 1.0
         if self.reduction == "none":
             return values

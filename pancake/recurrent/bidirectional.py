@@ -51,9 +51,9 @@ class Bidirectional(Container):
 
     def __init__(self, forward: Function, backward: Function, return_sequences: bool = True) -> None:
         extend(self, [], [forward, backward])  # only to refuse what no container may have
+        self.return_sequences = flag(self, "return_sequences", return_sequences)
         self.forward = Unrolled(forward, return_sequences)
         self.backward = Unrolled(backward, return_sequences, reverse=True)
-        self.return_sequences = flag(self, "return_sequences", return_sequences)
 
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "forward": self.forward.cell, "backward": self.backward.cell}
