@@ -335,9 +335,12 @@ def matching(owner: object, own: Mapping[str, Array], state: Mapping[str, Any]) 
     for key in own:
         if key in state:
             try:
-                array = np.asarray(state[key])
+                array = as_array(owner, state[key], key)
             except ValueError:
                 faults.append(f"{key} has rows of different lengths")
+                continue
+            except TypeError:
+                faults.append(f"{key} has a mask, and what is behind it is no data")
                 continue
             if array.shape != own[key].shape:
                 faults.append(f"{key} has shape {array.shape}, expected {own[key].shape}")

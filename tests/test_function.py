@@ -228,6 +228,7 @@ def test_load_state_dict_copies_in_place_and_casts():
     ("change", "message"),
     [
         (lambda s: s.pop("2.bias"), r"missing 2\.bias"),
+        (lambda s: s.update({"2.bias": np.ma.masked_array([1.0], [True])}), r"2\.bias has a mask, and what is behind it is no"),
         (lambda s: s.update(k=1), "unexpected k"),
         (lambda s: s.update({"0.bias": np.zeros(2)}), r"0\.bias has shape \(2,\), expected \(3,\)"),
         (lambda s: s.update({"0.bias": 1.0}), r"0\.bias has shape \(\), expected \(3,\)"),
