@@ -363,7 +363,8 @@ def sequence_lengths(owner: object, lengths: Any, batch: int, time: int) -> NDAr
     """`lengths` as an array (B,), refused if they are not whole numbers from 1 to T, one for each sequence of a batch."""
     array = as_array(owner, lengths, "lengths")
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{owner!r}: expected lengths to be whole numbers, got {array.dtype}")
+        hint = "; pass lengths.astype(int)" if array.dtype.kind in "fO" else ""
+        raise TypeError(f"{owner!r}: expected lengths to be whole numbers, got {array.dtype}{hint}")
     if array.shape != (batch,):
         raise ValueError(f"{owner!r}: expected one length for each of the {batch} sequences, got an array {array.shape}")
     if array.min() < 1 or array.max() > time:

@@ -243,4 +243,4 @@ def _copied(value: Any) -> Any:
     """Arrays as they are now, in case somebody writes into them."""
     if isinstance(value, tuple):
         return tuple(map(_copied, value))
-    return None if value is None else np.array(value)
+    return None if value is None else np.asarray(value).copy()

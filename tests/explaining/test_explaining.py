@@ -327,3 +327,19 @@ def test_it_is_at_top_level_and_shows_itself() -> None:
     assert isinstance(explanation, Explanation)
     assert repr(explanation).startswith("<Explanation of 1 layers, CrossEntropy ")
     assert "Linear(2, 2)" in explanation._repr_html_()
+
+
+class Tensor:
+    """As one of torch, whose `__array__` does not know of copies."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None):
+        return self.array if dtype is None else self.array.astype(dtype)
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_arrays_of_other_libraries_are_taken_without_a_warning():
+    model, x, y = pk.mlp([3, 4, 2], rng=0), np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+    assert str(pk.explain(model, pk.CrossEntropy(), Tensor(x), Tensor(y))) == str(pk.explain(model, pk.CrossEntropy(), x, y))

@@ -980,7 +980,7 @@ def test_states_that_do_not_fit() -> None:
         ([-1, 5], ValueError, "expected lengths from 1 to 5, got values from -1 to 5"),
         ([5], ValueError, r"expected one length for each of the 2 sequences, got an array \(1,\)"),
         (5, ValueError, r"expected one length for each of the 2 sequences, got an array \(\)"),
-        ([1.5, 2], TypeError, "expected lengths to be whole numbers, got float64"),
+        ([1.5, 2], TypeError, r"expected lengths to be whole numbers, got float64; pass lengths.astype\(int\)"),
         (["a", "b"], TypeError, "expected lengths to be whole numbers"),
         ([1, [2]], ValueError, "expected lengths to be an array, got rows of different lengths"),
     ],

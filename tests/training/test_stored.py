@@ -92,6 +92,11 @@ def test_predictions_and_figures_are_those_of_an_array(keep: Any) -> None:
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("model", [pk.Linear(F, 3, rng=0), pk.Mean(), pk.Transpose((0,))], ids=repr)
+def test_what_fits_a_block_may_become_anything_as_with_an_array(keep: Any, model: pk.Function) -> None:
+    np.testing.assert_array_equal(pk.predict(model, keep(X[0])), pk.predict(model, X[0]))
+
+
 def test_no_more_is_read_than_batches_need(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pancake.training.batches.BLOCK", 100 * F)
     monkeypatch.setattr("pancake.training.batches.WINDOW", 100 * F)
