@@ -102,6 +102,35 @@ def test_a_net_for_images(torch, nn):
             from_torch(other)
 
 
+@pytest.mark.parametrize("size", [1, (1, 1)])
+@pytest.mark.parametrize("behind", [[], ["Flatten"], ["PReLU"]])
+def test_the_mean_of_whole_images(torch, nn, size, behind):
+    torch.manual_seed(0)
+    rest = [nn.PReLU(4) if name == "PReLU" else nn.Flatten() for name in behind]
+    module = unlike(torch, nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(size), *rest))
+    x = drawn(8, 3, 1, 6, 5)
+    function, expected = from_torch(module), outputs(torch, module, x)
+    assert function(x).shape == expected.shape
+    close(function(x), expected)
+    back = to_torch(function)
+    close(outputs(torch, back, x), expected)
+    close(from_torch(back)(x), expected)
+
+
+@pytest.mark.parametrize("size", [7, (1, None), (None, 1), (2, 1), None])
+def test_the_mean_of_parts_of_images_is_refused(nn, size):
+    with pytest.raises(ValueError, match=r"from_torch: AdaptiveAvgPool2d at 0 has output_size=.* GlobalAvgPool2d averages whole"):
+        from_torch(nn.Sequential(nn.AdaptiveAvgPool2d(size)))
+
+
+@pytest.mark.parametrize(("axis", "copies"), [(0, 1), (1, 3), (-1, 2), (-3, 2)])
+def test_expand(torch, axis, copies):
+    x, function = drawn(9, 3, 4), pk.Expand(axis, copies)
+    module = to_torch(function)
+    close(outputs(torch, module, x), function(x))
+    close(from_torch(module)(x), function(x))
+
+
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])

@@ -22,8 +22,8 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
 from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
-from pancake.functions.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, Upsample
-from pancake.functions.shapes import Flatten, Reshape, Transpose
+from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
+from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.functions.standardize import Standardize
 from pancake.recurrent.bidirectional import Bidirectional
@@ -241,6 +241,17 @@ def _rms_norm(module: Any, convert: Convert) -> Function:
     return _filled(RMSNorm(module.normalized_shape[0], module.eps, dtype=_dtype(module)), module)
 
 
+@_of("AdaptiveAvgPool2d")
+def _global_pool(module: Any, convert: Convert) -> Function:
+    if module.output_size not in (1, (1, 1)):
+        raise Refused(
+            module,
+            f"has output_size={module.output_size!r}, and pancake's GlobalAvgPool2d averages whole images; take an AvgPool2d of "
+            "the size that it comes to for your images",
+        )
+    return Sequential([GlobalAvgPool2d(), Expand(-1, 1), Expand(-1, 1)])  # torch keeps the axes, with length 1
+
+
 @_of("Upsample")
 def _upsample(module: Any, convert: Convert) -> Function:
     _expect(module, mode="nearest", size=None)
@@ -336,5 +347,6 @@ TABLE["Multiply"] = lambda module, convert: Multiply([convert(part) for part in 
 TABLE["Concatenate"] = lambda module, convert: Concatenate([convert(part) for part in module], module.axis)
 TABLE["Transpose"] = lambda module, convert: Transpose(module.axes)
 TABLE["Reshape"] = lambda module, convert: Reshape(module.shape)
+TABLE["Expand"] = lambda module, convert: Expand(module.axis, module.copies)
 TABLE["Mean"] = lambda module, convert: Mean(module.axis)
 TABLE["Sum"] = lambda module, convert: Sum(module.axis)

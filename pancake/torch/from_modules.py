@@ -116,9 +116,9 @@ CONTAINERS = {"Sequential", "Residual", "Add", "Multiply", "Concatenate"}
 # How many axes a module takes, and how many it puts out; None for as many as there are. The others leave their number as it is.
 AXES: dict[str, tuple[int | None, int | None]] = {
     **dict.fromkeys(["Conv1d", "MaxPool1d", "AvgPool1d", "Attention"], (3, 3)),
-    **dict.fromkeys(["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d"], (4, 4)),
+    **dict.fromkeys(["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm2d"], (4, 4)),
     **dict.fromkeys(["RNN", "LSTM", "GRU", "MultiheadAttention"], (3, None)),  # a tuple, of which torch's modules make nothing
-    **dict.fromkeys(["Embedding", "Mean", "Sum"], (None, None)),
+    **dict.fromkeys(["Embedding", "Expand", "Mean", "Sum"], (None, None)),
     "Flatten": (None, 2),
 }
 

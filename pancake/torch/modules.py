@@ -157,6 +157,17 @@ class Reshape(nn.Module):
         return x.reshape(self.shape)
 
 
+class Expand(nn.Module):
+    """The same again and again along a new axis."""
+
+    def __init__(self, axis: int, copies: int) -> None:
+        super().__init__()
+        self.axis, self.copies = axis, copies
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(self.axis).repeat_interleave(self.copies, self.axis)
+
+
 class Mean(nn.Module):
     """The mean over one axis, several, or all (None)."""
 

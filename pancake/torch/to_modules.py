@@ -22,7 +22,7 @@ from pancake.functions.linear import Linear, MatMul
 from pancake.functions.normalization import BatchNorm, LayerNorm, RMSNorm
 from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.functions.pooling import AvgPool1d, AvgPool2d, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Upsample
-from pancake.functions.shapes import Flatten, Reshape, Transpose
+from pancake.functions.shapes import Expand, Flatten, Reshape, Transpose
 from pancake.functions.softmax import LogSoftmax, Softmax
 from pancake.functions.standardize import Standardize
 from pancake.memory import Array
@@ -133,6 +133,7 @@ TABLE[LogSoftmax] = lambda f, to: to.nn.LogSoftmax(f.axis)
 TABLE[Dropout] = lambda f, to: to.nn.Dropout(f.p)
 TABLE[Transpose] = lambda f, to: to.modules.Transpose(f.axes)
 TABLE[Reshape] = lambda f, to: to.modules.Reshape(f.shape)
+TABLE[Expand] = lambda f, to: to.modules.Expand(f.axis, f.copies)
 TABLE[Mean] = lambda f, to: to.modules.Mean(f.axis)
 TABLE[Sum] = lambda f, to: to.modules.Sum(f.axis)
 
