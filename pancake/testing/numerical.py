@@ -153,6 +153,8 @@ def extrapolated(line: Line) -> Estimate:
         error = rounding + abs(value - lower)
         if error < best.error:
             best.value, best.error = value, error
+    if line.nearest < steps[-1] and len(accepted) < len(steps) / 2:
+        best.error = math.inf  # all steps reach far beyond the number, and do not agree: x log|x| is steeper the closer to 0
     if kink and not jumps:
         best.low, best.high, best.bounds_error = _bounds(line.u, pairs, unrest)
     return best

@@ -19,6 +19,8 @@ from pancake.testing.trials import Trial, Trials, copies
 
 # What is larger is infinite in float32, or may be by rounding. What is so small as to be 0 there needs no bound: it is near 0.
 HELD_BY_FLOAT32 = 0.9 * float(np.finfo(np.float32).max)
+# Many float32 roundings of what is computed: a wrong factor of 1 % is more. What cancels is allowed for by `_what_rounding_does`.
+RTOL = 1e-3
 
 
 def stays_precise(trials: Trials, in_single: bool, was_narrow: bool) -> Iterator[str]:
@@ -152,7 +154,7 @@ def takes_other_dtypes(trials: Trials, ignored: Collection[str] = ()) -> Iterato
             wanted = expected.results[name]
             if array.shape == wanted.shape:  # what does not count is 0 in both, so that its size makes no allowance for others
                 array, wanted = (np.where(counts[name], a, 0.0) for a in (array, wanted))
-            if difference := trials.difference({name: array}, {name: wanted}, rtol=0.1, atol=allowed[name]):
+            if difference := trials.difference({name: array}, {name: wanted}, rtol=RTOL, atol=allowed[name]):
                 yield f"{trials.name}: with {said} {difference}"
                 break
 

@@ -42,6 +42,10 @@ def writes_nothing(trials: Trials) -> Iterator[str]:
         yield f"{backward} writes to the output that forward returned"
     elif not same(inputs, x_before):
         yield f"{backward} writes to the input of the forward"
+    locked = [("its input", inputs), ("dObj_dOut", u), ("its target", [] if subject.target is None else [subject.handed_out])]
+    for what, arrays in locked:
+        if not all(a.flags.writeable for a in arrays):
+            yield f"{trials.name} makes {what} read-only for everybody; set flags.writeable of a copy, or of a view, x.view()"
     for name, array, content in zip(names, params, held, strict=True):
         if not same([array], [content]):
             yield f"{backward} writes to {name}; only optimizers change parameters"

@@ -221,6 +221,10 @@ class Subject:
             raise GradientError(
                 f"{self.name}: {self._backward} returned None as the gradient of {name}; expected an array of shape {x.shape}"
             )
+        if isinstance(gradient, (list, tuple)):
+            raise GradientError(
+                f"{self.name}: {self._backward} returned a {type(gradient).__name__} as the gradient of {name}; return an array"
+            )
         if np.shape(gradient) != x.shape:
             raise GradientError(
                 f"{self.name}: {self._backward} returned a dObj_dIn of shape {np.shape(gradient)} for {name} of shape {x.shape}"
