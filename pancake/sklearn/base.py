@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -87,7 +88,7 @@ class BaseMLP(BaseEstimator, ABC):
 
         An array that is put into the list is copied into the layer.
         """
-        return LayerArrays("coefs_", "weight", self._linear_layers())
+        return LayerArrays("coefs_", "weight", self._linear_layers("coefs_"))
 
     @coefs_.setter
     def coefs_(self, new: list[Array]) -> None:
@@ -96,13 +97,15 @@ class BaseMLP(BaseEstimator, ABC):
     @property
     def intercepts_(self) -> list[Array]:
         """The bias of each linear layer, (n_out,): the arrays of `model_`, into which one put into the list is copied."""
-        return LayerArrays("intercepts_", "bias", self._linear_layers())
+        return LayerArrays("intercepts_", "bias", self._linear_layers("intercepts_"))
 
     @intercepts_.setter
     def intercepts_(self, new: list[Array]) -> None:
         self.intercepts_[:] = new
 
-    def _linear_layers(self) -> list[Linear]:
+    def _linear_layers(self, name: str) -> list[Linear]:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"{type(self).__name__!r} object has no attribute {name!r} yet; call fit first")
         return [part for part in self.model_.walk() if isinstance(part, Linear)]
 
     # --- what the two tell apart ---
@@ -192,7 +195,7 @@ class BaseMLP(BaseEstimator, ABC):
             sizes,
             {name: getattr(self, name) for name in ("activation", "dropout", "model", "dtype")},
         )
-        self.n_layers_ = len(sizes) if self.model is None else len(self._linear_layers()) + 1
+        self.n_layers_ = len(sizes) if self.model is None else len(self._linear_layers("n_layers_")) + 1
         self.n_iter_ = self.t_ = 0
         self.history_ = History()
         for name in ("_step", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):

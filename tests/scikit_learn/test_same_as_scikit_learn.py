@@ -255,6 +255,9 @@ def test_what_kind_of_estimators_they_are() -> None:
         estimator = getattr(ours, kind)()
         for name in ("coefs_", "intercepts_", "loss_", "model_"):
             assert not hasattr(estimator, name)
+        for name in ("coefs_", "intercepts_"):
+            with pytest.raises(NotFittedError, match=f"'{kind}' object has no attribute '{name}' yet; call fit first"):
+                getattr(estimator, name)
         with pytest.raises(NotFittedError):
             estimator.predict([["not even numbers"]])
         assert not hasattr(getattr(ours, kind)(solver="lbfgs"), "partial_fit")
