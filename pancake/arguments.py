@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeGuard, TypeVar
@@ -232,6 +233,14 @@ def check_axes(owner: object, shape: tuple[int, ...], most: int) -> None:
             f"{owner!r}: expected at most {most} axes, got {shape}; torch has features on the second axis: put it "
             "between two Transpose that bring them to the last axis and back, and set its max_ndim to None"
         )
+
+
+def path_of(owner: str, path: Any, such_as: str) -> str:
+    """`path` as text, refused if it is neither that nor path-like: a number would be a file that is open somewhere."""
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: expected a path such as {such_as}, got {brief(path)}")
+    return name
 
 
 # --- arrays ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,30 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_no_path(path: Any) -> None:
     with pytest.raises(TypeError, match=r"^fit: expected checkpoint to be the path of a file, such as 'model.npz', got "):
         train(checkpoint=path)
+
+
+WRITERS: dict[str, Callable[[Any], object]] = {
+    "save": lambda path: pk.save(path, pk.Tanh()),
+    "load": lambda path: pk.load(path),
+    "load_meta": lambda path: pk.load_meta(path),
+    "to_onnx": lambda path: pk.export.to_onnx(pk.Tanh(), path, x=np.ones((1, 2))),
+    "to_js": lambda path: pk.export.to_js(pk.Tanh(), path, x=np.ones((1, 2))),
+    "to_c": lambda path: pk.export.to_c(pk.Tanh(), path, x=np.ones((1, 2))),
+    "to_page": lambda path: pk.export.to_page(pk.Linear(2, 2), np.ones((2, 2)), [0, 1], path),
+    "History.to_csv": lambda path: pk.History(loss=[1.0]).to_csv(path),
+}
+
+
+@pytest.mark.parametrize("path", [7, True, b"net.npz", 2.5, ["net.npz"], np.ones(2)], ids=repr)
+@pytest.mark.parametrize("owner", WRITERS)
+def test_what_is_no_path(owner: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number would be a file that is open already: 1 is where the program prints, and closed then."""
+    if owner == "to_onnx":
+        pytest.importorskip("onnx", reason="to_onnx needs onnx")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=rf"^{owner}: expected a path such as '\w+\.\w+'.*, got "):
+        WRITERS[owner](path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from pancake import fast
 from pancake._version import __version__
+from pancake.arguments import path_of
 from pancake.export import c_images, c_layers, c_recurrent  # noqa: F401  # which fill the table of converters
 from pancake.export.c_source import Constant, Source, Value, indented, literal
 from pancake.export.c_text import body_of
@@ -70,6 +71,7 @@ def to_c(
         number is more than float can hold. Nothing has been written then.
     """
     need_function("to_c", model)
+    path = path_of("to_c", path, "'net.h'")
     _check(name, weights, training)
     example = one_input(to_c, x)
     double = model._double()

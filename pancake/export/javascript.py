@@ -15,7 +15,7 @@ import numpy as np
 
 from pancake import fast
 from pancake._version import __version__
-from pancake.arguments import name_of
+from pancake.arguments import name_of, path_of
 from pancake.export.inputs import converter_of, one_input, takes_more_time
 from pancake.files.replacing import replacing
 from pancake.function import Function, need_function
@@ -58,6 +58,7 @@ def to_js(model: Function, path: str | os.PathLike[str], *, x: Any) -> None:
     ValueError
         If the input does not fit, a parameter is nan or infinite, or the path is a folder. Nothing has been written then.
     """
+    path = path_of("to_js", path, "'net.mjs'")
     text = module_of(to_js, model, x)
     with replacing(os.path.realpath(path), "to_js") as file:
         file.write(text.encode())

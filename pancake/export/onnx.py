@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from pancake import fast
 from pancake._version import __version__
-from pancake.arguments import as_array
+from pancake.arguments import as_array, path_of
 from pancake.export import onnx_images, onnx_layers  # noqa: F401  # which fill the table of converters
 from pancake.export.inputs import example_of
 from pancake.export.onnx_graph import CONVERTERS, OPSET, TAKE_INTEGERS, Converter, Graph
@@ -77,6 +77,7 @@ def to_onnx(model: Function, path: str | os.PathLike[str] | None = None, *, x: A
     except ImportError:
         raise ImportError("to_onnx needs the package onnx: pip install onnx") from None
     need_function("to_onnx", model)
+    path = None if path is None else path_of("to_onnx", path, "'model.onnx'")
     example = example_of(to_onnx, x)
     double = model._double().eval()
     with fast.off(), np.errstate(all="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pancake import fast
-from pancake.arguments import as_array
+from pancake.arguments import as_array, path_of
 from pancake.export.javascript import Script, Value, runtime
 from pancake.files.replacing import replacing
 from pancake.function import Function, need_function
@@ -50,6 +50,7 @@ def to_page(model: Function, X: Any, y: Any, path: str | os.PathLike[str]) -> No
         If data and model do not fit, or their numbers are not finite. Nothing has been written then.
     """
     need_function("to_page", model)
+    path = path_of("to_page", path, "'page.html'")
     names = [str(name) for name in getattr(X, "columns", ())]
     table = as_array(to_page, X, "X")
     if table.dtype.kind not in "biuf":

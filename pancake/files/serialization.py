@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pancake._version import __version__
-from pancake.arguments import brief, tells_how_to_call
+from pancake.arguments import brief, path_of, tells_how_to_call
 from pancake.files.archives import (
     ADVICE,
     format_json,
@@ -193,13 +193,11 @@ def _reading(owner: str, path: str | os.PathLike[str], custom: Mapping[str, Any]
 
 def by_suffix(owner: str, path: str | os.PathLike[str], choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     """What reads or writes a file of that name, refused if nothing does."""
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"{owner}: expected a path such as 'model.npz' as first argument, got {brief(path)}")
-    name = os.fspath(path)
+    name = path_of(owner, path, "'model.npz' as first argument")
     suffix = os.path.splitext(name)[1]
     if suffix not in choices:
-        advice = f"; write {name + '.npz'!r}" if isinstance(name, str) and not suffix else ""
-        if isinstance(name, str) and (not name or os.path.isdir(name)):
+        advice = "" if suffix else f"; write {name + '.npz'!r}"
+        if not name or os.path.isdir(name):
             advice = f"{', a folder' if name else ''}; write {os.path.join(name, 'model.npz')!r}, say"
         elif choices is READERS:
             advice += (

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pancake.arguments import number
+from pancake.arguments import number, path_of
 from pancake.files.replacing import check_folder
 from pancake.plotting.drawing import Drawing
 
@@ -82,7 +82,8 @@ class Film(Drawing):
                 first, *others = self.pictures
                 first.save(self.outfile, save_all=True, append_images=others, duration=int(1000 / self.fps), loop=0)
 
-        path, name = Path(path), type(self).__name__
+        name = type(self).__name__
+        path = Path(path_of(f"{name}.save", path, "'film.gif'"))
         if path.suffix not in (".gif", ".mp4"):
             raise ValueError(f"{name}.save: expected a file that ends in .gif or .mp4, got {path}")
         if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():

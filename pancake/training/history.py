@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pancake.arguments import path_of
+
 
 class History(dict[str, list[float]]):
     """For each quantity, such as "loss", the list of its values after epochs 1, 2, ...
@@ -62,7 +64,7 @@ class History(dict[str, list[float]]):
         """Write a table with a column "epoch" and one for each quantity, all digits included."""
         import csv  # which hardly any program needs
 
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with open(path_of("History.to_csv", path, "'history.csv'"), "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])
             rows = itertools.zip_longest(*self.values(), fillvalue=math.nan)
