@@ -44,7 +44,8 @@ def plot_confusion_matrix(
     class_names : sequence of str, or mapping of int to str, optional
         C names, in order or by class. Of labels that are names, the order; without it that of the alphabet.
     ax : matplotlib Axes, optional
-        Where to draw, instead of on pyplot's current axes.
+        Where to draw, instead of on pyplot's current axes. Beside other axes long names need a figure with layout="constrained",
+        which makes room for them.
 
     Returns
     -------
