@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pancake.arguments import as_array
 from pancake.function import Function, need_function
 from pancake.functions.containers import Sequential, has_parameters
 from pancake.memory import Array
@@ -140,7 +141,7 @@ def plot_activations(
     """
     need_matplotlib()
     layers = layers_of(plot_activations, model)
-    x = np.asarray(x)
+    x = as_array(plot_activations, x, "x")
     if x.ndim == 0 or len(x) < 2:
         raise ValueError(f"plot_activations: expected x with a row for each of at least 2 examples, got shape {x.shape}")
     outputs = outputs_of(plot_activations, layers, x)

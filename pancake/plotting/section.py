@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pancake.arguments import brief, number, size
+from pancake.arguments import as_array, brief, number, size
 from pancake.function import Function
 from pancake.memory import Array
 from pancake.plotting.drawing import is_linear
@@ -155,7 +155,7 @@ def _asked(model: Callable[[Any], Any], points: Array) -> NDArray[Any]:
 
 def points_of(owner: Any, X: ArrayLike, name: str) -> NDArray[np.float64]:
     """Points (N, D), finite; (N,) are points of one feature."""
-    points = np.asarray(X)
+    points = as_array(owner, X, name)
     if points.dtype == object:  # columns of a data frame that are integers with gaps, say
         with contextlib.suppress(TypeError, ValueError):
             points = points.astype(np.float64)

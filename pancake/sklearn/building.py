@@ -31,7 +31,7 @@ BLOCK = 1 << 22  # numbers of a sparse matrix that are made dense in one go, for
 def hidden_sizes(value: Any) -> list[int]:
     """`hidden_layer_sizes` as a list, refused if they are no whole numbers, or a layer has no unit."""
     sizes = [*value] if isinstance(value, Iterable) else [value]
-    if not all(isinstance(size, Integral) for size in sizes):
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be whole numbers, got {sizes}.")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")

@@ -106,7 +106,7 @@ class Objective:
     def __call__(self, pred: Array, y: Array, weight: Array | None = None) -> float:
         self.weight = float(len(pred) if weight is None else weight.sum())
         self._used = self.loss if weight is None else self.weighted
-        total = float(self._used(pred, y) if weight is None else self._used(pred, y, weight))
+        total = float(np.sum(self._used(pred, y) if weight is None else self._used(pred, y, weight)))
         factor = self._share(len(pred), weight)
         self._factor = self.slope * factor
         return total * self.value * factor
@@ -115,7 +115,7 @@ class Objective:
         return 1 / self.weight
 
     def compute_backward(self) -> Array:
-        gradient: Array = self._used.compute_backward() * self._factor
+        gradient: Array = np.multiply(self._used.compute_backward(), self._factor)
         return gradient
 
 

@@ -313,6 +313,7 @@ def test_x_and_y_are_not_written_to() -> None:
         ({"X": np.zeros((0, 2))}, ValueError, r"expected X .* got \(0, 2\)"),
         ({"X": [["a", "b"]] * 4}, TypeError, "expected X to be real numbers, got an array of dtype <U1"),
         ({"X": np.full((4, 2), np.nan)}, ValueError, "X holds nan or inf"),
+        ({"X": np.ma.masked_less(np.eye(4, 2), 1)}, TypeError, "expected X without a mask"),
         ({"y": [0, 1, 1]}, ValueError, r"expected y \(4,\), a class for each point, got \(3,\)"),
         ({"y": np.eye(4)}, ValueError, r"got \(4, 4\); of one-hot rows take argmax\(axis=1\)"),
         ({"y": ["no", "no", "yes", "yes"]}, TypeError, r"np.unique\(y, return_inverse=True\).*class_names"),

@@ -187,6 +187,29 @@ def test_a_loss_of_ones_own() -> None:
     assert pinball.score(X, X[:, 1]) > 0.8
 
 
+class Rough:
+    """One's own without a base class: a value of one entry, and a gradient that is a list."""
+
+    def __call__(self, pred: Any, target: Any) -> Any:
+        self.difference = pred - target
+        return np.mean(self.difference**2, keepdims=True).reshape(1)
+
+    def compute_backward(self) -> Any:
+        return (2 * self.difference / self.difference.size).tolist()
+
+
+def test_a_loss_of_ones_own_is_taken_as_fit_takes_it() -> None:
+    rough = MLPRegressor(loss=Rough(), **SMALL).fit(X, X[:, 1])
+    usual = MLPRegressor(loss=pk.MeanSquaredError(), **SMALL).fit(X, X[:, 1])
+    assert_allclose(rough.predict(X), usual.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [True, (5, True), "5", (0,)])
+def test_sizes_that_are_none(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        MLPClassifier(hidden_layer_sizes=sizes).fit(X, y)
+
+
 def test_losses_that_will_not_do() -> None:
     with pytest.raises(TypeError, match="expected loss to be one of scikit-learn's names or a loss"):
         MLPClassifier(loss=len, **SMALL).fit(X, y)
