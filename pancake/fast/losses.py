@@ -144,11 +144,13 @@ def _install(cls: Any) -> None:
         try:
             value = None if program is None else program.forward(pred, target)
             if value is None:
+                program = None  # nothing has run, should there be none
                 program = program_of(self, pred, target)
                 value = math.nan if program is None else program.forward(pred, target)
         except (ValueError, FloatingPointError, RuntimeWarning):  # which the page explains, or knows how to avoid
             value = math.nan
-            forget(self, program)
+            if program is not None:
+                forget(self, program)
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
             return plain_forward(self, pred, target)

@@ -376,6 +376,17 @@ def test_a_setting_of_a_loss_that_changes() -> None:
             assert loss(z, 0 * z) == pytest.approx(value, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_program_that_cannot_be_made_where_numpy_is_to_raise_is_up_to_the_page() -> None:
+    for on in (True, False):
+        loss = pk.Huber(1e39)  # more than float32 holds
+        with contextlib.nullcontext() if on else pk.fast.off():
+            loss(np.ones(3), np.zeros(3))
+            with pytest.raises(RuntimeWarning, match="overflow"):
+                loss(np.ones(3, np.float32), np.zeros(3))
+            np.testing.assert_array_equal(loss.compute_backward(), np.full(3, 1 / 3))
+
+
 @pytest.mark.parametrize("rows", [100, 500])
 def test_what_interrupts_a_prediction_may_predict(rows: int) -> None:
     model = pk.mlp([3, 8, 8, 1], activation=pk.Sigmoid, rng=0)
