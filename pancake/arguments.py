@@ -95,7 +95,9 @@ def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[
 
 def refuse_slots(cls: type) -> None:
     """Refuse a class whose attributes are not all in `__dict__`, where copies, files and the search for parameters look."""
-    slots = vars(cls).get("__slots__", ())
+    slots = vars(cls).get("__slots__")
+    if not slots:
+        return
     names = [name for name in ([slots] if isinstance(slots, str) else slots) if name not in ("__dict__", "__weakref__")]
     if names:
         raise TypeError(
