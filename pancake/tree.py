@@ -10,37 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import Rng, flag, floating_dtype, generator, matching, numeric, refuse_foreign_arguments, refuse_slots
+from pancake.arguments import Rng, flag, floating_dtype, generator, matching, refuse_foreign_arguments, refuse_slots
 from pancake.memory import Array, Pair
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
-
-
-class _Parameter:
-    """Marks an attribute as an array that never moves: assigning to it copies into it, a single number into every entry.
-
-    There is no `__get__` on purpose: reading finds the array in the instance's `__dict__`, at the usual speed.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, instance: Tree, value: object) -> None:
-        array = vars(instance).get(self.name)
-        if value is array:  # the second half of `layer.weight -= step`
-            return
-        if array is None:
-            raise ValueError(f"{instance!r} has no {self.name} to assign to")
-        new = numeric(instance, value, self.name)
-        if new.ndim and new.shape != array.shape:
-            raise ValueError(f"{instance!r}: expected {self.name} of shape {array.shape}, got {new.shape}")
-        array[...] = new
-
-
-def parameter() -> Any:
-    """Declare, in the body of a class, an attribute that `Tree.make_parameters` fills."""
-    return _Parameter()
 
 
 class Tree:

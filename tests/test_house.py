@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (
     ("memory", "origin", "foreign_names", "_version"),
     ("arguments",),
-    ("settings",),
+    ("attributes",),
     ("tree",),
     ("function", "initializers", "shown"),
     ("functions", "recurrent", "losses"),

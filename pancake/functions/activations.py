@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import real
+from pancake.attributes import checked, one_of, positive
 from pancake.function import Function
 from pancake.functions.piecewise_linear import HardTanh as HardTanh
 from pancake.functions.piecewise_linear import LeakyReLU as LeakyReLU
 from pancake.functions.piecewise_linear import PReLU as PReLU
 from pancake.functions.piecewise_linear import ReLU as ReLU
 from pancake.memory import Array
-from pancake.settings import checked, one_of, positive
 
 
 def largest_exponent(dtype: np.dtype[Any]) -> int:

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, flag, generator, sequence_lengths, size
+from pancake.attributes import checked, parameter
 from pancake.function import rows, total, wide
 from pancake.functions.containers import Container
 from pancake.functions.linear import Linear
 from pancake.initializers import glorot_uniform
 from pancake.memory import Array
-from pancake.settings import checked
-from pancake.tree import parameter
 
 
 class MultiHeadAttention(Container):

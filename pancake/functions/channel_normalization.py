@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, number, size
+from pancake.attributes import checked, parameter
 from pancake.function import Function, total
 from pancake.functions.normalization import BatchNorm, centred, mean, mean_square
 from pancake.functions.windows import along_channels, images
 from pancake.memory import Array
-from pancake.settings import checked
-from pancake.tree import parameter
 
 
 class BatchNorm2d(BatchNorm):

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, flag, generator, size
+from pancake.attributes import parameter
 from pancake.function import Function, total
 from pancake.functions.windows import PerAxis, Windows, along_channels, batch_first, fitting, images, per_axis, spread
 from pancake.memory import Array
-from pancake.tree import parameter
 
 
 class Kernels(Function):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from pancake.arguments import Rng, generator, share
+from pancake.attributes import checked
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.settings import checked
 
 
 class Dropout(Function):

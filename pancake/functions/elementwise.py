@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from pancake.arguments import Rng, axes_argument, axes_of, literal, numeric, real, whole
+from pancake.attributes import checked, parameter
 from pancake.function import Function, divided, wide
 from pancake.memory import Array
-from pancake.settings import checked
-from pancake.tree import parameter
 
 
 class Square(Function):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import Rng, as_array, generator, size
+from pancake.attributes import parameter
 from pancake.function import Function, wide
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
-from pancake.tree import parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

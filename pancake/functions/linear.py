@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import Rng, flag, generator, is_sparse, size
+from pancake.attributes import parameter
 from pancake.function import Function, rows, total
 from pancake.initializers import Initializer, initial_bias, initializer
 from pancake.memory import Array
-from pancake.tree import parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, check_axes, number, share, size
+from pancake.attributes import checked, parameter
 from pancake.function import Function, rows, total, wide
 from pancake.memory import Array
-from pancake.settings import checked
-from pancake.tree import parameter
 
 
 class BatchNorm(Function):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import Rng, check_axes, real, size
+from pancake.attributes import checked, parameter
 from pancake.function import Function, total
 from pancake.memory import Array
-from pancake.settings import checked
-from pancake.tree import parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

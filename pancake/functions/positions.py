@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pancake.arguments import Rng, generator, size
+from pancake.attributes import parameter
 from pancake.function import Function, total
 from pancake.initializers import Initializer, initializer
 from pancake.memory import Array
-from pancake.tree import parameter
 
 
 class PositionalEmbedding(Function):

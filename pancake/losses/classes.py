@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import as_array, brief, numeric, share, whole
+from pancake.attributes import checked
 from pancake.function import rows, wide
 from pancake.losses.elementwise import product
 from pancake.losses.loss import Loss
 from pancake.memory import Array
-from pancake.settings import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

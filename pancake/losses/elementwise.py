@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from pancake.arguments import flag, numeric, real
+from pancake.attributes import checked, positive
 from pancake.functions.activations import sigmoid
 from pancake.losses.loss import Loss
 from pancake.memory import Array
-from pancake.settings import checked, positive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import Rng, generator, size
+from pancake.attributes import checked, one_of, parameter
 from pancake.function import Function, total
 from pancake.functions.activations import sigmoid
 from pancake.memory import Array
 from pancake.recurrent.states import like
-from pancake.settings import checked, one_of
-from pancake.tree import parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pancake.arguments import flag, numeric, sequence_lengths
+from pancake.attributes import checked
 from pancake.function import Function, need_function
 from pancake.memory import Array
 from pancake.origin import is_own
@@ -19,7 +20,6 @@ from pancake.recurrent.cells import Cell
 from pancake.recurrent.lengths import Lengths, only, where
 from pancake.recurrent.states import each, like
 from pancake.recurrent.step_copies import StepCopies
-from pancake.settings import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
