@@ -21,11 +21,22 @@ COMMAND = [sys.executable, "-m", "pancake.playground"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
+def _hear_ctrl_c():
+    """Undo what a program inherits that is started in the background of a shell: there Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(*arguments, cwd=ROOT):
     """The program, and its port, once it has told its address."""
     process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *arguments], cwd=cwd, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "--port", "0", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_hear_ctrl_c if os.name == "posix" else None,
     )
     try:
         assert process.stdout is not None
