@@ -292,7 +292,7 @@ def is_sparse(value: Any) -> bool:
 
 def _called(owner: object) -> str:
     """What a message begins with; made when there is one, since a repr takes longer than a loss of a small batch."""
-    return getattr(owner, "__name__", None) or repr(owner)
+    return owner if isinstance(owner, str) else getattr(owner, "__name__", None) or repr(owner)
 
 
 def numeric(owner: object, value: Any, what: str) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake.arguments import brief
+from pancake.arguments import as_array, brief
 from pancake.function import Function
 from pancake.testing.bulk import Bulk
 
@@ -352,7 +352,7 @@ def split(vector: Vector, outputs: Sequence[Vector]) -> list[Vector]:
 def _as_array(name: str, leaf: Any) -> Any:
     if leaf is None:
         return None
-    array = leaf if type(leaf) is np.ndarray else np.asarray(leaf)
+    array = as_array(name, leaf, "an input")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected inputs of real numbers, got {type(leaf).__name__} of dtype {array.dtype}")
     return array.astype(np.float64) if array.dtype.kind == "f" and array.dtype != np.float64 else array

@@ -714,6 +714,7 @@ def test_options_that_make_no_sense(options, kind, said):
         (np.tanh, X, TypeError, "expected an object with compute_forward and compute_backward"),
         (wrong.Dense(), "abc", TypeError, "Dense: expected inputs of real numbers, got str"),
         (wrong.Dense(), X + 1j, TypeError, "expected inputs of real numbers, got ndarray of dtype complex128"),
+        (wrong.Dense(), np.ma.masked_less(X, 0), TypeError, "Dense: expected an input without a mask"),
         (wrong.Dense(), np.ones((0, 3)), ValueError, "expected at least one example"),
     ],
 )
