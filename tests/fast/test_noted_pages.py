@@ -14,7 +14,25 @@ from pancake.fast.kernels import Lies
 from pancake.fast.pages import Page, Value
 from pancake.fast.program import Notes
 
+
+class Bent(pk.Function):
+    """y = x above 0, else tanh(x), written so that what np.where puts down stays, and the last operand comes after the result."""
+
+    def compute_forward(self, x: Any) -> Any:
+        x = self._floats(x)
+        t = np.tanh(x)
+        self._remember(x, t)
+        return np.where(x > 0, x, t)
+
+    def compute_backward(self, dObj_dOut: Any) -> Any:
+        x, t = self._remembered()
+        d = 1 * self._upstream(dObj_dOut, x.shape, x.dtype)
+        lost = np.where(x > 0, 0 * t, t * t)
+        return -lost * d + d
+
+
 ACTIVATIONS = [
+    Bent(),
     pk.Sigmoid(),
     pk.Tanh(),
     pk.SiLU(),

@@ -117,6 +117,14 @@ def test_factors_that_a_dtype_cannot_hold_are_as_small_as_can_be(rule: Any) -> N
     assert twins.one.steps == 4
 
 
+@pytest.mark.parametrize("cls", [pk.Adam, pk.RMSprop, pk.Adagrad])
+def test_an_eps_that_a_dtype_cannot_hold_still_keeps_from_dividing_by_0(cls: Any) -> None:
+    twins = Twins(lambda model: cls(model, eps=1e-50), np.float32)
+    for scale in (0, 1, 0):
+        twins.step(scale)
+    assert all(np.isfinite(value).all() for value in seen(twins.one).values())
+
+
 def test_what_is_not_all_of_one_dtype_goes_by_its_rule() -> None:
     layers = [pk.Linear(3, 4, rng=0), pk.Linear(4, 2, rng=1, dtype=np.float32)]
     optimizer = pk.Adam(layers)
