@@ -1,8 +1,8 @@
 """The step of an optimizer as one program: its rule, with the factors and the vectors of each step in place.
 
 A rule is a handful of calls on vectors. It is written once, as its class has it, and noted here by running it with what stands
-for the vectors. What that saves is around the calls: methods, looks at settings, and factors that are compared one by one. In a
-small net that is 5 % of a step with SGD, 10 % with Adam.
+for the vectors. What that saves is around the calls: methods, looks at settings, and factors that are compared one by one: in a
+net of 151 parameters a twentieth of a step.
 """
 
 from __future__ import annotations
