@@ -190,9 +190,8 @@ class CrossEntropy(ClassLoss):
     def compute_forward(self, pred: Any, target: Any, weight: Any = None) -> Any:
         z, a, divisor = self._examples(pred, target, weight)
         shifted = z - z.max(axis=1, keepdims=True)  # exp cannot overflow, and the softmax is the same
-        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=wide(z.dtype))).astype(
-            z.dtype, copy=False
-        )
+        total = np.exp(shifted).sum(axis=1, keepdims=True, dtype=wide(z.dtype))  # of many classes more than float16 holds
+        log_softmax = shifted - np.log(total).astype(z.dtype, copy=False)
         shape = np.shape(pred)
         self._remember(np.exp(log_softmax), a, shape)
         return self._reduced(-product(a, log_softmax).sum(axis=1).reshape(shape[:-1]), divisor)

@@ -106,9 +106,8 @@ class MPIRanks:
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.leave = Leave(comm)
         self.joined = False
-        self.heard: list[tuple[float | None, bool, Any]] | None = (
-            None  # of each loss since zero_grad: divisor, averaged, what it keeps
-        )
+        # of each loss since zero_grad: divisor, averaged, what it keeps
+        self.heard: list[tuple[float | None, bool, Any]] | None = None
         self.vectors: Any = None  # of the optimizer, when the layout was made
 
     def take(self, optimizer: Optimizer) -> None:
