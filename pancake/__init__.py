@@ -18,6 +18,7 @@ backward::
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pancake import fast  # first: it stands before the classes below, and none of them knows of it
 from pancake._version import __version__
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
@@ -26,13 +27,10 @@ from pancake.functions.embedding import Embedding
 from pancake.functions.linear import AddBias, Linear, MatMul
 from pancake.functions.mlp import mlp
 from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
-from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
 from pancake.losses.elementwise import BinaryCrossEntropy, Hinge, Huber, MeanAbsoluteError, MeanSquaredError, Quantile
 from pancake.losses.loss import Loss
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.rules import SGD, Adagrad, Adam, AdamW, RMSprop
-from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
-from pancake.recurrent.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from pancake import datasets, initializers, plotting, testing
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from pancake.functions.shapes import Expand, Flatten, Reshape, Select, Transpose
     from pancake.functions.softmax import LogSoftmax, Softmax
     from pancake.functions.standardize import Standardize
+    from pancake.losses.classes import CrossEntropy, NegativeLogLikelihood
     from pancake.losses.likelihoods import GaussianNLL, KLDivergence, PoissonNLL
     from pancake.optimizers.clipping import clip_grad_norm, clip_grad_value
     from pancake.optimizers.schedules import cosine, exponential_decay, one_cycle, step_decay, warmup
@@ -69,7 +68,9 @@ if TYPE_CHECKING:
         show_pred,
     )
     from pancake.recurrent.bidirectional import Bidirectional
+    from pancake.recurrent.cells import GRUCell, LSTMCell, RNNCell
     from pancake.recurrent.rnn import rnn
+    from pancake.recurrent.unrolled import Unrolled
     from pancake.training.early_stopping import EarlyStopping
     from pancake.training.errors import NonFiniteError
     from pancake.training.evaluate import evaluate
@@ -81,8 +82,6 @@ if TYPE_CHECKING:
     from pancake.training.minimize import minimize
     from pancake.training.predict import predict
     from pancake.training.train_step import TrainStep
-
-from pancake import fast  # at the end: it stands before the classes above, and none of them knows of it
 
 __all__ = [
     "ELU",
@@ -233,13 +232,16 @@ _LATER = {
     "functions.shapes": "Expand Flatten Reshape Select Transpose",
     "functions.softmax": "LogSoftmax Softmax",
     "functions.standardize": "Standardize",
+    "losses.classes": "CrossEntropy NegativeLogLikelihood",
     "losses.likelihoods": "GaussianNLL KLDivergence PoissonNLL",
     "optimizers.clipping": "clip_grad_norm clip_grad_value",
     "optimizers.schedules": "cosine exponential_decay one_cycle step_decay warmup",
     "plotting": "animate_training plot_activations plot_confusion_matrix plot_decision_boundary plot_gradients "
     "plot_hidden_plane plot_history plot_learning_rates plot_regression plot_weights show_pred",
     "recurrent.bidirectional": "Bidirectional",
+    "recurrent.cells": "GRUCell LSTMCell RNNCell",
     "recurrent.rnn": "rnn",
+    "recurrent.unrolled": "Unrolled",
     "training.early_stopping": "EarlyStopping",
     "training.errors": "NonFiniteError",
     "training.evaluate": "evaluate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 BACKWARDS = ("compute_backward", "accumulate_grads")
 DTYPES = frozenset(map(np.dtype, (np.float16, np.float32, np.float64, np.longdouble)))
+
+# Called with each class of Functions or losses that is made, once it has its methods.
+watchers: list[Callable[[type], object]] = []
+
+
+def tell(cls: type) -> None:
+    """Tell the watchers of a class that has just been made."""
+    for watcher in watchers:
+        watcher(cls)
 
 
 class Kept:
@@ -132,6 +141,7 @@ class Function(Remembers, Tree):
         for name in BACKWARDS:
             if isinstance(vars(cls).get(name), types.FunctionType):
                 setattr(cls, name, _with_bookkeeping(vars(cls)[name]))
+        tell(cls)
 
     def compute_forward(self, x: Any) -> Any:
         """Return f(x) as a fresh array and remember what the derivative needs."""

@@ -5,10 +5,10 @@ is run as programs of NumPy calls without checks and without new memory. `off()`
 How it works, and why it gives the same numbers: docs/how_it_is_fast.md.
 """
 
-from pancake.fast import embeddings, losses, sequences, stacks
+from pancake.fast import methods
 from pancake.fast.switch import off
+from pancake.function import watchers
 
 __all__ = ["off"]
 
-for part in (losses, sequences, embeddings, stacks):  # stacks note the methods of the others
-    part.install()
+watchers.append(methods.meet)

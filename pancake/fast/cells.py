@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from pancake.fast.methods import OF_CELLS, as_made
 from pancake.fast.program import DTYPES, Owner, bound, guard, scalar
 from pancake.functions.activations import largest_exponent
 from pancake.memory import Array
 from pancake.recurrent.cells import Cell, GRUCell, LSTMCell, RNNCell
 
-METHODS = ("compute_forward", "compute_backward", "accumulate_grads", "init_state")
 STRETCH = 1 << 20  # bytes of gates that a cell goes back through at once; about as much, and what is made of it, stays in cache
 
 
@@ -118,7 +118,7 @@ class CellKernel:
 
 def parts(cell: Any) -> tuple[list[Owner], list[tuple[type, str]]]:
     """What a kernel depends on, as `Notes.unchanged` takes it."""
-    methods = [(type(cell), name) for name in METHODS]
+    methods = [(type(cell), name) for name in OF_CELLS]
     return [(cell, [name for name in vars(cell) if name != "training"])], [*methods, (Cell, "init_state")]
 
 
@@ -431,16 +431,14 @@ def write_products(dObj_dZ: Array, weight: Array, order: list[int], out: Array) 
 
 
 KERNELS: dict[type[Cell], type[CellKernel]] = {RNNCell: RNNKernel, LSTMCell: LSTMKernel, GRUCell: GRUKernel}
-PLAIN = {(cls, name): getattr(cls, name) for cls in KERNELS for name in METHODS}
-INIT_STATE = Cell.init_state
 
 
 def can_run(cell: Any) -> bool:
     """Whether there is a kernel for this cell, with nobody else's methods on it."""
     cls = type(cell)
-    if cls not in KERNELS or cell.weight_hh.dtype not in DTYPES or not vars(cell).keys().isdisjoint(METHODS):
+    if cls not in KERNELS or cell.weight_hh.dtype not in DTYPES or not vars(cell).keys().isdisjoint(OF_CELLS):
         return False
-    if Cell.init_state is not INIT_STATE or any(getattr(cls, name) is not PLAIN[cls, name] for name in METHODS):
+    if not (as_made(cls, OF_CELLS) and as_made(Cell, ["init_state"])):
         return False
     arrays = [array for pair in zip(*cell.get_params_and_grads(), strict=True) for array in pair]
     return len(arrays) == 8 and all(array.dtype == arrays[0].dtype and array.T.flags.c_contiguous for array in arrays)

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from pancake import memory
-from pancake.fast import cells
 from pancake.fast.activations import ACTIVATIONS
-from pancake.fast.embeddings import EmbeddingKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
-from pancake.fast.program import Left, Notes, Owner, Ran, Text
-from pancake.fast.sequences import UnrolledKernel
+from pancake.fast.left import Left, Ran
+from pancake.fast.methods import is_unrolled
+from pancake.fast.program import Notes, Owner, Text
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
-from pancake.recurrent.unrolled import Unrolled
 
 SMALL_PRODUCT = 10**6  # multiplications
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
@@ -52,7 +50,7 @@ class Chain:
     def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool, lent: bool = False) -> None:
         """Note the forward, a function of `x`, which is `lent` if backward follows at once and nothing is remembered."""
         self.layers, self.key = layers, key_of(x)
-        sequences = any(type(layer) is Unrolled for layer in layers)
+        sequences = any(map(is_unrolled, layers))
         leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
         # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
         by_row = sequences or (type(layers[0]) is Linear and x.size * layers[0].n_out > SMALL_PRODUCT)
@@ -252,10 +250,13 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
     if isinstance(layer, Linear):
         return LinearKernel(layer, notes, lies, argument if before is None else before.y, last, last and fresh)
     if isinstance(layer, Embedding):
+        from pancake.fast.embeddings import EmbeddingKernel
+
         return EmbeddingKernel(layer, notes, lies)
-    if isinstance(layer, Unrolled):
-        inputs = before.inputs if isinstance(before, EmbeddingKernel) else None if before is None else cells.Rows(before.y.T)
-        return UnrolledKernel(layer, notes, lies, inputs)
+    if is_unrolled(layer):
+        from pancake.fast.sequences import UnrolledKernel
+
+        return UnrolledKernel(layer, notes, lies, before)
     z = before.y
     if not isinstance(before, LinearKernel):  # which needs what it has put out, and y would overwrite it
         z = lies.new(len(before.y))
@@ -276,7 +277,7 @@ def time_first(x: Array) -> bool:
 
 def dtype_of(layer: Any) -> np.dtype[Any]:
     """The dtype of the parameters of a layer that a stretch may begin with."""
-    dtype: np.dtype[Any] = (layer.cell.weight_hh if isinstance(layer, Unrolled) else layer.weight).dtype
+    dtype: np.dtype[Any] = (layer.cell.weight_hh if is_unrolled(layer) else layer.weight).dtype
     return dtype
 
 

@@ -6,12 +6,10 @@ words are often cheaper than products with each word of the text: see `Words`.
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.fast import switch
 from pancake.fast.cells import Rows
 from pancake.fast.kernels import Kernel, Lies
 from pancake.fast.program import Notes, Text, unsigned
@@ -135,31 +133,19 @@ def add_rows(grad: Array, indices: Any, d: Array) -> None:
         np.add.at(vector, places.reshape(-1), part)
 
 
-def install() -> None:
-    """Put the fast path before the methods of `Embedding`."""
-    plain_forward, plain_backward = Embedding.compute_forward, Embedding.compute_backward
+def can_add(embedding: Embedding) -> bool:
+    """Whether rows can be added to the gradient."""
+    grad = embedding.grad_weight
+    return grad.dtype in PAIRS and grad.flags.c_contiguous
 
-    @wraps(plain_forward)
-    def compute_forward(self: Embedding, x: Any) -> Array:
-        if switch.reasons or type(self) is not Embedding:
-            return plain_forward(self, x)
-        indices = self._indices(x)
-        self._remember(indices)
-        return self.weight.take(indices.T, axis=0).swapaxes(0, 1) if indices.ndim == 2 else self.weight.take(indices, axis=0)
 
-    @wraps(plain_backward)
-    def compute_backward(self: Embedding, dObj_dOut: Any) -> Array:
-        grad = self.grad_weight
-        if switch.reasons or type(self) is not Embedding or self.frozen or grad.dtype not in PAIRS or not grad.flags.c_contiguous:
-            return plain_backward(self, dObj_dOut)
-        x = self._remembered()
-        d = self._upstream(dObj_dOut, (*x.shape, self.dim), self.weight.dtype)
-        if x.ndim == 2:  # the order in which sequences lie in memory
-            add_rows(self.grad_weight, x.T.reshape(-1), d.swapaxes(0, 1).reshape(-1, self.dim))
-        else:
-            add_rows(self.grad_weight, x.reshape(-1), d.reshape(-1, self.dim))
-        self._cache.used = True
-        return np.zeros(x.shape, d.dtype)
-
-    for method in (compute_forward, compute_backward):
-        setattr(Embedding, method.__name__, method)
+def backward(embedding: Embedding, dObj_dOut: Any) -> Array:
+    """The backward of an `Embedding` that is called by itself."""
+    x = embedding._remembered()
+    d = embedding._upstream(dObj_dOut, (*x.shape, embedding.dim), embedding.weight.dtype)
+    if x.ndim == 2:  # the order in which sequences lie in memory
+        add_rows(embedding.grad_weight, x.T.reshape(-1), d.swapaxes(0, 1).reshape(-1, embedding.dim))
+    else:
+        add_rows(embedding.grad_weight, x.reshape(-1), d.reshape(-1, embedding.dim))
+    embedding._cache.used = True
+    return np.zeros(x.shape, d.dtype)

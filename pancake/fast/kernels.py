@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pancake import memory
+from pancake.fast.methods import METHODS
 from pancake.fast.program import Notes, Owner, Text
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -24,7 +25,6 @@ from pancake.memory import Array
 SMALL = 1 << 14  # numbers of input up to which a copy beside a column of ones is cheaper than to add the bias to the output
 LONG = 8  # times as many rows as features, from where on a copy of the input lies along the rows as all else does
 WIDE = 512  # classes; where there are more, a loss works them off row by row, in blocks of rows that stay in cache
-METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 
 
 class Lies:

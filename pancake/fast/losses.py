@@ -7,21 +7,17 @@ its page in `pancake/losses`.
 from __future__ import annotations
 
 import functools
-import math
 import weakref
 from typing import Any, NoReturn
 
 import numpy as np
 
-from pancake.fast import switch
 from pancake.fast.loss_kernels import INTP, KERNELS
-from pancake.fast.program import DTYPES, Notes, Ran, guard
+from pancake.fast.methods import OF_LOSSES, as_made
+from pancake.fast.program import DTYPES, Notes, guard
 from pancake.losses.classes import CrossEntropy
 from pancake.losses.elementwise import BinaryCrossEntropy
-from pancake.losses.loss import Loss
 from pancake.memory import Array
-
-METHODS = ("compute_forward", "compute_backward")
 
 
 class LossProgram:
@@ -64,6 +60,11 @@ class LossProgram:
         self.backward = notes.write("", result, notes.unchanged(owners), lines=[])
         self.kept = self.kernel.kept
 
+    def forget(self, loss: Any) -> None:
+        """Never run again: a run has stopped half way, and overwritten what the loss was given before; its gradient is whole."""
+        PROGRAMS[loss] = {key: known for key, known in PROGRAMS[loss].items() if known is not self}
+        self.forward, self.kept = _nothing, functools.partial(lost, repr(loss))
+
 
 def divisor_of(loss: Any, target: Array) -> float:
     """What the sum of the values is divided by."""
@@ -75,9 +76,7 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
     cls = type(loss)
     if pred.__class__ is not np.ndarray or target.__class__ is not np.ndarray or pred.dtype not in DTYPES or not pred.size:
         return False
-    if not vars(loss).keys().isdisjoint(METHODS) or loss.reduction not in ("mean", "sum"):
-        return False
-    if any(getattr(cls, name) is not INSTALLED[cls, name] for name in METHODS):
+    if not vars(loss).keys().isdisjoint(OF_LOSSES) or loss.reduction not in ("mean", "sum") or not as_made(cls, OF_LOSSES):
         return False
     if cls is CrossEntropy:
         plain = loss.class_weight is None and not loss.label_smoothing and loss.ignore_index is None
@@ -88,7 +87,6 @@ def can_compute(loss: Any, pred: Any, target: Any) -> bool:
     return target.shape == pred.shape and target.dtype in DTYPES
 
 
-INSTALLED: dict[tuple[type[Loss], str], Any] = {}
 KEPT = 8  # so many programs are kept of a loss
 PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram]] = weakref.WeakKeyDictionary()  # of each loss
 
@@ -109,12 +107,6 @@ def program_of(loss: Any, pred: Any, target: Any) -> LossProgram | None:
     return program
 
 
-def forget(loss: Any, program: LossProgram) -> None:
-    """Drop a program that has stopped half way, and has overwritten what it was given before; its gradient is whole."""
-    PROGRAMS[loss] = {key: known for key, known in PROGRAMS[loss].items() if known is not program}
-    program.forward, program.kept = _nothing, functools.partial(lost, repr(loss))
-
-
 def _nothing(pred: Any, target: Any) -> None:
     """The forward of a program that is not to run again."""
 
@@ -123,56 +115,3 @@ def lost(loss: str) -> NoReturn:
     raise RuntimeError(
         f"{loss}: a target that was refused has overwritten what the call before it left; call it again before backward"
     )
-
-
-def install() -> None:
-    """Put the fast path before the methods of the losses."""
-    for cls in KERNELS:
-        _install(cls)
-
-
-def _install(cls: Any) -> None:
-    plain_forward, plain_backward = cls.compute_forward, cls.compute_backward
-
-    @functools.wraps(plain_forward)
-    def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
-        kept = self._cache
-        if switch.reasons or weight is not None or self.__class__ is not cls:
-            return plain_forward(self, pred, target, weight)
-        program: Any = kept.program if kept.__class__ is Ran else None
-        self._cache = None  # until the run is through
-        try:
-            value = None if program is None else program.forward(pred, target)
-            if value is None:
-                program = None  # nothing has run, should there be none
-                program = program_of(self, pred, target)
-                value = math.nan if program is None else program.forward(pred, target)
-        except (ValueError, FloatingPointError, RuntimeWarning):  # which the page explains, or knows how to avoid
-            value = math.nan
-            if program is not None:
-                forget(self, program)
-        if not math.isfinite(value):  # also limits, which the page takes one by one
-            self._cache = kept
-            return plain_forward(self, pred, target)
-        self._cache = program.latest = ran = Ran()
-        ran.program = program
-        if kept is not None and not kept.used:
-            ran.older = True
-        self.divisor = program.divisor
-        return value
-
-    @functools.wraps(plain_backward)
-    def compute_backward(self: Any) -> Array:
-        kept = self._cache
-        if kept.__class__ is Ran and not switch.reasons:
-            program = kept.program
-            if program.latest is kept and not (kept.used and kept.older):
-                dObj_dPred: Array | None = program.backward()
-                if dObj_dPred is not None:
-                    kept.used = True
-                    return dObj_dPred
-        return plain_backward(self)
-
-    for method in (compute_forward, compute_backward):
-        setattr(cls, method.__name__, method)
-        INSTALLED[cls, method.__name__] = method

@@ -16,13 +16,12 @@ import numpy as np
 
 from pancake.fast import switch
 from pancake.fast.chains import Program, bytes_of_row
-from pancake.fast.kernels import METHODS
+from pancake.fast.methods import METHODS, is_unrolled
 from pancake.fast.stacks import PROGRAMS, State, as_installed
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
 from pancake.memory import Array
-from pancake.recurrent.unrolled import Unrolled
 
 # Rows of a block, or some times as many of a narrow net: what they leave in the program stays in cache from layer to layer. (Rows
 # by a power of two would get into each other's way there.)
@@ -45,7 +44,7 @@ class Known:
         self.attributes, self.state = vars(model), State(model.functions)
         self.size = len(self.attributes)  # which answers look at too
         # an Unrolled leaves its last state to be carried on from
-        self.modeless = self.state.whole and not any(type(function) is Unrolled for function in model.functions)
+        self.modeless = self.state.whole and not any(map(is_unrolled, model.functions))
         self.answer: Callable[[Any], Any] = lambda x: None
         self.running: list[bool] = []
 
@@ -137,6 +136,6 @@ def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: ob
 def rows_of_block(model: Sequential, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
     layers = model.functions
-    if type(layers[0]) is not Linear or any(type(layer) is Unrolled for layer in layers):
+    if type(layers[0]) is not Linear or any(map(is_unrolled, layers)):
         return ROWS
     return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))

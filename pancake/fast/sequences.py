@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from typing import Any
 
@@ -10,7 +9,9 @@ import numpy as np
 
 from pancake.fast import cells, switch
 from pancake.fast.cells import KERNELS, CellKernel, Rows
-from pancake.fast.kernels import METHODS, Kernel, Lies
+from pancake.fast.embeddings import EmbeddingKernel
+from pancake.fast.kernels import Kernel, Lies
+from pancake.fast.methods import METHODS
 from pancake.fast.program import Notes, Owner, Text
 from pancake.function import Kept
 from pancake.memory import Array
@@ -25,11 +26,13 @@ CHANGING = {"state", "dObj_dState", "training"}  # attributes of an Unrolled tha
 class UnrolledKernel(Kernel):
     """All steps, from a state of zeros."""
 
-    def __init__(self, layer: Unrolled, notes: Notes, lies: Lies, inputs: Any) -> None:
-        """Note the forward, from `inputs` such as `Rows`, or, if there are none, from the argument `x` of the program."""
+    def __init__(self, layer: Unrolled, notes: Notes, lies: Lies, before: Any) -> None:
+        """Note the forward, from what the kernel `before` puts out, or from the argument `x` of the program, if it is None."""
         cell: Any = layer.cell
         self.layer, (batch, time) = layer, lies.leading
-        if inputs is None:
+        if before is not None:
+            inputs = before.inputs if isinstance(before, EmbeddingKernel) else Rows(before.y.T)
+        else:
             inputs = Rows(np.empty((lies.n, cell.n_in), lies.dtype))
             notes.put(lies.seen(inputs.table.T), Text("x"))
         self.inputs, self.ends, self.initial = inputs, Lengths(None, time, batch), cell.init_state(batch)
@@ -139,8 +142,15 @@ def latest(owner: Unrolled) -> CellKernel | None:
     return kernel if kernel.cell is owner.cell and kernel.intact() else None
 
 
-def run_forward(owner: Unrolled, kernel: CellKernel, x: Array, ends: Lengths, state: Any) -> Array:
-    """The forward of an `Unrolled` by its kernel, from inputs (T, B, I)."""
+def forward(owner: Unrolled, x: Any, state: Any, lengths: Any) -> Array | None:
+    """The forward of an `Unrolled`, if there can be a kernel."""
+    x = owner._in_time(x)  # (T, B, I)
+    state = owner._initial(state, x)
+    ends = owner._ends(lengths, x)
+    x = ends.masked(x)
+    kernel = kernel_of(owner, x.shape)
+    if kernel is None:
+        return None
     before, owner._cache = owner._cache, None  # until the run is through
     kernel.inputs.table.reshape(x.shape)[...] = x
     kernel.begin()
@@ -155,6 +165,14 @@ def run_forward(owner: Unrolled, kernel: CellKernel, x: Array, ends: Lengths, st
     if owner.return_sequences:
         return ends.padded(kernel.h_after.copy()).swapaxes(0, 1)
     return kernel.h_after[owner._last(ends)]
+
+
+def backward(owner: Unrolled, kernel: CellKernel, dObj_dOut: Any, dObj_dState: Any) -> Array:
+    """Its backward, and the gradient of the inputs (B, T, I)."""
+    dObj_dX = np.empty(kernel.shape, kernel.dtype)
+    run_backward(owner, kernel, dObj_dOut, dObj_dState, dObj_dX.reshape(kernel.N, -1))
+    ends: Lengths = owner._cache.ends
+    return ends.padded(dObj_dX).swapaxes(0, 1)
 
 
 def run_backward(owner: Unrolled, kernel: CellKernel, dObj_dOut: Any, dObj_dState: Any, dObj_dIn: Array | None) -> None:
@@ -177,41 +195,3 @@ def run_backward(owner: Unrolled, kernel: CellKernel, dObj_dOut: Any, dObj_dStat
     owner.dObj_dState = each(np.copy, state)
     kernel.after_backward(dObj_dIn)
     kept.used = True
-
-
-def install() -> None:
-    """Put the fast path before the methods of `Unrolled`."""
-    plain_forward, plain_backward, plain_accumulate = (getattr(Unrolled, name) for name in METHODS)
-
-    @functools.wraps(plain_forward)
-    def compute_forward(self: Unrolled, x: Any, state: Any = None, lengths: Any = None) -> Array:
-        if switch.reasons or type(self) is not Unrolled or type(self.cell) not in KERNELS:
-            return plain_forward(self, x, state, lengths)
-        inputs = self._in_time(x)
-        now = self._initial(state, inputs)
-        ends = self._ends(lengths, inputs)
-        inputs = ends.masked(inputs)
-        kernel = kernel_of(self, inputs.shape)
-        if kernel is None:
-            return plain_forward(self, x, state, lengths)
-        return run_forward(self, kernel, inputs, ends, now)
-
-    @functools.wraps(plain_backward)
-    def compute_backward(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> Array:
-        kernel = latest(self)
-        if kernel is None:
-            return plain_backward(self, dObj_dOut, dObj_dState)
-        dObj_dX = np.empty(kernel.shape, kernel.dtype)
-        run_backward(self, kernel, dObj_dOut, dObj_dState, dObj_dX.reshape(kernel.N, -1))
-        ends: Lengths = self._cache.ends
-        return ends.padded(dObj_dX).swapaxes(0, 1)
-
-    @functools.wraps(plain_accumulate)
-    def accumulate_grads(self: Unrolled, dObj_dOut: Any, dObj_dState: Any = None) -> None:
-        kernel = None if "compute_backward" in vars(self) else latest(self)
-        if kernel is None:
-            return plain_accumulate(self, dObj_dOut, dObj_dState)
-        run_backward(self, kernel, dObj_dOut, dObj_dState, None)
-
-    for method in (compute_forward, compute_backward, accumulate_grads):
-        setattr(Unrolled, method.__name__, method)

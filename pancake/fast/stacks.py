@@ -14,26 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast import cells, embeddings, switch
 from pancake.fast.activations import ACTIVATIONS
 from pancake.fast.chains import Program, dtype_of, key_of
-from pancake.fast.kernels import METHODS
-from pancake.fast.program import DTYPES, Ran
-from pancake.function import Function, Kept
+from pancake.fast.left import StackKept
+from pancake.fast.methods import METHODS, as_made, is_unrolled
+from pancake.fast.program import DTYPES
+from pancake.function import Function
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
-from pancake.optimizers.optimizer import Optimizer
-from pancake.recurrent.unrolled import Unrolled
 from pancake.tree import noted
 
 PROGRAMS = 32  # so many are kept of a segment, for batches of other sizes
 LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
-
-LAYERS = {Linear, Unrolled, *ACTIVATIONS}
-INSTALLED: dict[str, Any] = {}  # the methods of `Sequential` that `install` makes
-OURS: dict[tuple[type, str], Any] = {}  # and those of the layers
-STEPPING = {name: getattr(Optimizer, name) for name in ("step", "zero_grad")}  # noted here, since whole steps are loaded later
 
 
 class Segment:
@@ -99,12 +92,16 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
             if layer.n_in != shape[-1] or any(array.dtype != dtype for array in arrays):
                 return None
             shape = (*shape[:-1], layer.n_out)
-        elif isinstance(layer, Unrolled):
-            cell: Any = layer.cell
+        elif is_unrolled(layer):
+            from pancake.fast import cells
+
+            cell = layer.cell
             if len(shape) != 3 or not cells.can_run(cell) or cell.n_in != shape[-1] or cell.weight_hh.dtype != dtype:
                 return None
             shape = (*(shape[:2] if layer.return_sequences else shape[:1]), cell.n_hidden)
         elif isinstance(layer, Embedding):
+            from pancake.fast import embeddings
+
             if not embeddings.can_run(layer, x, dtype):
                 return None
             shape = (*shape, layer.dim)
@@ -113,13 +110,18 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
 
 def methods_are_ours(layer: Function) -> bool:
     """Whether nobody has put other methods on an object of a known class, or on the class."""
-    cls = type(layer)
-    return vars(layer).keys().isdisjoint(METHODS) and all(getattr(cls, name) is OURS[cls, name] for name in METHODS)
+    return vars(layer).keys().isdisjoint(METHODS) and as_made(type(layer))
 
 
 def as_installed(stack: dict[str, Any]) -> bool:
     """Whether a `Sequential` with these attributes has the methods of the fast path, and nobody else's."""
-    return stack.keys().isdisjoint(METHODS) and all(getattr(Sequential, name) is INSTALLED[name] for name in METHODS)
+    return stack.keys().isdisjoint(METHODS) and as_made(Sequential)
+
+
+def _has_kernel(cell: Function) -> bool:
+    from pancake.fast import cells  # which only nets with cells wait for
+
+    return type(cell) in cells.KERNELS
 
 
 class State:
@@ -130,7 +132,7 @@ class State:
         self.items: list[Any] = []
         stretch: list[Any] = []
         for function in functions:
-            unrolled = type(function) is Unrolled and type(function.cell) in cells.KERNELS
+            unrolled = is_unrolled(function) and _has_kernel(function.cell)
             if unrolled and self.items and type(self.items[-1]) is Embedding:
                 stretch = [self.items.pop()]
                 self.items.append(Segment(stretch))
@@ -168,15 +170,6 @@ def _drop(states: dict[int, tuple[weakref.ref[Any], State]], key: int, _: object
         program.end()
 
 
-class StackKept(Kept):
-    """What a forward has left in a stack of several segments and Functions, and what has run."""
-
-    __slots__ = ("functions", "ran")
-
-    ran: list[tuple[Any, Program | None]]
-    functions: list[Any]
-
-
 def _left(functions: list[Any]) -> list[tuple[Any, Any]]:
     """What the parts of a stack remember, as the plain stack notes it."""
     left = []
@@ -193,8 +186,9 @@ def _answer(stack: Sequential, kept: StackKept) -> None:
         stack._remembered()
 
 
-def forward_in_parts(stack: Sequential, state: State, x: Any) -> Any:
+def forward_in_parts(stack: Sequential, x: Any) -> Any:
     """Run the segments of a stack, and its other Functions by their own methods."""
+    state = state_of(stack)
     before, stack._cache = stack._cache, None  # until all are through
     older = before is not None and not before.used
     ran = []
@@ -239,62 +233,24 @@ def trains(item: Any) -> bool:
     return whole or any(map(has_parameters, item.layers))
 
 
-def install() -> None:
-    """Put the fast path before the methods of `Sequential`."""
-    plain_forward, plain_backward = Sequential.compute_forward, Sequential.compute_backward
-    plain_accumulate = Sequential.accumulate_grads
+def back_in_parts(stack: Sequential, kept: StackKept, d: Any) -> Any:
+    """The chain rule through all that has run."""
+    _answer(stack, kept)
+    for item, program in reversed(kept.ran):
+        d = back_through(item, program, d, True)
+    kept.used = True
+    return d
 
-    @functools.wraps(plain_forward)
-    def compute_forward(self: Sequential, x: Any, lengths: Any = None) -> Any:
-        kept = self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and lengths is None and not switch.reasons:
-            self._cache = None  # until the run is through
-            y = kept.program.forward(x, not kept.used)
-            if y is not None:
-                self._cache = kept.program.latest
-                return y
-            self._cache = kept
-        if switch.reasons or lengths is not None or self.__class__ is not Sequential or not self.functions:
-            return plain_forward(self, x, lengths)
-        return forward_in_parts(self, state_of(self), x)
 
-    @functools.wraps(plain_backward)
-    def compute_backward(self: Sequential, dObj_dOut: Any) -> Any:
-        kept = self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
-            if not (kept.used and kept.older):
-                dObj_dIn = kept.program.backward[True](dObj_dOut)
-                if dObj_dIn is not NotImplemented:
-                    return dObj_dIn
-        elif kept.__class__ is StackKept and not switch.reasons:
-            _answer(self, kept)
-            for item, program in reversed(kept.ran):
-                dObj_dOut = back_through(item, program, dObj_dOut, True)
-            kept.used = True
-            return dObj_dOut
-        return plain_backward(self, dObj_dOut)
-
-    @functools.wraps(plain_accumulate)
-    def accumulate_grads(self: Sequential, dObj_dOut: Any) -> None:
-        kept: Any = None if "compute_backward" in vars(self) else self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
-            if not (kept.used and kept.older) and kept.program.backward[False](dObj_dOut) is None:
-                return
-        elif kept.__class__ is StackKept and not switch.reasons:
-            _answer(self, kept)
-            first = next((i for i, (item, _) in enumerate(kept.ran) if trains(item)), None)
-            if first is not None:
-                for item, program in kept.ran[:first:-1]:
-                    dObj_dOut = back_through(item, program, dObj_dOut, True)
-                item, program = kept.ran[first]
-                back_through(item, program, dObj_dOut, False)
-            passed = [item for item, _ in kept.ran[:first]]  # all, if none has parameters
-            note_answered(layer for item in passed for layer in (item.layers if isinstance(item, Segment) else [item]))
-            kept.used = True
-            return
-        plain_accumulate(self, dObj_dOut)
-
-    for method in (compute_forward, compute_backward, accumulate_grads):
-        setattr(Sequential, method.__name__, method)
-        INSTALLED[method.__name__] = method
-    OURS.update({(cls, name): getattr(cls, name) for cls in (Embedding, *LAYERS) for name in METHODS})
+def accumulate_in_parts(stack: Sequential, kept: StackKept, d: Any) -> None:
+    """The chain rule back to the first that has parameters."""
+    _answer(stack, kept)
+    first = next((i for i, (item, _) in enumerate(kept.ran) if trains(item)), None)
+    if first is not None:
+        for item, program in kept.ran[:first:-1]:
+            d = back_through(item, program, d, True)
+        item, program = kept.ran[first]
+        back_through(item, program, d, False)
+    passed = [item for item, _ in kept.ran[:first]]  # all, if none has parameters
+    note_answered(layer for item in passed for layer in (item.layers if isinstance(item, Segment) else [item]))
+    kept.used = True

@@ -17,10 +17,11 @@ import numpy as np
 from pancake import memory
 from pancake.fast import losses, stacks, switch
 from pancake.fast.chains import Chain, bytes_of_row, dtype_of, gradients_apart
-from pancake.fast.kernels import METHODS, SMALL
+from pancake.fast.kernels import SMALL
+from pancake.fast.left import Left
 from pancake.fast.loss_kernels import KERNELS, LossKernel
-from pancake.fast.program import Left, Notes, Text
-from pancake.fast.stacks import STEPPING
+from pancake.fast.methods import METHODS, OF_LOSSES, STEPPING
+from pancake.fast.program import Notes, Text
 from pancake.fast.updates import update_of
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
@@ -83,7 +84,7 @@ class Step:
         ]
         methods = [
             (Sequential, METHODS),
-            (type(self.loss), losses.METHODS),
+            (type(self.loss), OF_LOSSES),
             (type(self.optimizer), (*STEPPING, "update", "_advance")),
         ]
         array, x_shape, x_dtype, y_shape, y_dtype = map(notes.held, (np.ndarray, x.shape, x.dtype, y.shape, y.dtype))

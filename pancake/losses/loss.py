@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from pancake.arguments import aligned, brief, choice, literal, numeric, refuse_foreign_arguments, refuse_slots
-from pancake.function import Remembers, divided, wide
+from pancake.function import Remembers, divided, tell, wide
 from pancake.memory import Array
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Loss(Remembers):
         forward = vars(cls).get("compute_forward")
         if isinstance(forward, types.FunctionType) and not _takes_weight(forward):
             setattr(cls, "compute_forward", _without_weight(forward))  # noqa: B010
+        tell(cls)
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = choice(self, "reduction", reduction, REDUCTIONS)
