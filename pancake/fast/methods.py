@@ -35,7 +35,7 @@ def meet(cls: type) -> None:
 
 def as_made(cls: type, names: Iterable[str] = METHODS) -> bool:
     """Whether nobody has exchanged these methods of one of pancake's classes."""
-    return all(getattr(cls, name) is MADE[cls, name] for name in names)
+    return all(getattr(cls, name) is MADE.get((cls, name)) for name in names)
 
 
 def is_unrolled(layer: object) -> bool:
@@ -98,25 +98,25 @@ def _loss(cls: Any) -> Iterable[Callable[..., Any]]:
     @functools.wraps(plain_forward)
     def compute_forward(self: Any, pred: Any, target: Any, weight: Any = None) -> Any:
         kept = self._cache
-        if switch.reasons or weight is not None or self.__class__ is not cls:
+        if switch.reasons or self.__class__ is not cls:
             return plain_forward(self, pred, target, weight)
         program: Any = kept.program if kept.__class__ is Ran else None
         self._cache = None  # until the run is through
         try:
-            value = None if program is None else program.forward(pred, target)
+            value = None if program is None else program.forward(pred, target, weight)
             if value is None:
                 from pancake.fast import losses
 
                 program = None  # nothing has run, should there be none
-                program = losses.program_of(self, pred, target)
-                value = math.nan if program is None else program.forward(pred, target)
+                program = losses.program_of(self, pred, target, weight)
+                value = math.nan if program is None else program.forward(pred, target, weight)
         except (ValueError, FloatingPointError, RuntimeWarning):  # which the page explains, or knows how to avoid
             value = math.nan
             if program is not None:
                 program.forget(self)
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
-            return plain_forward(self, pred, target)
+            return plain_forward(self, pred, target, weight)
         self._cache = program.latest = ran = Ran()
         ran.program = program
         if kept is not None and not kept.used:
@@ -198,5 +198,6 @@ _BEFORE: dict[str, Callable[[Any], Iterable[Callable[..., Any]]]] = {
     "Sequential": _stack,
     "Unrolled": _unrolled,
     "Embedding": _embedding,
-    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "Huber", "BinaryCrossEntropy", "CrossEntropy"), _loss),
+    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "Huber", "Quantile", "Hinge", "BinaryCrossEntropy"), _loss),
+    **dict.fromkeys(("PoissonNLL", "CrossEntropy", "NegativeLogLikelihood"), _loss),
 }

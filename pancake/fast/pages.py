@@ -1,11 +1,11 @@
-"""Pages of elementwise layers as programs: their forward and backward, run once with stand-ins for arrays that note the calls.
+"""Pages as programs: what a layer or a loss computes entry by entry, run once with stand-ins for arrays that note the calls.
 
 There is one text of each derivative, that of the page; and what it computes in both directions is computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,32 +14,43 @@ from pancake.fast.kernels import Lies
 from pancake.fast.program import Notes, StandIn, bound, scalar
 from pancake.memory import Array
 
-Call = tuple[Callable[..., Any], tuple[Any, ...], "Value"]
-
 RESULT: Any = object()  # in place of the array for the result of backward, which is another one each time
 
 
 class Value(StandIn):
-    """What stands for an array (F, N) in a page; `array` is where it lies in the program."""
+    """What stands for an array in a page: the result of a `function` of some `inputs`, which lies in `array` in the program.
+
+    Attributes
+    ----------
+    like : ndarray
+        An array of the same shape and dtype.
+    calls : dict
+        All that has been called so far, by function and inputs.
+    quiet : dict
+        The warnings that the page has turned off for this call.
+    """
 
     array: Any = None
 
-    def __init__(self, calls: dict[tuple[Any, ...], Call], z: Array) -> None:
-        self.calls, self.z, self.shape, self.dtype = calls, z, z.shape, z.dtype
+    def __init__(
+        self, like: Array, calls: dict[tuple[Any, ...], Value], function: Any = None, inputs: tuple[Any, ...] = ()
+    ) -> None:
+        self.like, self.calls, self.function, self.inputs = like, calls, function, inputs
+        self.shape, self.size, self.dtype = like.shape, like.size, like.dtype
+        self.quiet = {kind: how for kind, how in np.geterr().items() if how == "ignore"}
 
     def note(self, function: Callable[..., Any], *inputs: Any) -> Value:
+        if function is np.power and inputs[1] == 2:  # as NumPy does for an array
+            function, inputs = np.square, inputs[:1]
         key = (function, *(id(value) if isinstance(value, Value) else (type(value), value) for value in inputs))
         if key not in self.calls:
-            self.calls[key] = function, inputs, Value(self.calls, self.z)
-        return self.calls[key][2]
-
-    def __gt__(self, other: Any) -> Any:  # a condition of np.where, and of nothing else
-        return np.greater, self, other
+            self.calls[key] = type(self)(self.like, self.calls, function, inputs)
+        return self.calls[key]
 
     def __array_function__(self, function: Any, _: Any, args: Any, kwargs: Any) -> Any:
-        if function is not np.where or kwargs or args[0][0] is not np.greater:
-            return NotImplemented
-        return self.note(np.where, *args[0][1:], *args[1:])
+        if function is np.where and not kwargs and isinstance(args[0], Value) and args[0].function is np.greater:
+            return self.note(np.where, *args[0].inputs, *args[1:])
+        return NotImplemented
 
 
 class Page:
@@ -54,71 +65,86 @@ class Page:
     """
 
     def __init__(self, layer: Any, lies: Lies, z: Array) -> None:
-        calls: dict[tuple[Any, ...], Call] = {}
-        x, self.d = Value(calls, z), Value(calls, z)
+        calls: dict[tuple[Any, ...], Value] = {}
+        x, self.d = Value(z, calls), Value(z, calls)
         kept: list[Value] = []
-        page: Any = object.__new__(type(layer))
-        page._cache = None
-        vars(page).update(
-            vars(layer),
-            _floats=lambda x: x,
-            _upstream=lambda d, *_: d,
-            _remember=lambda *what: kept.extend(what),
-            _remembered=lambda: kept[0] if len(kept) == 1 else kept,
-        )
+        page = blank(layer, kept, _floats=lambda x: x, _upstream=lambda d, *_: d)
         y = page.compute_forward(x)
-        self.forward = [*calls.values()]
+        forward = len(calls)
         dObj_dIn = page.compute_backward(self.d)
-        self.backward = [*calls.values()][len(self.forward) :]
+        used = needed(calls.values(), [y, *kept, dObj_dIn])
+        self.forward, self.backward = (
+            [value for value in part if id(value) in used] for part in ([*calls.values()][:forward], [*calls.values()][forward:])
+        )
         calls.clear()  # or the values would hold each other
 
         x.array = z
-        there = [x, *(value for *_, value in self.forward)]
-        used = [item for _, inputs, _ in self.backward for item in inputs]
-        free = _lay_out(self.forward, [y, *kept, *used], [], lambda: lies.new(len(z)))
+        there = [x, *self.forward]
+        later = [item for value in self.backward for item in value.inputs]
+        free = lay_out(self.forward, [y, *kept, *later], [], lambda: lies.new(len(z)))
         # backward may run twice: it leaves all that forward has made
-        _lay_out(self.backward, [*there, self.d], [RESULT, *free], lambda: lies.new(len(z)))
+        lay_out(self.backward, [*there, self.d], [RESULT, *free], lambda: lies.new(len(z)))
         dObj_dIn.array = RESULT  # where nothing else is left by now
         self.y, self.remembered = y.array, [value.array for value in kept]
 
     def note_forward(self, notes: Notes) -> None:
         """Note how y is computed from z."""
-        for function, inputs, value in self.forward:
-            _note(notes, function, [_array(item) for item in inputs], value.array)
+        for value in self.forward:
+            write(notes, value)
 
     def note_backward(self, notes: Notes, d: Any, s: Array) -> None:
         """Note how dObj_dIn is computed from dObj_dOut d, and written to s."""
         self.d.array = d
-        for function, inputs, value in self.backward:
-            arrays = [_array(item) for item in (*inputs, value)]
-            *arrays, out = (s if array is RESULT else array for array in arrays)
-            _note(notes, function, arrays, out)
+        for value in self.backward:
+            write(notes, value, s)
 
 
-def _array(item: Any) -> Any:
-    return item.array if isinstance(item, Value) else item
+def blank(plain: Any, kept: list[Value], **others: Any) -> Any:
+    """A layer or a loss with the same settings, whose methods can be run with stand-ins; what it remembers goes into `kept`."""
+    page: Any = object.__new__(type(plain))
+    page._cache = None
+    vars(page).update(
+        vars(plain),
+        _remember=lambda *what: kept.extend(what),
+        _remembered=lambda: kept[0] if len(kept) == 1 else kept,
+        **others,
+    )
+    return page
 
 
-def _lay_out(calls: list[Call], stay: Collection[Any], free: list[Any], new: Callable[[], Array]) -> list[Any]:
+def needed(calls: Iterable[Value], results: Iterable[Any]) -> set[int]:
+    """The ids of what some results are made of: not that of the condition of an `np.where`, say, which has it in itself."""
+    used = set(map(id, results))
+    for value in reversed([*calls]):
+        if id(value) in used:
+            used.update(map(id, value.inputs))
+    return used
+
+
+def lay_out(calls: list[Value], stay: Collection[Any], free: list[Any], new: Callable[[], Array]) -> list[Any]:
     """Give each result an array: that of an operand which is not needed any more, a free one, or a new one. Return the free ones.
 
     What is to `stay` is not overwritten.
     """
     kept = set(map(id, stay))
-    last = {id(item): i for i, (_, inputs, _) in enumerate(calls) for item in inputs}
-    for i, (function, inputs, value) in enumerate(calls):
+    last = {id(item): i for i, value in enumerate(calls) for item in value.inputs}
+    for i, value in enumerate(calls):
+        inputs = value.inputs
         done = {
             id(item): item.array for item in inputs if isinstance(item, Value) and last[id(item)] == i and id(item) not in kept
         }
         # np.where copies its last argument, and then puts the other one over it
-        over = [array for key, array in done.items() if function is not np.where or key == id(inputs[-1])]
+        over = [array for key, array in done.items() if value.function is not np.where or key == id(inputs[-1])]
         value.array = over[0] if over else free.pop(0) if free else new()
         free = [*(array for array in done.values() if array is not value.array), *free]
     return free
 
 
-def _note(notes: Notes, function: Any, inputs: list[Any], out: Array) -> None:
-    """Note one call, with arrays in the place of numbers."""
+def write(notes: Notes, value: Value, s: Any = None) -> None:
+    """Note the call that a value is the result of, with arrays in the place of numbers, and s in that of `RESULT`."""
+    function, out = value.function, s if value.array is RESULT else value.array
+    arrays = [item.array if isinstance(item, Value) else item for item in value.inputs]
+    inputs = [s if array is RESULT else array for array in arrays]
     if function is np.where:
         p, q, a, b = inputs
         if b is not out:

@@ -19,7 +19,7 @@ from pancake.fast import losses, stacks, switch
 from pancake.fast.chains import Chain, bytes_of_row, dtype_of, gradients_apart
 from pancake.fast.kernels import SMALL
 from pancake.fast.left import Left
-from pancake.fast.loss_kernels import KERNELS, LossKernel
+from pancake.fast.loss_kernels import LossKernel
 from pancake.fast.methods import METHODS, OF_LOSSES, STEPPING
 from pancake.fast.program import Notes, Text
 from pancake.fast.updates import update_of
@@ -41,7 +41,7 @@ class Step:
     Attributes
     ----------
     fits : callable
-        Whether this is the step for a batch (x, target), and all that it was made from is the same.
+        Whether this is the step for a batch (x, target, weight), and all that it was made from is the same.
     rows : int
         By which to tell a batch that fits from another one of the same data set; 0 if that is not enough, as of words.
     update : callable
@@ -54,14 +54,13 @@ class Step:
 
     numbers: int
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, y: Array) -> None:
+    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer) -> None:
         self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
         self.remembering = (*self.functions, model, loss)
         loss.divisor = loss.divisor  # an attribute that is there from now on
-        self.divisor = losses.divisor_of(loss, y)
         self.update = update_of(optimizer)
 
-    def objective(self, x: Array, y: Array) -> Any:
+    def objective(self, x: Array, y: Array, weight: Array | None) -> Any:
         """Write the gradients of all parameters for a batch that fits, and return the value of the loss, or `REFUSED`."""
         raise NotImplementedError
 
@@ -74,11 +73,11 @@ class Step:
         """What the model has put out, as a fresh array."""
         raise NotImplementedError
 
-    def _look_at(self, notes: Notes, chain: Chain, x: Array, y: Array) -> None:
+    def _look_at(self, notes: Notes, chain: Chain, x: Array, y: Array, weight: Array | None) -> None:
         """Write `fits`, and note `rows`."""
         owners = [
             (self.model, ["functions"]),
-            (self.loss, [name for name in vars(self.loss) if name != "divisor"]),
+            *losses.settings_of(self.loss),
             (self.optimizer, ["_model"]),
             *chain.guarded,
         ]
@@ -91,12 +90,14 @@ class Step:
         looks = [
             f"x.__class__ is {array} is target.__class__ and x.shape == {x_shape} and target.shape == {y_shape}",
             f"x.dtype == {x_dtype} and target.dtype == {y_dtype}",
+            losses.like_weight(notes, weight),
+            *losses.contents_of(self.loss, notes),
             *chain.looks,
             f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
             f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
             *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *chain.methods]),
         ]
-        self.fits = notes.write("x, target", "True", looks, "False", lines=[])
+        self.fits = notes.write("x, target, weight", "True", looks, "False", lines=[])
         self.rows = 0 if chain.looks else len(y)
 
 
@@ -106,43 +107,44 @@ class StepProgram(Step):
     Attributes
     ----------
     run : callable
-        Writes the gradients, and returns the value of the loss: a function of (x, target). ValueError if the value is not finite,
-        or a target is not one that the loss takes.
+        Writes the gradients, and returns the value of the loss: a function of (x, target, weight). ValueError if the value is not
+        finite, or the loss does not take target or weights.
     before : list of (object, Kept)
         What the parts remembered when the latest forward began, if that was not what the program's own had left.
     """
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array) -> None:
-        super().__init__(model, loss, optimizer, y)
+    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, weight: Array | None) -> None:
+        super().__init__(model, loss, optimizer)
         notes = Notes()
         self.chain = Chain(self.functions, x, notes, False)
         self.chain.remember()
         self.chain.dropped = weakref.ref(model, self.chain.end)  # the chain is there as long as a layer needs it
-        self.kernel = kernel = KERNELS[type(loss)](loss, notes, self.chain.output, y, self.divisor)
+        pred = self.chain.output
+        self.kernel = kernel = losses.kernel_of(loss, notes, pred, y, weight, losses.divisor_of(loss, y))
         kernel.latest = Kept((), False)  # not that of the chain, or a loss that is used again would keep the layers alive
         left: list[tuple[Any, Any]] = [(model, Kept(self.chain.kept(), False)), (loss, Left(kernel, kernel.kept))]
         # Each forward is followed by its backward, with nothing in between: what a layer remembers has always been answered.
         left[0][1].used = self.chain.latest.used = kernel.latest.used = True
-        self._look_at(notes, self.chain, x, y)
+        self._look_at(notes, self.chain, x, y, weight)
         places = [*self.chain.places, *((owner, "_cache", kept) for owner, kept in left)]
         there = " and ".join([f"not {notes.held(self.chain)}.older", *notes.unchanged([], [], places)])
         self.before: list[tuple[Any, Any]] = []
         # no method of this object, which would then hold itself
         take_over = notes.expression(_take_over, self.chain, self.remembering, left, self.before)
-        notes.lines.append(f"value = {kernel.value(notes, self.chain.output, self.divisor)}")
+        notes.lines.append(f"value = {kernel.value}")
         notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
-        notes.lines.append(f"{notes.held(loss)}.divisor = {self.divisor!r}")
+        notes.lines.append(f"{notes.held(loss)}.divisor = {kernel.divisor}")
         for layer in self.functions:  # a Linear writes its gradients, others add to them
             for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
-        self.run = notes.write("x, target", "value", lines=[f"if not ({there}): {take_over}", *notes.lines])
+        self.run = notes.write("x, target, weight", "value", lines=[f"if not ({there}): {take_over}", *notes.lines])
         self.numbers = self.chain.numbers
 
-    def objective(self, x: Array, y: Array) -> Any:
+    def objective(self, x: Array, y: Array, weight: Array | None) -> Any:
         self.before.clear()
         try:
-            return self.run(x, y)
+            return self.run(x, y, weight)
         except (ValueError, FloatingPointError, RuntimeWarning):
             give_back(self.before)
             if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
@@ -164,41 +166,44 @@ class BlockStep(Step):
     Attributes
     ----------
     blocks : list of (slice, callable)
-        The rows of each block, and the function of their x, their target and the array for their output which returns their
+        The rows of each block, and the function of their x, target and weights and the array for their output which returns their
         part of the value of the loss and adds to the gradients; the first one writes them.
     """
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, count: int) -> None:
-        super().__init__(model, loss, optimizer, y)
+    def __init__(
+        self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, weight: Array | None, count: int
+    ) -> None:
+        super().__init__(model, loss, optimizer)
+        self.divisor = losses.divisor_of(loss, y)
         rows, more = divmod(len(x), count)
-        programs: dict[int, list[Callable[[Any, Any, Any], Any]]] = {}
+        programs: dict[int, list[Callable[..., Any]]] = {}
         for n in {rows, rows + (more > 0)}:
             notes = Notes()
             chain = Chain(self.functions, x[:n], notes, False, lent=True)
-            kernel = KERNELS[type(loss)](loss, notes, chain.output, y[:n], self.divisor)
-            notes.lines.append(f"value = {kernel.value(notes, chain.output, self.divisor)}")
+            kernel = losses.kernel_of(loss, notes, chain.output, y[:n], None if weight is None else weight[:n], self.divisor)
+            notes.lines.append(f"value = {kernel.value}")
             notes.put(Text("out"), chain.output)
             programs[n] = []
             for write in (True, False)[:count]:
                 program = notes.copy()
                 _note_backward(program, chain, kernel, write)
-                programs[n].append(program.write("x, target, out", "value"))
-        self.blocks: list[tuple[slice, Callable[[Any, Any, Any], Any]]] = []
+                programs[n].append(program.write("x, target, weight, out", "value"))
+        self.blocks: list[tuple[slice, Callable[..., Any]]] = []
         stop = 0
         for i in range(count):
             start, stop = stop, stop + rows + (i < more)
             self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
         self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
-        self._look_at(notes, chain, x, y)
+        self._look_at(notes, chain, x, y, weight)
         self.numbers = len(programs) * chain.numbers + self.outputs.size
 
-    def objective(self, x: Array, y: Array) -> Any:
+    def objective(self, x: Array, y: Array, weight: Array | None) -> Any:
         before = _remembered(self.remembering)
         self.forget()
         value: Any = 0.0
         try:
             for rows, block in self.blocks:
-                value += block(x[rows], y[rows], self.outputs[rows])
+                value += block(x[rows], y[rows], None if weight is None else weight[rows], self.outputs[rows])
         except (ValueError, FloatingPointError, RuntimeWarning):
             value = math.nan
         if not math.isfinite(value):
@@ -257,7 +262,7 @@ class Steps:
         self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
         self.latest: Step | None = None
 
-    def objective(self, x: Any, y: Any, same: bool = False) -> Any:
+    def objective(self, x: Any, y: Any, weight: Any, same: bool = False) -> Any:
         """Write the gradients for such a batch by its program, which is then `latest`, and return the value of the loss.
 
         None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong. `same` says
@@ -266,39 +271,40 @@ class Steps:
         if switch.reasons:
             return None
         latest = self.latest
-        if latest is None or not ((same and len(y) == latest.rows) or latest.fits(x, y)):
-            latest = self.latest = self._another(x, y)
+        if latest is None or not ((same and len(y) == latest.rows) or latest.fits(x, y, weight)):
+            latest = self.latest = self._another(x, y, weight)
             if latest is None:
                 return None
-        value = latest.objective(x, y)
+        value = latest.objective(x, y, weight)
         return None if value is REFUSED else value
 
-    def _another(self, x: Any, y: Any) -> Step | None:
+    def _another(self, x: Any, y: Any, weight: Any) -> Step | None:
         """The program that fits such a batch, if there can be one; it is not `latest`, which does not fit."""
         if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray:
             return None
-        key = x.shape, x.dtype, y.shape, y.dtype
+        key = x.shape, x.dtype, y.shape, y.dtype, getattr(weight, "shape", None), getattr(weight, "dtype", type(weight))
         known = self.programs.get(key)
         if isinstance(known, Step):
-            if known is not self.latest and known.fits(x, y):
+            if known is not self.latest and known.fits(x, y, weight):
                 return known
         elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
             return None
         self.programs.pop(key, None)
         program: Step | None = None
-        if self._can_be(x, y):
-            parts, count = (self.model, self.loss, self.optimizer), blocks_of(self.model.functions, x)
-            program = BlockStep(*parts, x, y, count) if count else StepProgram(*parts, x, y)
+        if self._can_be(x, y, weight):
+            parts, batch = (self.model, self.loss, self.optimizer), (x, y, weight)
+            count = blocks_of(self.model.functions, x) if losses.counts_rows(self.loss, y, weight) else 0
+            program = BlockStep(*parts, *batch, count) if count else StepProgram(*parts, *batch)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         generation, functions = self._parts()
         self.programs[key] = (generation, noted(functions)) if program is None else program
-        return program if program is not None and program.fits(x, y) else None
+        return program if program is not None and program.fits(x, y, weight) else None
 
     def _parts(self) -> tuple[int, list[Any]]:
         """What says whether another look may find what the last one did not: arrays and parts."""
         return memory.generation, list(getattr(self.model, "functions", ()))
 
-    def _can_be(self, x: Array, y: Array) -> bool:
+    def _can_be(self, x: Array, y: Array, weight: Any) -> bool:
         """Whether model, loss, optimizer and batch are such that a program does what the four lines do."""
         model, loss, optimizer = self.model, self.loss, self.optimizer
         if type(model) is not Sequential or not model.functions:
@@ -322,4 +328,4 @@ class Steps:
         if {id(grad) for _, grad in pairs} != set(map(id, optimizer._param_grads)):
             return False
         pred = np.empty(shape, dtype_of(model.functions[0]))
-        return type(loss) in KERNELS and losses.can_compute(loss, pred, y)
+        return losses.can_compute(loss, pred, y, weight)

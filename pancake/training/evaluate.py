@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pancake.arguments import aligned, brief, name_of, parts_of, size, tells_how
 from pancake.function import Function
 from pancake.losses.loss import Loss
 from pancake.memory import Array
+from pancake.training.apart import apart
 from pancake.training.batches import Batch, examples, lies_apart
 from pancake.training.not_finite import is_finite
 from pancake.training.predict import in_blocks, predict, rows_at_once
@@ -86,7 +86,9 @@ def evaluate(
         size(evaluate, batch_size=batch_size)
     data = examples("evaluate", x, y, sample_weight, lengths)
     pred = checked_predictions("evaluate", model, data, batch_size)
-    return {"loss": value_for(copy.copy(loss), pred, data), **measured(measures, loss, pred, data[1], data[2])}
+    with apart(loss) as twin:
+        value = value_for(twin, pred, data)
+    return {"loss": value, **measured(measures, loss, pred, data[1], data[2])}
 
 
 def checked_predictions(owner: str, model: Function, data: Batch, batch_size: int | None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pancake.function import Function
 from pancake.optimizers.clipping import scale_down
 from pancake.optimizers.ranks import Ranks
 from pancake.origin import is_own
+from pancake.training.apart import apart
 from pancake.training.batches import Batch, Cut, Given, arrays_of, lies_apart
 from pancake.training.early_stopping import EarlyStopping
 from pancake.training.errors import NonFiniteError
@@ -181,12 +181,15 @@ class Training:
                 optimizer.lr = schedule(optimizer.steps)
             # count: by how much this batch counts in the average over all, by what the loss has divided; if that is 0, nothing in
             # it counts, as with labels that are all ignored, and there is no step
-            objective: Any = steps.objective(x, y, undisturbed and batch > 1) if weight is lengths is None else None
+            nothing = weight is not None and not weight.any()
+            objective: Any = None
+            if lengths is None and not nothing:
+                objective = steps.objective(x, y, weight, undisturbed and batch > 1)
             program = None if objective is None else steps.latest
             pred = None
             if program is not None:
-                objective, count = float(objective), program.divisor
-            elif weight is not None and not weight.any():
+                objective, count = float(objective), loss.divisor
+            elif nothing:
                 count = 0
                 seen += self._count_of_nothing(x, y, weight, lengths)
                 if ranks is not None:  # to whose step this rank adds nothing
@@ -256,9 +259,9 @@ class Training:
 
     def _count_of_nothing(self, x: Any, y: Any, weight: Any, lengths: Any) -> float:
         """By how much a batch of which every weight is 0 counts in the average: a mean over entries counts them all the same."""
-        loss = copy.copy(self.loss)
         try:
-            value = value_of(loss, predictions(self.model, (x, y, weight, lengths)), y, weight)
+            with apart(self.loss) as loss:
+                value = value_of(loss, predictions(self.model, (x, y, weight, lengths)), y, weight)
         except (ArithmeticError, ValueError):  # there is no mean of nothing
             return 0.0
         count = getattr(loss, "divisor", None)
@@ -267,8 +270,8 @@ class Training:
     def _validated(self, held: Batch) -> dict[str, float]:
         """The loss and the metrics of the examples that are held out."""
         pred = predictions(self.model, held)
-        loss = copy.copy(self.loss)
-        figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
+        with apart(self.loss) as loss:
+            figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
         rows = float(len(held[1]) if held[2] is None else whole(held[2]).sum())
         divisor = getattr(loss, "divisor", None)
         count = (rows if divisor is None else divisor) if self.averaged else None

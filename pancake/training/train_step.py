@@ -25,7 +25,7 @@ class TrainStep:
     is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers, activations, `Unrolled`
     cells and an `Embedding` before them, with a loss and an optimizer of the library, does it as fast as a loop written by hand:
     for each shape of batch the first call writes the step down as a list of NumPy calls on arrays made beforehand, which later
-    calls only repeat. Everything else (other Functions, weights, lengths, a part that was changed, `pancake.fast.off()`) goes
+    calls only repeat. Everything else (other Functions, lengths, a part that was changed, `pancake.fast.off()`) goes
     through the four lines, without a word.
 
     What the layers and the loss remember after it is what the four lines would leave; but of a large batch, with more than 16,384
@@ -101,7 +101,7 @@ class TrainStep:
             What the model or the loss refuses; no parameter has changed then.
         """
         steps = self._steps
-        objective = steps.objective(x, y) if weight is lengths is None else None
+        objective = steps.objective(x, y, weight) if lengths is None else None
         program = steps.latest
         if objective is not None and program is not None:
             program.update()

@@ -128,7 +128,7 @@ def test_wide_rows(layout: str, dtypes: Any, hidden: list[int]) -> None:
     data = [(x, RNG.integers(0, 3, len(x))) for _ in range(3)]
     step = same_training(model, pk.CrossEntropy(), pk.Adam(model), data, 1e-9 if of_model is np.float64 else 1e-3)
     assert [type(program) for program in programs(step)] == [BlockStep]
-    assert step._steps.objective(*data[0]) is not None  # it has not left them to the four lines
+    assert step._steps.objective(*data[0], None) is not None  # it has not left them to the four lines
 
 
 @pytest.mark.parametrize(("n", "n_in"), [(50, 500), (5000, 2)])

@@ -476,8 +476,8 @@ def test_fit_trains_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     objective = StepProgram.objective
 
-    def counting(self: StepProgram, x: Any, y: Any) -> Any:
-        value = objective(self, x, y)
+    def counting(self: StepProgram, *batch: Any) -> Any:
+        value = objective(self, *batch)
         calls.extend([1] * (value is not None))
         return value
 
@@ -584,8 +584,8 @@ def test_words_are_looked_at_in_any_case() -> None:
     model = pk.Sequential([pk.Embedding(5, 4, rng=0), pk.Unrolled(pk.RNNCell(4, 4, rng=1)), pk.Linear(4, 3, rng=2)])
     x, y = RNG.integers(0, 5, (4, 6)), RNG.integers(0, 3, (4, 6))
     steps = Steps(model, pk.CrossEntropy(), pk.Adam(model))
-    assert steps.objective(x, y) == steps.objective(x, y, same=True)
-    assert steps.objective(x + 5, y, same=True) is None
+    assert steps.objective(x, y, None) == steps.objective(x, y, None, same=True)
+    assert steps.objective(x + 5, y, None, same=True) is None
 
 
 def test_fit_looks_once_an_epoch_whether_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,7 +595,7 @@ def test_fit_looks_once_an_epoch_whether_all_is_the_same(monkeypatch: pytest.Mon
     def watched(self: StepProgram, *args: Any) -> None:
         begin(self, *args)
         fits = self.fits
-        self.fits = lambda x, y: (looks.append(len(y)), fits(x, y))[1]
+        self.fits = lambda x, y, weight: (looks.append(len(y)), fits(x, y, weight))[1]
 
     monkeypatch.setattr(StepProgram, "__init__", watched)
     model = net()
