@@ -9,21 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.kernels import Kernel, Lies
+from pancake.fast.kernels import Kernel, Lies, add_product
 from pancake.fast.program import Notes, Owner, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
-from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, ReLU
+from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.memory import Array
 
 
 class ActivationKernel(Kernel):
     """Base of the kernels of activations: `rise` notes y from z, and `slope` d times the derivative, from what `rise` has kept.
 
-    All are arrays (F, N). z is nobody else's, so y may take its place.
+    All are arrays (F, N). If it `overwrites`, z is nobody else's, so y may take its place.
     """
 
+    overwrites = True
     remembered: list[Array]
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether it computes what a layer does with inputs of such a shape, in a program of this dtype."""
+        # of a SELU, say, an array may change in place, or be one number for each feature
+        return not any(isinstance(setting, np.ndarray) for setting in vars(layer).values())
 
     def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array) -> None:
         self.layer, self.lies, self.y, self.remembered = layer, lies, z, [z]
@@ -91,6 +98,8 @@ class HardTanhKernel(ActivationKernel):
 
 
 class LeakyReLUKernel(ActivationKernel):
+    keeps_y = overwrites = False
+
     def rise(self, notes: Notes, z: Array) -> None:
         self.y, self.slopes, above = self.new(), self.new(), self.new()
         notes.call(np.greater, z, self.scalar(0), out=above)
@@ -101,6 +110,44 @@ class LeakyReLUKernel(ActivationKernel):
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         notes.call(np.multiply, d, self.slopes, s)
+
+
+class PReLUKernel(ActivationKernel):
+    """The slope is a parameter. What is above 0 or not is picked bit by bit, in half the time of `np.where`, and as exactly."""
+
+    keeps_y = overwrites = False
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        weight, grad = layer.weight, layer.grad_weight
+        alike = weight.dtype == grad.dtype == dtype and weight.shape == grad.shape in ((1,), shape[-1:])
+        return alike and (layer.max_ndim is None or len(shape) <= layer.max_ndim)
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        self.bits, above, self.y = f"i{z.itemsize}", np.empty_like(z, np.bool), self.new()
+        self.below = np.empty_like(z, self.bits)  # all bits, or none
+        notes.call(np.greater, z, self.scalar(0), above)
+        notes.call(np.subtract, above.view(np.int8), np.ones((), np.int8), self.below)
+        self.note_pieces(notes, z, self.y)
+
+    def note_pieces(self, notes: Notes, a: Any, out: Array) -> None:
+        """Note a, times the slope where z is not above 0."""
+        weight, a_bits, bits = self.layer.weight, a.view(self.bits), out.view(self.bits)
+        notes.call(np.multiply, a, weight.reshape(()) if weight.size == 1 else weight[:, np.newaxis], out)
+        notes.call(np.bitwise_xor, bits, a_bits, bits)
+        notes.call(np.bitwise_and, bits, self.below, bits)
+        notes.call(np.bitwise_xor, bits, a_bits, bits)
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        self.note_pieces(notes, d, s)
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        grad, products = self.layer.grad_weight, self.new()
+        notes.call(np.multiply, self.remembered[0], d, products)
+        notes.call(np.bitwise_and, products.view(self.bits), self.below, products.view(self.bits))
+        rows = products.ravel("K")[np.newaxis] if grad.size == 1 else products
+        add_product(notes, grad, rows, np.ones(rows.shape[1], rows.dtype), write)
+        return super().backward(notes, d, write)
 
 
 class ELUKernel(ActivationKernel):
@@ -136,6 +183,7 @@ ACTIVATIONS: dict[type[Function], type[ActivationKernel]] = {
     ReLU: ReLUKernel,
     HardTanh: HardTanhKernel,
     LeakyReLU: LeakyReLUKernel,
+    PReLU: PReLUKernel,
     ELU: ELUKernel,
     SELU: ELUKernel,
 }

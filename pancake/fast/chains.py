@@ -146,7 +146,7 @@ class Program(Chain):
         notes = Notes()
         super().__init__(layers, x, notes, True)
         self.remember()
-        self.grads = gradient_bits(layers)
+        self.grads = gradient_bits(self.kernels)
         self.forwards = [(cls, name) for cls, name in self.methods if name not in ("compute_backward", "accumulate_grads")]
         self.notes, self.conditions = notes, self.looks_at(notes, x)
         self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}
@@ -257,11 +257,11 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
         from pancake.fast.sequences import UnrolledKernel
 
         return UnrolledKernel(layer, notes, lies, before)
-    z = before.y
-    if not isinstance(before, LinearKernel):  # which needs what it has put out, and y would overwrite it
+    kernel, z = ACTIVATIONS[type(layer)], before.y
+    if kernel.overwrites and before.keeps_y:
         z = lies.new(len(before.y))
         notes.call(np.copyto, z, before.y)
-    return ACTIVATIONS[type(layer)](layer, notes, lies, z)
+    return kernel(layer, notes, lies, z)
 
 
 def bytes_of_row(layers: list[Any]) -> int:
@@ -299,16 +299,16 @@ def gradients_apart(pairs: list[memory.Pair]) -> bool:
     return True
 
 
-def gradient_bits(layers: list[Any]) -> list[Array] | None:
-    """The gradients of the `Linear`s among some layers in few vectors, as truths of their bytes, which are false only in a 0.
+def gradient_bits(kernels: list[Kernel]) -> list[Array] | None:
+    """The gradients that kernels may write, in few vectors, as truths of their bytes, which are false only in a 0.
 
     Where all are zero, products are written into them instead of added. None where that cannot be.
     """
-    pairs = [(layer, pair) for layer in layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
+    pairs = [(kernel, pair) for kernel in kernels for pair in zip(*kernel.layer.get_params_and_grads(), strict=True)]
     if not gradients_apart([pair for _, pair in pairs]):
         return None
-    linear = [pair for layer, pair in pairs if isinstance(layer, Linear)]
-    runs = memory.runs([value for value, _ in linear], [grad for _, grad in linear])
+    written = [pair for kernel, pair in pairs if kernel.writes]
+    runs = memory.runs([value for value, _ in written], [grad for _, grad in written])
     if not all(run.grads.ndim == 1 and run.grads.flags.c_contiguous for run in runs):
         return None
     return [run.grads.view(np.bool) for run in runs]

@@ -62,6 +62,7 @@ class EmbeddingKernel(Kernel):
     """
 
     guarded = ("weight", "grad_weight", "num_embeddings", "dim")
+    writes = False
 
     def __init__(self, layer: Embedding, notes: Notes, lies: Lies) -> None:
         self.layer, self.lies = layer, lies

@@ -106,9 +106,15 @@ class Kernel:
         How the output lies.
     y : ndarray (F, N)
         The output.
+    keeps_y : bool
+        Whether backward, or the layer's memory, needs the output, so that the next layer must not write over it.
+    writes : bool
+        Whether gradients of parameters that are 0 may be written into instead of added to.
     """
 
     guarded: tuple[str, ...] = ()
+    keeps_y = True
+    writes = True
     layer: Any
     lies: Lies
     y: Array
@@ -137,8 +143,8 @@ class Kernel:
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         """Note the gradients of the parameters and of the input, and return the latter, (F, N).
 
-        `write` tells that the gradients of each `Linear` are 0 and lie in one piece: products may be written into them instead of
-        added.
+        `write` tells that the gradients of all kernels with `writes` are 0 and lie in one piece: products may be written into
+        them instead of added.
         """
         raise NotImplementedError
 
@@ -151,6 +157,7 @@ class LinearKernel(Kernel):
     """y = [W b] [x; 1]: one product for both where weight and bias lie one after the other, as `Linear` makes them."""
 
     guarded = ("weight", "grad_weight", "bias", "grad_bias")
+    keeps_y = False
 
     def __init__(self, layer: Linear, notes: Notes, lies: Lies, x: Any, last: bool, fresh: bool) -> None:
         """Note the forward, for x (I, N): an array, or the argument of the program as a text. None stands for a copy of the
@@ -195,11 +202,11 @@ class LinearKernel(Kernel):
     def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
         layer = self.layer
         if self.joined is not None and self.x1 is not None:
-            _add_product(notes, self.joined[1], self.x1, d.T, write)
+            add_product(notes, self.joined[1], self.x1, d.T, write)
             return
-        _add_product(notes, layer.grad_weight, d, self.x.T, write)
+        add_product(notes, layer.grad_weight, d, self.x.T, write)
         if layer.bias is not None:
-            _add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
+            add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         self.accumulate(notes, d, write)
@@ -208,7 +215,7 @@ class LinearKernel(Kernel):
         return dObj_dIn
 
 
-def _add_product(notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
+def add_product(notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
     """Note that a b is added to a gradient, or written into it."""
     into = grad if write else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
     note_product(notes, a, b, into)

@@ -47,6 +47,9 @@ class Text(str):
     def reshape(self, *shape: int) -> Text:
         return Text(f"{self}.reshape({shape})")
 
+    def view(self, dtype: str) -> Text:
+        return Text(f"{self}.view({dtype!r})")
+
 
 class StandIn(NDArrayOperatorsMixin):
     """What stands for an array while code is run once to note the calls of NumPy in it.

@@ -26,6 +26,8 @@ CHANGING = {"state", "dObj_dState", "training"}  # attributes of an Unrolled tha
 class UnrolledKernel(Kernel):
     """All steps, from a state of zeros."""
 
+    writes = False
+
     def __init__(self, layer: Unrolled, notes: Notes, lies: Lies, before: Any) -> None:
         """Note the forward, from what the kernel `before` puts out, or from the argument `x` of the program, if it is None."""
         cell: Any = layer.cell

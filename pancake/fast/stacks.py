@@ -85,8 +85,8 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
         return None
     for layer in layers:
-        if type(layer) in ACTIVATIONS and any(isinstance(setting, np.ndarray) for setting in vars(layer).values()):
-            return None  # of a SELU, say: it may change in place, or be one number for each feature
+        if type(layer) in ACTIVATIONS and not ACTIVATIONS[type(layer)].fits(layer, shape, dtype):
+            return None
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
             if layer.n_in != shape[-1] or any(array.dtype != dtype for array in arrays):

@@ -134,8 +134,8 @@ class StepProgram(Step):
         notes.lines.append(f"value = {kernel.value}")
         notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
         notes.lines.append(f"{notes.held(loss)}.divisor = {kernel.divisor}")
-        for layer in self.functions:  # a Linear writes its gradients, others add to them
-            for grad in () if isinstance(layer, Linear) else layer.get_params_and_grads()[1]:
+        for layer_kernel in self.chain.kernels:  # most write their gradients, others add to them
+            for grad in () if layer_kernel.writes else layer_kernel.layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
         self.run = notes.write("x, target, weight", "value", lines=[f"if not ({there}): {take_over}", *notes.lines])

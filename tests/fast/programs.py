@@ -100,7 +100,7 @@ class World:
 
     def part(self, n):
         """A Function that keeps n features."""
-        kind = self.rng.integers(12)
+        kind = self.rng.integers(13)
         if kind < 5:
             return self.activation()
         if kind == 5:
@@ -115,7 +115,9 @@ class World:
             return pk.BatchNorm(n, dtype=self.dtype)
         if kind == 10:
             return pk.Dropout(0.3, rng=int(self.rng.integers(99)))
-        return [Bent(), Faulty(), pk.Add([self.linear(n, n), pk.Tanh()]), pk.PReLU(n, dtype=self.dtype)][self.rng.integers(4)]
+        if kind == 11:
+            return pk.PReLU([1, n][self.rng.integers(2)], dtype=self.dtype)
+        return [Bent(), Faulty(), pk.Add([self.linear(n, n), pk.Tanh()])][self.rng.integers(3)]
 
     def stack(self):
         functions, n = [], self.width
@@ -342,12 +344,12 @@ class World:
             cls.compute_forward = original
 
     def exchange_array(self):
-        layer = self.pick(pk.Linear)
+        layer = self.pick((pk.Linear, pk.PReLU))
         order = self.rng.choice(["C", "F"])
         vars(layer)["weight"] = (layer.weight + 1).copy(order)
 
     def another_for_one_backward(self):
-        layer, d = self.pick((pk.Linear, pk.LeakyReLU, pk.ELU)), self.upstream()
+        layer, d = self.pick((pk.Linear, pk.LeakyReLU, pk.ELU, pk.PReLU)), self.upstream()
         name = next(name for name in ("weight", "negative_slope", "alpha") if name in vars(layer))
         before = vars(layer)[name]
         vars(layer)[name] = before * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -125,11 +126,17 @@ def trained(model: pk.Function, loss: pk.Loss, x: Any, y: Any, steps: int = 5) -
     return run
 
 
+def made_for(activation: Any, dtype: Any) -> Any:
+    """What makes an activation for layers of a dtype."""
+    return functools.partial(activation, dtype=dtype) if activation is pk.PReLU else activation
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 3), (5, 3), (700, 3), (4, 6, 3), (40, 26, 3)], ids=str)
 def test_every_kernel_trains_as_its_page(activation: Any, dtype: Any, shape: tuple[int, ...]) -> None:
-    model = pk.mlp([3, 6, 5, 2], activation=activation, output=activation, rng=0, dtype=dtype)
+    make = made_for(activation, dtype)
+    model = pk.mlp([3, 6, 5, 2], activation=make, output=make, rng=0, dtype=dtype)
     x, y = RNG.normal(size=shape).astype(dtype), RNG.uniform(size=(*shape[:-1], 2)).astype(dtype)
     loss = pk.MeanSquaredError()
     both(trained(model, loss, x, y), dtype)
@@ -144,7 +151,7 @@ def test_every_kernel_takes_numbers_of_all_sizes(
     activation: Any, dtype: Any, most: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "MANY", most)
-    model = pk.Sequential([pk.Linear(1, 8, bias=False, rng=0, dtype=dtype), activation()])
+    model = pk.Sequential([pk.Linear(1, 8, bias=False, rng=0, dtype=dtype), made_for(activation, dtype)()])
     model[0].weight[...] = np.array([0, 1e-30, 0.5, 1, 100, 1e4, np.inf, np.nan], dtype)[:, np.newaxis]
     x = np.linspace(-3, 3, rows, dtype=dtype)[:, np.newaxis] if rows > 1 else np.full((1, 1), -1, dtype)
 
