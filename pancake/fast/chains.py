@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from pancake import memory
-from pancake.fast.activations import ACTIVATIONS
+from pancake.fast.activations import ACTIVATIONS, ActivationKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.left import Left, Ran
 from pancake.fast.methods import is_unrolled
@@ -19,8 +19,10 @@ from pancake.fast.program import Notes, Owner, Text
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
+from pancake.origin import is_own
 
 SMALL_PRODUCT = 10**6  # multiplications
+NORMALIZING = frozenset({"Softmax", "LogSoftmax"})
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
@@ -257,11 +259,22 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
         from pancake.fast.sequences import UnrolledKernel
 
         return UnrolledKernel(layer, notes, lies, before)
-    kernel, z = ACTIVATIONS[type(layer)], before.y
+    kernel, z = shaping_kernel(layer), before.y
+    assert kernel is not None
     if kernel.overwrites and before.keeps_y:
         z = lies.new(len(before.y))
         notes.call(np.copyto, z, before.y)
     return kernel(layer, notes, lies, z)
+
+
+def shaping_kernel(layer: object) -> type[ActivationKernel] | None:
+    """The class of the kernel of a layer that keeps the shape of its input, if it has one."""
+    cls = type(layer)
+    if cls.__name__ in NORMALIZING and is_own(cls):  # their pages are not loaded before somebody makes one
+        from pancake.fast.normalization import KERNELS
+
+        return KERNELS[cls.__name__]
+    return ACTIVATIONS.get(cls)
 
 
 def bytes_of_row(layers: list[Any]) -> int:

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.activations import ACTIVATIONS
-from pancake.fast.chains import Program, dtype_of, key_of
+from pancake.fast.chains import Program, dtype_of, key_of, shaping_kernel
 from pancake.fast.left import StackKept
 from pancake.fast.methods import METHODS, as_made, is_unrolled
 from pancake.fast.program import DTYPES
@@ -85,7 +84,8 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
         return None
     for layer in layers:
-        if type(layer) in ACTIVATIONS and not ACTIVATIONS[type(layer)].fits(layer, shape, dtype):
+        kernel = shaping_kernel(layer)
+        if kernel is not None and not kernel.fits(layer, shape, dtype):
             return None
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
@@ -136,7 +136,7 @@ class State:
             if unrolled and self.items and type(self.items[-1]) is Embedding:
                 stretch = [self.items.pop()]
                 self.items.append(Segment(stretch))
-            if unrolled or type(function) is Linear or (stretch and type(function) in ACTIVATIONS):
+            if unrolled or type(function) is Linear or (stretch and shaping_kernel(function) is not None):
                 if not stretch:
                     self.items.append(Segment(stretch))
                 stretch.append(function)

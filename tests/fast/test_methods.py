@@ -98,6 +98,12 @@ loaded = lambda: {name for name in sys.modules if name.startswith(("pancake.fast
 print(*sorted(loaded()))
 step = train_step()
 step(x, y)
-print(*sorted(name for name in loaded() if "recurrent" in name or name.endswith(("cells", "sequences", "embeddings", "pages"))))
+rare = ("cells", "sequences", "embeddings", "pages", "normalization", "softmax", "dropout")
+print(*sorted(name for name in sys.modules if name.startswith("pancake") and ("recurrent" in name or name.endswith(rare))))
+model = pk.mlp([3, 5, 2], output=pk.Softmax, rng=0)
+pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))(x, y)
+print(*sorted(name for name in sys.modules if name.startswith("pancake") and name.endswith(rare)))
 """
-    assert printed(code) == "pancake.fast.left pancake.fast.methods pancake.fast.switch"
+    lines = printed(code).splitlines()
+    assert lines[0] == "pancake.fast.left pancake.fast.methods pancake.fast.switch"
+    assert lines[1:] == ["", "pancake.fast.normalization pancake.functions.softmax"]

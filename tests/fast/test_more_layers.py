@@ -22,6 +22,8 @@ LAYERS: dict[str, Make] = {
     "PReLU": lambda n, dtype: pk.PReLU(dtype=dtype),
     "PReLU of features": lambda n, dtype: pk.PReLU(n, init=-0.3, dtype=dtype),
     "PReLU of two axes": lambda n, dtype: pk.PReLU(n, dtype=dtype, max_ndim=3),
+    "Softmax": lambda n, dtype: pk.Softmax(),
+    "LogSoftmax": lambda n, dtype: pk.LogSoftmax(),
 }
 EXACT = {"Dropout"}  # where no sum has another order
 SHAPES = [(2, 3), (5, 3), (300, 3), (4, 6, 3), (40, 26, 3), (1, 3)]
@@ -127,7 +129,7 @@ def test_fit_with_a_smaller_last_batch(name: str, name_of_rule: str) -> None:
     x, y = RNG.normal(size=(53, 3)), RNG.integers(0, 4, 53)
 
     def run() -> list[Any]:
-        model = net(name)
+        model = net(name).add(pk.Linear(4, 4, rng=3))
         optimizer = getattr(pk, name_of_rule)(model, lr=0.01)
         options: Any = {"epochs": 3, "batch_size": 10, "rng": 0, "progress": False, "metrics": {"accuracy": pk.accuracy}}
         history = pk.fit(model, pk.CrossEntropy(), optimizer, x, y, validation=(x[:10], y[:10]), clip_norm=0.5, **options)
@@ -482,6 +484,35 @@ def test_a_penalty_added_before_backward_counts(name: str) -> None:
             model.accumulate_grads(d)
             shown += seen_of(model)
         return shown
+
+    both(run)
+
+
+@pytest.mark.parametrize("axis", [-1, -2, 0, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("shape", [(5, 3), (4, 6, 3)], ids=str)
+def test_every_axis(axis: int, kind: str, shape: tuple[int, ...]) -> None:
+    x, d = RNG.normal(size=shape), RNG.normal(size=(*shape[:-1], 4))
+
+    def run() -> list[Any]:
+        model = pk.Sequential([pk.Linear(3, 4, rng=0), getattr(pk, kind)(axis)])
+        if axis >= len(shape):
+            return [refusal(lambda: model(x))]
+        return [model(x), model.compute_backward(d), *seen_of(model), pk.predict(model, x)]
+
+    both(run)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 50, 1e3, 1e200])
+def test_numbers_of_all_sizes(name: str, scale: float) -> None:
+    x, d = RNG.normal(size=(9, 3)), RNG.normal(size=(9, 6))
+
+    def run() -> list[Any]:
+        model = pk.Sequential([pk.Linear(3, 6, bias=False, rng=0), LAYERS[name](6, float)])
+        model[0].weight *= scale
+        model[0].weight[0] = 0
+        with np.errstate(all="ignore"):
+            return [model(x), *(g / scale for g in (model.compute_backward(d), model[0].grad_weight)), *seen_of(model)[1:-1]]
 
     both(run)
 
