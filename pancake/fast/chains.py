@@ -22,7 +22,7 @@ from pancake.memory import Array
 from pancake.origin import is_own
 
 SMALL_PRODUCT = 10**6  # multiplications
-NORMALIZING = frozenset({"Softmax", "LogSoftmax"})
+NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm"})
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
@@ -267,7 +267,7 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
     return kernel(layer, notes, lies, z)
 
 
-def shaping_kernel(layer: object) -> type[ActivationKernel] | None:
+def shaping_kernel(layer: Any) -> type[ActivationKernel] | None:
     """The class of the kernel of a layer that keeps the shape of its input, if it has one."""
     cls = type(layer)
     if cls.__name__ in NORMALIZING and is_own(cls):  # their pages are not loaded before somebody makes one

@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.activations import ActivationKernel
-from pancake.fast.kernels import Lies
+from pancake.fast.kernels import Lies, add_product
 from pancake.fast.program import Notes
 from pancake.memory import Array
 
 
 class CoupledKernel(ActivationKernel):
-    """Base: what `rise` puts out is an array of its own, so that z stays as it is."""
+    """Base: what `rise` puts out is an array of its own, so that z stays as it is.
+
+    Attributes
+    ----------
+    ones : ndarray (F,)
+    """
 
     overwrites = False
 
@@ -31,7 +36,7 @@ class SoftmaxKernel(CoupledKernel):
 
     @classmethod
     def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        return super().fits(layer, shape, dtype) and layer.axis in (-1, len(shape) - 1)
+        return layer.axis in (-1, len(shape) - 1) and super().fits(layer, shape, dtype)
 
     def rise(self, notes: Notes, z: Array) -> None:
         self.y, self.sums = self.new(), self.row()
@@ -68,4 +73,80 @@ class LogSoftmaxKernel(SoftmaxKernel):
         notes.call(np.subtract, d, s, s)
 
 
-KERNELS: dict[str, type[ActivationKernel]] = {"Softmax": SoftmaxKernel, "LogSoftmax": LogSoftmaxKernel}
+class NormKernel(CoupledKernel):
+    """Base of those that put out w h + b for a normalised input h (F, N): an `RMSNorm`, as it stands here."""
+
+    keeps_y = False
+    parameters: tuple[str, ...] = ("weight", "grad_weight")
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        arrays = [getattr(layer, name) for name in cls.parameters]
+        return layer.n == shape[-1] and all(array.dtype == dtype and array.shape == shape[-1:] for array in arrays)
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        self.y, self.h, self.work, self.s, self.mean = self.new(), self.new(), self.new(), self.row(), self.row()
+        self.remembered = [self.h, self.s[np.newaxis]]
+        c = self.note_centred(notes, z)
+        notes.call(np.multiply, c, c, self.work)
+        self.note_mean(notes, self.ones, self.work, self.s)
+        notes.call(np.add, self.s, self.scalar(self.eps()), self.s)
+        notes.call(np.sqrt, self.s, self.s)
+        notes.call(np.divide, c, self.s, self.h)
+        notes.call(np.multiply, self.h, self.layer.weight[:, np.newaxis], self.y)
+
+    def note_centred(self, notes: Notes, z: Array) -> Array:
+        return z
+
+    def eps(self) -> float:
+        eps = self.layer.eps
+        return float(np.finfo(self.lies.dtype).eps if eps is None else eps)
+
+    def note_mean(self, notes: Notes, weight: Array, a: Array, out: Array) -> None:
+        """Note the mean over the features of a (F, N) times their weights."""
+        notes.call(weight.dot, a, out)
+        notes.call(np.divide, out, self.scalar(len(weight)), out)
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        notes.call(np.multiply, d, self.h, self.work)
+        add_product(notes, self.layer.grad_weight, self.work, np.ones(self.lies.n, self.lies.dtype), write)
+        return super().backward(notes, d, write)
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        weight = self.layer.weight
+        self.note_mean(notes, weight, self.work, self.mean)
+        notes.call(np.multiply, self.h, self.mean, self.work)
+        notes.call(np.multiply, d, weight[:, np.newaxis], s)
+        notes.call(np.subtract, s, self.work, s)
+        notes.call(np.divide, s, self.s, s)
+
+
+class LayerNormKernel(NormKernel):
+    parameters = ("weight", "grad_weight", "bias", "grad_bias")
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        super().rise(notes, z)
+        notes.call(np.add, self.y, self.layer.bias[:, np.newaxis], self.y)
+
+    def note_centred(self, notes: Notes, z: Array) -> Array:
+        for source in (z, self.h):  # the second pass takes out what rounding has left of the mean
+            self.note_mean(notes, self.ones, source, self.mean)
+            notes.call(np.subtract, source, self.mean, self.h)
+        return self.h
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        add_product(notes, self.layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
+        return super().backward(notes, d, write)
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        super().slope(notes, d, s)
+        self.note_mean(notes, self.ones, s, self.mean)  # what goes through the centring is centred; h is already
+        notes.call(np.subtract, s, self.mean, s)
+
+
+KERNELS: dict[str, type[ActivationKernel]] = {
+    "Softmax": SoftmaxKernel,
+    "LogSoftmax": LogSoftmaxKernel,
+    "LayerNorm": LayerNormKernel,
+    "RMSNorm": NormKernel,
+}

@@ -110,13 +110,15 @@ class World:
         if kind == 7:
             return Scale(np.full(n, 1.1, self.dtype), np.zeros(n, self.dtype))
         if kind == 8 and n > 2:  # of fewer features it tells hardly more than which is the larger, and rounding decides
-            return pk.LayerNorm(n, dtype=self.dtype)
+            return [pk.LayerNorm, pk.RMSNorm][self.rng.integers(2)](n, dtype=self.dtype)
         if kind == 9:
             return pk.BatchNorm(n, dtype=self.dtype)
         if kind == 10:
             return pk.Dropout(0.3, rng=int(self.rng.integers(99)))
         if kind == 11:
-            return pk.PReLU([1, n][self.rng.integers(2)], dtype=self.dtype)
+            return [pk.PReLU(dtype=self.dtype), pk.PReLU(n, dtype=self.dtype), pk.Softmax(), pk.LogSoftmax()][
+                self.rng.integers(4)
+            ]
         return [Bent(), Faulty(), pk.Add([self.linear(n, n), pk.Tanh()])][self.rng.integers(3)]
 
     def stack(self):
@@ -344,12 +346,12 @@ class World:
             cls.compute_forward = original
 
     def exchange_array(self):
-        layer = self.pick((pk.Linear, pk.PReLU))
+        layer = self.pick((pk.Linear, pk.PReLU, pk.RMSNorm))
         order = self.rng.choice(["C", "F"])
         vars(layer)["weight"] = (layer.weight + 1).copy(order)
 
     def another_for_one_backward(self):
-        layer, d = self.pick((pk.Linear, pk.LeakyReLU, pk.ELU, pk.PReLU)), self.upstream()
+        layer, d = self.pick((pk.Linear, pk.LeakyReLU, pk.ELU, pk.PReLU, pk.LayerNorm)), self.upstream()
         name = next(name for name in ("weight", "negative_slope", "alpha") if name in vars(layer))
         before = vars(layer)[name]
         vars(layer)[name] = before * 2
@@ -359,8 +361,8 @@ class World:
             vars(layer)[name] = before
 
     def setting(self):
-        part = self.pick((pk.LeakyReLU, pk.ELU, pk.Softplus))
-        for name in ("negative_slope", "alpha", "beta"):
+        part = self.pick((pk.LeakyReLU, pk.ELU, pk.Softplus, pk.LayerNorm, pk.RMSNorm, pk.BatchNorm, pk.Dropout))
+        for name in ("negative_slope", "alpha", "beta", "eps", "momentum", "p"):
             if part is not None and name in vars(part):
                 setattr(part, name, float(self.rng.uniform(0.2, 0.9)))
 

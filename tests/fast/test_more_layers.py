@@ -24,6 +24,9 @@ LAYERS: dict[str, Make] = {
     "PReLU of two axes": lambda n, dtype: pk.PReLU(n, dtype=dtype, max_ndim=3),
     "Softmax": lambda n, dtype: pk.Softmax(),
     "LogSoftmax": lambda n, dtype: pk.LogSoftmax(),
+    "LayerNorm": lambda n, dtype: pk.LayerNorm(n, dtype=dtype),
+    "RMSNorm": lambda n, dtype: pk.RMSNorm(n, dtype=dtype),
+    "RMSNorm with eps": lambda n, dtype: pk.RMSNorm(n, eps=0.01, dtype=dtype),
 }
 EXACT = {"Dropout"}  # where no sum has another order
 SHAPES = [(2, 3), (5, 3), (300, 3), (4, 6, 3), (40, 26, 3), (1, 3)]
@@ -215,6 +218,23 @@ def another_shape(model: Any, layer: Any) -> None:
             vars(layer)[key] = np.ones(3)
 
 
+def another_bias(model: Any, layer: Any) -> None:
+    for key in ("bias", "grad_bias"):
+        if key in vars(layer):
+            vars(layer)[key] = np.ones(3)
+
+
+def another_dtype_of_the_bias(model: Any, layer: Any) -> None:
+    for key in ("bias", "grad_bias"):
+        if key in vars(layer):
+            vars(layer)[key] = np.ones(5, np.float32) / 3
+
+
+def another_n(model: Any, layer: Any) -> None:
+    if "n" in vars(layer):
+        layer.n = 1
+
+
 def another_shape_of_the_gradient(model: Any, layer: Any) -> None:
     if "grad_weight" in vars(layer):
         vars(layer)["grad_weight"] = np.zeros(1)
@@ -328,10 +348,10 @@ def one_generator_for_all(model: Any, layer: Any) -> None:
 
 EDITS = [
     freeze, thaw, astype, astype_of_one, wrap, wrap_backward, another_array, another_gradient, gradient_with_gaps,
-    another_shape, another_shape_of_the_gradient, gradients_added, parameters_changed, settings_changed, max_ndim_changed,
-    evaluation, evaluation_of_all, evaluation_and_back, shared, shared_gradient, twice, another_layer, called_alone,
-    called_alone_and_back, not_a_number, infinite, loaded, reset, another_generator, generator_of_somebody,
-    generator_of_another_kind, one_generator_for_all,
+    another_shape, another_bias, another_dtype_of_the_bias, another_n, another_shape_of_the_gradient, gradients_added,
+    parameters_changed, settings_changed, max_ndim_changed, evaluation, evaluation_of_all, evaluation_and_back, shared,
+    shared_gradient, twice, another_layer, called_alone, called_alone_and_back, not_a_number, infinite, loaded, reset,
+    another_generator, generator_of_somebody, generator_of_another_kind, one_generator_for_all,
 ]  # fmt: skip
 
 
@@ -503,18 +523,39 @@ def test_every_axis(axis: int, kind: str, shape: tuple[int, ...]) -> None:
     both(run)
 
 
-@pytest.mark.parametrize("scale", [1e-8, 50, 1e3, 1e200])
-def test_numbers_of_all_sizes(name: str, scale: float) -> None:
-    x, d = RNG.normal(size=(9, 3)), RNG.normal(size=(9, 6))
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 50, 1e3, 1e30, 1e200])
+def test_numbers_of_all_sizes(name: str, scale: float, dtype: Any) -> None:
+    if dtype is np.float32 and scale == 1e200:
+        return
+    rng = np.random.default_rng(5)
+    x, d = rng.normal(size=(9, 3)).astype(dtype), rng.normal(size=(9, 6)).astype(dtype)
 
     def run() -> list[Any]:
-        model = pk.Sequential([pk.Linear(3, 6, bias=False, rng=0), LAYERS[name](6, float)])
+        model: Any = pk.Sequential([pk.Linear(3, 6, bias=False, rng=0), LAYERS[name](6, float)]).astype(dtype)
         model[0].weight *= scale
         model[0].weight[0] = 0
         with np.errstate(all="ignore"):
             return [model(x), *(g / scale for g in (model.compute_backward(d), model[0].grad_weight)), *seen_of(model)[1:-1]]
 
-    both(run)
+    both(run, dtype)
+
+
+def test_numbers_far_from_zero_keep_their_digits(name: str) -> None:
+    """In float32: what a program gives is as near to what float64 gives as what the page gives."""
+    x = RNG.integers(-3, 4, (50, 3))
+    shown = []
+    for dtype, on in ((np.float64, False), (np.float32, False), (np.float32, True)):
+        model: Any = pk.Sequential([pk.Linear(3, 60, rng=0), LAYERS[name](60, np.float64)]).astype(dtype)
+        model[0].weight[...] = np.random.default_rng(0).integers(-2, 3, (60, 3))
+        model[0].bias[...] = 10_000  # all of these are whole numbers, so that the product is exact
+        with contextlib.nullcontext() if on else pk.fast.off():
+            y = model(x.astype(dtype))
+            model.compute_backward(np.ones_like(y) + np.sin(np.arange(60)).astype(y.dtype))
+        shown.append([y, *model.get_params_and_grads()[1]])
+    for exact, plain, fast in zip(*shown, strict=True):
+        error, most = np.abs(fast - exact).max(), 3 * np.abs(plain - exact).max()
+        assert error <= most + 1e-6 * np.abs(exact).max()
 
 
 def test_after_a_cell() -> None:
