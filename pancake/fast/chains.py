@@ -269,7 +269,7 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
 
 def shaping_kernel(layer: Any) -> type[ActivationKernel] | None:
     """The class of the kernel of a layer that keeps the shape of its input, if it has one."""
-    cls = type(layer)
+    cls: Any = type(layer)
     if cls.__name__ in NORMALIZING and is_own(cls):  # their pages are not loaded before somebody makes one
         from pancake.fast.normalization import KERNELS
 
