@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.kernels import Kernel, Lies, add_product
+from pancake.fast.kernels import Kernel, Lies
 from pancake.fast.program import Notes, Owner, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
@@ -42,6 +42,9 @@ class ActivationKernel(Kernel):
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         raise NotImplementedError
+
+    def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
+        self.backward(notes, d, write)
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         s = self.lies.free(len(self.y), d)
@@ -146,7 +149,7 @@ class PReLUKernel(ActivationKernel):
         notes.call(np.multiply, self.remembered[0], d, products)
         notes.call(np.bitwise_and, products.view(self.bits), self.below, products.view(self.bits))
         rows = products.ravel("K")[np.newaxis] if grad.size == 1 else products
-        add_product(notes, grad, rows, np.ones(rows.shape[1], rows.dtype), write)
+        self.add(notes, grad, rows, np.ones(rows.shape[1], rows.dtype), write)
         return super().backward(notes, d, write)
 
 

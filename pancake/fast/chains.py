@@ -16,6 +16,7 @@ from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.left import Left, Ran
 from pancake.fast.methods import is_unrolled
 from pancake.fast.program import Notes, Owner, Text
+from pancake.functions.containers import has_parameters
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -78,10 +79,14 @@ class Chain:
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
         """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
-        for kernel in reversed(self.kernels[1:]):
+        trained = [i for i, kernel in enumerate(self.kernels) if has_parameters(kernel.layer)]
+        if not (input_too or trained):
+            return "None"
+        first = 0 if input_too else trained[0]
+        for kernel in reversed(self.kernels[first + 1 :]):
             d = kernel.backward(notes, d, write)
         if not input_too:
-            self.kernels[0].accumulate(notes, d, write)
+            self.kernels[first].accumulate(notes, d, write)
             return "None"
         dObj_dIn = self.kernels[0].backward(notes, d, write)
         return f"{notes.name(self.kernels[0].seen(dObj_dIn))}.copy('K')"

@@ -148,6 +148,15 @@ class Kernel:
         """
         raise NotImplementedError
 
+    def add(self, notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
+        """Note that a b is added to a gradient, or written into it; nothing if the layer is frozen."""
+        if self.layer.frozen:
+            return
+        into = grad if write else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
+        note_product(notes, a, b, into)
+        if into is not grad:
+            notes.call(np.add, grad, into, grad)
+
     def seen(self, dObj_dIn: Array) -> Array:
         """A view of the gradient of the input, (F, N), in the shape of the input."""
         return self.lies.seen(dObj_dIn)
@@ -202,22 +211,14 @@ class LinearKernel(Kernel):
     def accumulate(self, notes: Notes, d: Array, write: bool) -> None:
         layer = self.layer
         if self.joined is not None and self.x1 is not None:
-            add_product(notes, self.joined[1], self.x1, d.T, write)
+            self.add(notes, self.joined[1], self.x1, d.T, write)
             return
-        add_product(notes, layer.grad_weight, d, self.x.T, write)
+        self.add(notes, layer.grad_weight, d, self.x.T, write)
         if layer.bias is not None:
-            add_product(notes, layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
+            self.add(notes, layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         self.accumulate(notes, d, write)
         dObj_dIn = self.lies.free(self.layer.n_in, d)
         note_product(notes, self.layer.weight.T, d, dObj_dIn)
         return dObj_dIn
-
-
-def add_product(notes: Notes, grad: Array, a: Array, b: Array, write: bool) -> None:
-    """Note that a b is added to a gradient, or written into it."""
-    into = grad if write else np.empty(grad.shape, grad.dtype, order="C" if grad.flags.c_contiguous else "F")
-    note_product(notes, a, b, into)
-    if into is not grad:
-        notes.call(np.add, grad, into, grad)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.activations import ActivationKernel
-from pancake.fast.kernels import Lies, add_product
+from pancake.fast.kernels import Lies
 from pancake.fast.program import Notes
 from pancake.memory import Array
 
@@ -109,7 +109,7 @@ class NormKernel(CoupledKernel):
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
         notes.call(np.multiply, d, self.h, self.work)
-        add_product(notes, self.layer.grad_weight, self.work, np.ones(self.lies.n, self.lies.dtype), write)
+        self.add(notes, self.layer.grad_weight, self.work, np.ones(self.lies.n, self.lies.dtype), write)
         return super().backward(notes, d, write)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
@@ -135,7 +135,7 @@ class LayerNormKernel(NormKernel):
         return self.h
 
     def backward(self, notes: Notes, d: Array, write: bool) -> Array:
-        add_product(notes, self.layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
+        self.add(notes, self.layer.grad_bias, d, np.ones(self.lies.n, self.lies.dtype), write)
         return super().backward(notes, d, write)
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:

@@ -78,7 +78,9 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
         return None
     if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
         return None
-    if any(layer.frozen or not methods_are_ours(layer) for layer in layers):
+    if not all(map(methods_are_ours, layers)) or any(
+        layer.frozen and not isinstance(layer, Linear) and shaping_kernel(layer) is None for layer in layers
+    ):
         return None
     dtype, shape = dtype_of(layers[0]), x.shape
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
