@@ -14,9 +14,9 @@ from pancake import memory
 from pancake.fast.activations import ACTIVATIONS, ActivationKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.left import Left, Ran
-from pancake.fast.methods import is_unrolled
+from pancake.fast.methods import METHODS, is_unrolled, untouched
 from pancake.fast.program import Notes, Owner, Text
-from pancake.functions.containers import has_parameters
+from pancake.functions.containers import Sequential, has_parameters
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -25,6 +25,29 @@ from pancake.origin import is_own
 SMALL_PRODUCT = 10**6  # multiplications
 NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm"})
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
+
+
+class Stretch:
+    """Neighbours in a stack that may be one program.
+
+    Attributes
+    ----------
+    functions : list of Function
+        As they stand in the stack.
+    layers : list of Function
+        The same, with those of stacks within the stack in their places.
+    inner : list of (Sequential, list)
+        These stacks, and what they hold.
+    """
+
+    def __init__(self) -> None:
+        self.functions: list[Any] = []
+        self.layers: list[Any] = []
+        self.inner: list[tuple[Sequential, list[Any]]] = []
+
+    def unchanged(self) -> bool:
+        """Whether the stacks within the stack hold the same, and nobody has put other methods on them."""
+        return all(stack.functions == held and untouched(vars(stack), Sequential) for stack, held in self.inner)
 
 
 class Chain:
@@ -38,6 +61,12 @@ class Chain:
         With `fresh`, the expressions of what comes out, in whatever memory, and as new memory.
     guarded, methods : list
         What must stay the same for the kernels to be those of the layers, as `Notes.unchanged` takes it.
+    inside : list of str
+        The conditions under which the stacks within the stack hold the same layers.
+    owners : list
+        The layers and these stacks.
+    trained : list of int
+        Which of the layers are not frozen.
     numbers : int
         About how many numbers its arrays hold.
     places : list
@@ -50,9 +79,11 @@ class Chain:
 
     dropped: Any
 
-    def __init__(self, layers: list[Any], x: Array, notes: Notes, fresh: bool, lent: bool = False) -> None:
+    def __init__(self, stretch: Stretch, x: Array, notes: Notes, fresh: bool, lent: bool = False) -> None:
         """Note the forward, a function of `x`, which is `lent` if backward follows at once and nothing is remembered."""
-        self.layers, self.key = layers, key_of(x)
+        self.layers = layers = stretch.layers
+        self.functions, self.inner, self.key = stretch.functions, stretch.inner, key_of(x)
+        self.owners = [*layers, *(stack for stack, _ in stretch.inner)]
         sequences = any(map(is_unrolled, layers))
         leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
         # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
@@ -64,13 +95,15 @@ class Chain:
             before = self.kernels[-1] if self.kernels else None
             self.kernels.append(kernel_of(layer, notes, lies, argument, before, layer is layers[-1], fresh))
             lies = self.kernels[-1].lies
+        self.trained = [i for i, kernel in enumerate(self.kernels) if has_parameters(kernel.layer)]
         self.lies, kernel = lies, self.kernels[-1]
         self.output = lies.seen(kernel.y)
         self.puts_out = kernel.result if isinstance(kernel, LinearKernel) else notes.name(self.output)
         self.result = self.puts_out if isinstance(kernel, LinearKernel) else f"{self.puts_out}.copy('K')"
         self.looks = self.kernels[0].looks(notes, x)
-        self.guarded: list[Owner] = []
-        self.methods: list[tuple[type, str]] = []
+        self.inside = [f"{notes.held(stack)}.functions == {notes.held(held)}" for stack, held in stretch.inner]
+        self.guarded: list[Owner] = [(stack, ["functions"]) for stack, _ in stretch.inner]
+        self.methods: list[tuple[type, str]] = [(Sequential, name) for name in METHODS if stretch.inner]
         for kernel in self.kernels:
             owners, methods = kernel.depends_on()
             self.guarded += owners
@@ -79,10 +112,7 @@ class Chain:
 
     def note_backward(self, notes: Notes, d: Array, input_too: bool, write: bool) -> str:
         """Note the backward of all layers from d (F, N); the expression of the gradient of the input if it is wanted."""
-        trained = [i for i, kernel in enumerate(self.kernels) if has_parameters(kernel.layer)]
-        if not (input_too or trained):
-            return "None"
-        first = 0 if input_too else trained[0]
+        first = 0 if input_too else self.trained[0]
         for kernel in reversed(self.kernels[first + 1 :]):
             d = kernel.backward(notes, d, write)
         if not input_too:
@@ -94,14 +124,19 @@ class Chain:
     def remember(self) -> None:
         """Make ready what runs are to leave in the layers and the stack."""
         self.left = [Left(self, kernel.kept) for kernel in self.kernels]
-        self.places = [(layer, "_cache", left) for layer, left in zip(self.layers, self.left, strict=True)]
+        of = dict(zip(map(id, self.layers), self.left, strict=True))
+        for stack, held in reversed(self.inner):  # the innermost first
+            of[id(stack)] = Left(self, functools.partial(_remembered, [(part, of[id(part)]) for part in held]))
+        self.left += [of[id(stack)] for stack, _ in self.inner]
+        self.parts = [(function, of[id(function)]) for function in self.functions]
+        self.places = [(owner, "_cache", left) for owner, left in zip(self.owners, self.left, strict=True)]
         self.older, self.latest = False, Ran()
         self.latest.program = self
 
     def let_go(self) -> None:
         """Let layers that somebody keeps hold their own arrays alone. The stack is gone or has other layers: this never runs."""
-        for layer, left in zip(self.layers, self.left, strict=True):
-            if layer._cache is left:
+        for owner, left in zip(self.owners, self.left, strict=True):
+            if owner._cache is left:
                 left.leave()
         for kernel in self.kernels:
             kernel.lies.pairs.clear()
@@ -116,7 +151,7 @@ class Chain:
     def taking_over(self, notes: Notes) -> str:
         """A line that leaves in every layer what it is to remember of the coming run.
 
-        It is there already if every layer has what the run before has left, and that has been answered by a backward.
+        It is there already if each of them has what the run before has left, and that has been answered by a backward.
         """
         chain = notes.held(self)
         there = [f"{chain}.latest.used and not {chain}.older", *notes.unchanged([], [], self.places)]
@@ -124,15 +159,20 @@ class Chain:
 
     def take_over(self) -> None:
         """Leave in every layer what it is to remember of the coming run."""
-        for layer, left in zip(self.layers, self.left, strict=True):
-            before = layer._cache
+        for owner, left in zip(self.owners, self.left, strict=True):
+            before = owner._cache
             left.older = before is not None and not before.used
-            layer._cache = left
+            owner._cache = left
         self.older = any(left.older for left in self.left)
 
     def kept(self) -> tuple[Any, ...]:
         """What the plain stack would remember."""
-        return ([*zip(self.layers, self.left, strict=True)],)
+        return _remembered(self.parts)
+
+
+def _remembered(parts: list[tuple[Any, Left]]) -> tuple[Any, ...]:
+    """What a plain stack remembers: what each of its parts does."""
+    return (parts,)
 
 
 class Program(Chain):
@@ -149,9 +189,9 @@ class Program(Chain):
         For predictions, see there.
     """
 
-    def __init__(self, layers: list[Any], x: Array) -> None:
+    def __init__(self, stretch: Stretch, x: Array) -> None:
         notes = Notes()
-        super().__init__(layers, x, notes, True)
+        super().__init__(stretch, x, notes, True)
         self.remember()
         self.grads = gradient_bits(self.kernels)
         self.forwards = [(cls, name) for cls, name in self.methods if name not in ("compute_backward", "accumulate_grads")]
@@ -159,7 +199,8 @@ class Program(Chain):
         self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}
         self.backs = Notes()  # what backward needs as it is now
         backwards = [method for method in self.methods if method not in self.forwards]
-        self.unchanged = self.backs.unchanged(self.guarded, backwards, self.places)
+        inside = [f"{self.backs.held(stack)}.functions == {self.backs.held(held)}" for stack, held in stretch.inner]
+        self.unchanged = [*inside, *self.backs.unchanged(self.guarded, backwards, self.places)]
         self.backward: dict[bool, Callable[[Any], Any]] = {
             input_too: functools.partial(self._begin, input_too) for input_too in (False, True)
         }
@@ -176,7 +217,7 @@ class Program(Chain):
             (owner, [name for name in names if not (isinstance(owner, Linear) and name.startswith("grad_"))])
             for owner, names in self.guarded
         ]
-        return looks + notes.unchanged(owners, self.forwards)
+        return [*looks, *self.inside, *notes.unchanged(owners, self.forwards)]
 
     @functools.cached_property
     def forward(self) -> Callable[[Any, bool], Any]:
@@ -203,8 +244,8 @@ class Program(Chain):
 
     def forget(self) -> None:
         """Let the layers remember nothing, after a forward that did not come through."""
-        for layer in self.layers:
-            layer._cache = None
+        for owner in self.owners:
+            owner._cache = None
 
     def refuses(self) -> bool:
         """Whether a layer refuses a backward, since it would be the second after two forwards."""
@@ -217,7 +258,7 @@ class Program(Chain):
 
     def _begin(self, input_too: bool, d: Any) -> Any:
         """The first backward: written now, if nothing that it would be made from has been exchanged, which may be put back."""
-        if not self.intact():
+        if not self.intact() or not (input_too or self.trained):
             return NotImplemented
         other = f"{self.backs.held(self._add)}({input_too}, d)"
         self.backward[input_too] = self._write_backward(input_too, self.grads is not None, other)

@@ -38,6 +38,11 @@ def as_made(cls: type, names: Iterable[str] = METHODS) -> bool:
     return all(getattr(cls, name) is MADE.get((cls, name)) for name in names)
 
 
+def untouched(attributes: dict[str, Any], cls: type) -> bool:
+    """Whether nobody has put other methods on an object with these attributes, or on its class, one of pancake's."""
+    return attributes.keys().isdisjoint(METHODS) and as_made(cls)
+
+
 def is_unrolled(layer: object) -> bool:
     """Whether that is an `Unrolled`, and nothing derived from it. It is not loaded before somebody makes one."""
     cls = type(layer)
@@ -50,7 +55,7 @@ def _stack(cls: Any) -> Iterable[Callable[..., Any]]:
     @functools.wraps(plain_forward)
     def compute_forward(self: Any, x: Any, lengths: Any = None) -> Any:
         kept = self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and lengths is None and not switch.reasons:
+        if kept.__class__ is Ran and kept.program.functions == self.functions and lengths is None and not switch.reasons:
             self._cache = None  # until the run is through
             y = kept.program.forward(x, not kept.used)
             if y is not None:
@@ -66,7 +71,7 @@ def _stack(cls: Any) -> Iterable[Callable[..., Any]]:
     @functools.wraps(plain_backward)
     def compute_backward(self: Any, dObj_dOut: Any) -> Any:
         kept = self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
+        if kept.__class__ is Ran and kept.program.functions == self.functions and not switch.reasons:
             if not (kept.used and kept.older):
                 dObj_dIn = kept.program.backward[True](dObj_dOut)
                 if dObj_dIn is not NotImplemented:
@@ -80,7 +85,7 @@ def _stack(cls: Any) -> Iterable[Callable[..., Any]]:
     @functools.wraps(plain_accumulate)
     def accumulate_grads(self: Any, dObj_dOut: Any) -> None:
         kept: Any = None if "compute_backward" in vars(self) else self._cache
-        if kept.__class__ is Ran and kept.program.layers == self.functions and not switch.reasons:
+        if kept.__class__ is Ran and kept.program.functions == self.functions and not switch.reasons:
             if not (kept.used and kept.older) and kept.program.backward[False](dObj_dOut) is None:
                 return
         elif kept.__class__ is StackKept and not switch.reasons:

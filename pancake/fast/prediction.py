@@ -16,8 +16,8 @@ import numpy as np
 
 from pancake.fast import switch
 from pancake.fast.chains import Program, bytes_of_row
-from pancake.fast.methods import METHODS, is_unrolled
-from pancake.fast.stacks import PROGRAMS, State, as_installed
+from pancake.fast.methods import METHODS, is_unrolled, untouched
+from pancake.fast.stacks import PROGRAMS, State
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.linear import Linear
@@ -44,13 +44,13 @@ class Known:
         self.attributes, self.state = vars(model), State(model.functions)
         self.size = len(self.attributes)  # which answers look at too
         # an Unrolled leaves its last state to be carried on from
-        self.modeless = self.state.whole and not any(map(is_unrolled, model.functions))
+        self.modeless = self.state.whole and not any(map(is_unrolled, self.state.items[0].layers))
         self.answer: Callable[[Any], Any] = lambda x: None
         self.running: list[bool] = []
 
     def program(self, x: Any) -> Program | None:
         """The program for inputs like x, if there can be one."""
-        if not self.modeless or not as_installed(self.attributes):
+        if not self.modeless or not untouched(self.attributes, Sequential):
             return None
         program: Program | None = self.state.items[0].program(x)
         return program
@@ -120,9 +120,9 @@ def predicted(model: Function, x: Array, rows: int | None) -> Any:
         return None
     everything, key = _local.known, id(model)
     known = everything.get(key)
-    if known is None or known[1].state.functions != model.functions or known[1].size != len(vars(model)):
+    if known is None or not known[1].state.of(model.functions) or known[1].size != len(vars(model)):
         known = everything[key] = weakref.ref(model, functools.partial(_drop, everything, key)), Known(model)
-    answer, y = known[1].answer_to(model, x, rows or rows_of_block(model, x))
+    answer, y = known[1].answer_to(model, x, rows or rows_of_block(known[1].state, x))
     if answer is not None and rows is None:
         known[1].answer = answer
     return y
@@ -133,9 +133,9 @@ def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: ob
         program.end()
 
 
-def rows_of_block(model: Sequential, x: Array) -> int:
+def rows_of_block(state: State, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
-    layers = model.functions
+    layers = state.items[0].layers if state.whole else state.items
     if type(layers[0]) is not Linear or any(map(is_unrolled, layers)):
         return ROWS
     return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))

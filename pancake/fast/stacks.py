@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.chains import Program, dtype_of, key_of, shaping_kernel
+from pancake.fast.chains import Program, Stretch, dtype_of, key_of, shaping_kernel
 from pancake.fast.left import StackKept
-from pancake.fast.methods import METHODS, as_made, is_unrolled
+from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
 from pancake.function import Function
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
@@ -28,11 +28,11 @@ PROGRAMS = 32  # so many are kept of a segment, for batches of other sizes
 LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
 
 
-class Segment:
+class Segment(Stretch):
     """A stretch of layers that run as one program, one for each shape of input."""
 
-    def __init__(self, layers: list[Any]) -> None:
-        self.layers = layers
+    def __init__(self) -> None:
+        super().__init__()
         self.programs: dict[tuple[Any, ...], Program] = {}
 
     def run(self, x: Any, older: bool) -> tuple[Any, Any]:
@@ -50,8 +50,8 @@ class Segment:
         if program is not None and not program.fits(x):
             self.programs.clear()
             program = None
-        if program is None and output_shape(self.layers, x) is not None:
-            program = Program(self.layers, x)
+        if program is None and self.unchanged() and output_shape(self.layers, x) is not None:
+            program = Program(self, x)
             make_room(self.programs, program.numbers)
             self.programs[program.key] = program
         return program
@@ -78,9 +78,7 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
         return None
     if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
         return None
-    if not all(map(methods_are_ours, layers)) or any(
-        layer.frozen and not isinstance(layer, Linear) and shaping_kernel(layer) is None for layer in layers
-    ):
+    if not all(untouched(vars(layer), type(layer)) for layer in layers):
         return None
     dtype, shape = dtype_of(layers[0]), x.shape
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
@@ -94,6 +92,8 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
             if layer.n_in != shape[-1] or any(array.dtype != dtype for array in arrays):
                 return None
             shape = (*shape[:-1], layer.n_out)
+        elif layer.frozen and kernel is None:
+            return None
         elif is_unrolled(layer):
             from pancake.fast import cells
 
@@ -110,20 +110,21 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
     return shape
 
 
-def methods_are_ours(layer: Function) -> bool:
-    """Whether nobody has put other methods on an object of a known class, or on the class."""
-    return vars(layer).keys().isdisjoint(METHODS) and as_made(type(layer))
-
-
-def as_installed(stack: dict[str, Any]) -> bool:
-    """Whether a `Sequential` with these attributes has the methods of the fast path, and nobody else's."""
-    return stack.keys().isdisjoint(METHODS) and as_made(Sequential)
-
-
-def _has_kernel(cell: Function) -> bool:
+def has_kernel(layer: Function) -> bool:
+    """Whether there is a kernel for a layer, wherever it stands."""
+    if not is_unrolled(layer):
+        return type(layer) is Linear or shaping_kernel(layer) is not None
     from pancake.fast import cells  # which only nets with cells wait for
 
-    return type(cell) in cells.KERNELS
+    return type(layer.cell) in cells.KERNELS
+
+
+def flat(function: Any, inner: list[tuple[Sequential, list[Any]]]) -> list[Any]:
+    """The layers of a stack within the stack, and of those in it, which are noted in `inner`; or the one Function."""
+    if type(function) is not Sequential or not function.functions or not untouched(vars(function), Sequential):
+        return [function]
+    inner.append((function, function.functions.copy()))
+    return [layer for part in function.functions for layer in flat(part, inner)]
 
 
 class State:
@@ -132,20 +133,30 @@ class State:
     def __init__(self, functions: list[Any]) -> None:
         self.functions = noted(functions)
         self.items: list[Any] = []
-        stretch: list[Any] = []
+        segment: Segment | None = None
         for function in functions:
-            unrolled = is_unrolled(function) and _has_kernel(function.cell)
-            if unrolled and self.items and type(self.items[-1]) is Embedding:
-                stretch = [self.items.pop()]
-                self.items.append(Segment(stretch))
-            if unrolled or type(function) is Linear or (stretch and shaping_kernel(function) is not None):
-                if not stretch:
-                    self.items.append(Segment(stretch))
-                stretch.append(function)
+            inner: list[tuple[Sequential, list[Any]]] = []
+            layers = flat(function, inner)
+            runs = all(map(has_kernel, layers))
+            if runs and is_unrolled(layers[0]) and self.items and type(self.items[-1]) is Embedding:
+                segment = Segment()
+                segment.functions, segment.layers = [self.items[-1]], [self.items[-1]]
+                self.items[-1] = segment
+            if runs and (segment is not None or type(layers[0]) is Linear or is_unrolled(layers[0])):
+                if segment is None:
+                    segment = Segment()
+                    self.items.append(segment)
+                segment.functions.append(function)
+                segment.layers += layers
+                segment.inner += inner
             else:
                 self.items.append(function)
-                stretch = []
+                segment = None
         self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
+
+    def of(self, functions: list[Any]) -> bool:
+        """Whether this is how a stack of these Functions is cut."""
+        return self.functions == functions and all(item.unchanged() for item in self.items if item.__class__ is Segment)
 
     def programs(self) -> list[Program]:
         """The programs of all segments."""
@@ -159,7 +170,7 @@ def state_of(stack: Sequential) -> State:
     """How a stack is cut, noted anew when its list has changed."""
     key = id(stack)
     known = STATES.get(key)
-    if known is None or known[1].functions != stack.functions:
+    if known is None or not known[1].of(stack.functions):
         if known is not None:
             for program in known[1].programs():  # which the stack may still remember
                 program.let_go()
@@ -199,7 +210,7 @@ def forward_in_parts(stack: Sequential, x: Any) -> Any:
         if program is not None:
             x = y
         else:
-            for function in item.layers if isinstance(item, Segment) else [item]:
+            for function in item.functions if isinstance(item, Segment) else [item]:
                 x = function.compute_forward(x)
         ran.append((item, program))
     if state.whole and program is not None:
@@ -216,14 +227,14 @@ def back_through(item: Any, program: Program | None, d: Any, input_too: bool) ->
         dObj_dIn = program.backward[input_too](d)
         if dObj_dIn is not NotImplemented:
             return dObj_dIn
-    layers = item.layers if isinstance(item, Segment) else [item]
-    first = 0 if input_too else next(i for i, layer in enumerate(layers) if has_parameters(layer))
-    for layer in reversed(layers[first + 1 :]):
-        d = layer.compute_backward(d)
+    functions = item.functions if isinstance(item, Segment) else [item]
+    first = 0 if input_too else next(i for i, function in enumerate(functions) if has_parameters(function))
+    for function in reversed(functions[first + 1 :]):
+        d = function.compute_backward(d)
     if input_too:
-        return layers[0].compute_backward(d)
-    layers[first].accumulate_grads(d)
-    return note_answered(layers[:first])
+        return functions[0].compute_backward(d)
+    functions[first].accumulate_grads(d)
+    return note_answered(functions[:first])
 
 
 def trains(item: Any) -> bool:
@@ -254,5 +265,5 @@ def accumulate_in_parts(stack: Sequential, kept: StackKept, d: Any) -> None:
         item, program = kept.ran[first]
         back_through(item, program, d, False)
     passed = [item for item, _ in kept.ran[:first]]  # all, if none has parameters
-    note_answered(layer for item in passed for layer in (item.layers if isinstance(item, Segment) else [item]))
+    note_answered(part for item in passed for part in (item.functions if isinstance(item, Segment) else [item]))
     kept.used = True

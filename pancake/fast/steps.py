@@ -16,11 +16,11 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.chains import Chain, bytes_of_row, dtype_of, gradients_apart
+from pancake.fast.chains import Chain, Stretch, bytes_of_row, dtype_of, gradients_apart
 from pancake.fast.kernels import SMALL
 from pancake.fast.left import Left
 from pancake.fast.loss_kernels import LossKernel
-from pancake.fast.methods import METHODS, OF_LOSSES, STEPPING
+from pancake.fast.methods import METHODS, OF_LOSSES, STEPPING, untouched
 from pancake.fast.program import Notes, Text
 from pancake.fast.updates import update_of
 from pancake.function import Kept
@@ -46,17 +46,19 @@ class Step:
         By which to tell a batch that fits from another one of the same data set; 0 if that is not enough, as of words.
     update : callable
         Changes the parameters by their gradients.
+    stretch : Stretch
+        The layers.
     remembering : tuple
-        The layers, the stack and the loss.
+        These, the stack, those within it, and the loss.
     numbers : int
         About how many numbers its arrays hold.
     """
 
     numbers: int
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer) -> None:
-        self.model, self.loss, self.optimizer, self.functions = model, loss, optimizer, model.functions.copy()
-        self.remembering = (*self.functions, model, loss)
+    def __init__(self, model: Sequential, stretch: Stretch, loss: Any, optimizer: Optimizer) -> None:
+        self.model, self.stretch, self.loss, self.optimizer = model, stretch, loss, optimizer
+        self.remembering = (*stretch.layers, *(stack for stack, _ in stretch.inner), model, loss)
         loss.divisor = loss.divisor  # an attribute that is there from now on
         self.update = update_of(optimizer)
 
@@ -93,8 +95,9 @@ class Step:
             losses.like_weight(notes, weight),
             *losses.contents_of(self.loss, notes),
             *chain.looks,
+            *chain.inside,
             f"{notes.held(memory)}.generation == {notes.held(memory.generation)}",
-            f"{notes.held(self.model.functions)} == {notes.held(self.functions)}",
+            f"{notes.held(self.model.functions)} == {notes.held(self.stretch.functions)}",
             *notes.unchanged(owners, [*((cls, name) for cls, names in methods for name in names), *chain.methods]),
         ]
         self.fits = notes.write("x, target, weight", "True", looks, "False", lines=[])
@@ -113,10 +116,12 @@ class StepProgram(Step):
         What the parts remembered when the latest forward began, if that was not what the program's own had left.
     """
 
-    def __init__(self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, weight: Array | None) -> None:
-        super().__init__(model, loss, optimizer)
+    def __init__(
+        self, model: Sequential, stretch: Stretch, loss: Any, optimizer: Optimizer, x: Array, y: Array, weight: Array | None
+    ) -> None:
+        super().__init__(model, stretch, loss, optimizer)
         notes = Notes()
-        self.chain = Chain(self.functions, x, notes, False)
+        self.chain = Chain(stretch, x, notes, False)
         self.chain.remember()
         self.chain.dropped = weakref.ref(model, self.chain.end)  # the chain is there as long as a layer needs it
         pred = self.chain.output
@@ -171,15 +176,23 @@ class BlockStep(Step):
     """
 
     def __init__(
-        self, model: Sequential, loss: Any, optimizer: Optimizer, x: Array, y: Array, weight: Array | None, count: int
+        self,
+        model: Sequential,
+        stretch: Stretch,
+        loss: Any,
+        optimizer: Optimizer,
+        x: Array,
+        y: Array,
+        weight: Array | None,
+        count: int,
     ) -> None:
-        super().__init__(model, loss, optimizer)
+        super().__init__(model, stretch, loss, optimizer)
         self.divisor = losses.divisor_of(loss, y)
         rows, more = divmod(len(x), count)
         programs: dict[int, list[Callable[..., Any]]] = {}
         for n in {rows, rows + (more > 0)}:
             notes = Notes()
-            chain = Chain(self.functions, x[:n], notes, False, lent=True)
+            chain = Chain(stretch, x[:n], notes, False, lent=True)
             kernel = losses.kernel_of(loss, notes, chain.output, y[:n], None if weight is None else weight[:n], self.divisor)
             notes.lines.append(f"value = {kernel.value}")
             notes.put(Text("out"), chain.output)
@@ -291,9 +304,10 @@ class Steps:
             return None
         self.programs.pop(key, None)
         program: Step | None = None
-        if self._can_be(x, y, weight):
-            parts, batch = (self.model, self.loss, self.optimizer), (x, y, weight)
-            count = blocks_of(self.model.functions, x) if losses.counts_rows(self.loss, y, weight) else 0
+        stretch = self._stretch(x, y, weight)
+        if stretch is not None:
+            parts, batch = (self.model, stretch, self.loss, self.optimizer), (x, y, weight)
+            count = blocks_of(stretch.layers, x) if losses.counts_rows(self.loss, y, weight) else 0
             program = BlockStep(*parts, *batch, count) if count else StepProgram(*parts, *batch)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
         generation, functions = self._parts()
@@ -304,28 +318,30 @@ class Steps:
         """What says whether another look may find what the last one did not: arrays and parts."""
         return memory.generation, list(getattr(self.model, "functions", ()))
 
-    def _can_be(self, x: Array, y: Array, weight: Any) -> bool:
-        """Whether model, loss, optimizer and batch are such that a program does what the four lines do."""
+    def _stretch(self, x: Array, y: Array, weight: Any) -> Stretch | None:
+        """The layers, if model, loss, optimizer and batch are such that a program does what the four lines do."""
         model, loss, optimizer = self.model, self.loss, self.optimizer
-        if type(model) is not Sequential or not model.functions:
-            return False
-        if not stacks.as_installed(vars(model)):
-            return False
-        shape = stacks.output_shape(model.functions, x) if stacks.State(model.functions).whole else None
-        if shape is None:
-            return False
+        if type(model) is not Sequential or not model.functions or not untouched(vars(model), Sequential):
+            return None
+        state = stacks.State(model.functions)
+        stretch = state.items[0] if state.whole else None
+        shape = None if stretch is None else stacks.output_shape(stretch.layers, x)
+        if stretch is None or shape is None:
+            return None
         # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
-        pairs = [pair for layer in model.functions for pair in zip(*layer.get_params_and_grads(), strict=True)]
-        if not gradients_apart(pairs) or not all(grad.flags.forc for _, grad in pairs):  # others cannot be written by a product
-            return False
+        pairs = [pair for layer in stretch.layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
+        if not pairs or not gradients_apart(pairs):
+            return None
+        if not all(grad.flags.forc for _, grad in pairs):  # others cannot be written by a product
+            return None
         if not isinstance(optimizer, Optimizer) or optimizer.model is not model or optimizer.ranks is not None:
-            return False
+            return None
         if not vars(optimizer).keys().isdisjoint(STEPPING):
-            return False
+            return None
         if any(getattr(type(optimizer), name) is not method for name, method in STEPPING.items()):
-            return False
+            return None
         optimizer._follow()
         if {id(grad) for _, grad in pairs} != set(map(id, optimizer._param_grads)):
-            return False
-        pred = np.empty(shape, dtype_of(model.functions[0]))
-        return losses.can_compute(loss, pred, y, weight)
+            return None
+        pred = np.empty(shape, dtype_of(stretch.layers[0]))
+        return stretch if losses.can_compute(loss, pred, y, weight) else None

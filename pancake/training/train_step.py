@@ -23,7 +23,7 @@ class TrainStep:
         optimizer.step()
 
     is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers, activations, `Unrolled`
-    cells and an `Embedding` before them, with a loss and an optimizer of the library, does it as fast as a loop written by hand:
+    cells and an `Embedding` before them, and stacks of such, with a loss and an optimizer of the library, does it as fast as a loop written by hand:
     for each shape of batch the first call writes the step down as a list of NumPy calls on arrays made beforehand, which later
     calls only repeat. Everything else (other Functions, lengths, a part that was changed, `pancake.fast.off()`) goes
     through the four lines, without a word.

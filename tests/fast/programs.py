@@ -143,6 +143,9 @@ class World:
             linears = [f for f in functions if isinstance(f, pk.Linear) and f.bias is not None]
             if linears and linears[-1] is functions[-1]:
                 functions.append(Scale(linears[-1].bias, linears[-1].grad_bias))
+        while self.rng.random() < 0.3:  # stacks in the stack, and in those
+            start, stop = np.sort(self.rng.integers(0, len(functions) + 1, 2))
+            functions[start:stop] = [pk.Sequential(functions[start:stop])]
         return pk.Sequential(functions)
 
     # --- what operations need ---
@@ -251,6 +254,8 @@ class World:
     def exchange_part(self):
         i = self.rng.integers(len(self.model.functions))
         old = self.model.functions[i]
+        if type(old) is pk.Sequential:  # of which nothing might be left that is trained
+            return
         self.model.functions[i] = self.linear(old.n_in, old.n_out) if isinstance(old, pk.Linear) else self.activation()
         self.optimizer = pk.SGD(self.model, lr=0.05)
 
@@ -404,6 +409,10 @@ class World:
         self.y *= 2
         t += 1
         return value, self.loss.compute_backward()
+
+    def freeze(self):
+        part = self.pick()
+        (part if self.rng.random() < 0.9 and part is not None else self.model).freeze(bool(self.rng.integers(2)))
 
     def mode(self):
         part = self.pick()

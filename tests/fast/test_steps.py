@@ -624,9 +624,9 @@ def test_what_a_step_trains_is_not_exchanged() -> None:
 
 def test_a_stack_without_a_program_keeps_those_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = [], []
-    begin, can_be = chains.Program.__init__, Steps._can_be
+    begin, stretch = chains.Program.__init__, Steps._stretch
     monkeypatch.setattr(chains.Program, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
-    monkeypatch.setattr(Steps, "_can_be", lambda self, *args: (asked.append(1), can_be(self, *args))[1])
+    monkeypatch.setattr(Steps, "_stretch", lambda self, *args: (asked.append(1), stretch(self, *args))[1])
     model = pk.Sequential([pk.Linear(3, 5, rng=0), pk.BatchNorm(5), pk.Linear(5, 2, rng=1)])
     step = TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
     for x, y in batches(numbers, (4, 3, 4, 3, 4)):

@@ -92,7 +92,7 @@ def test_the_default_blocks_give_the_same_as_one():
 
 def test_sequences_are_cut_into_the_smallest_blocks():
     model = Sequential([Linear(2, 3, rng=0), Unrolled(RNNCell(3, 4, rng=1))])
-    assert prediction.rows_of_block(model, np.ones((5, 1, 2))) == 192
+    assert prediction.rows_of_block(stacks.State(model.functions), np.ones((5, 1, 2))) == 192
 
 
 @pytest.mark.parametrize("sizes", [[2, 8, 1], [2, 64, 64, 3], [3, 300, 2], [900, 4]], ids=str)
@@ -101,10 +101,10 @@ def test_blocks_of_nets_of_any_width(sizes, rows):
     model = mlp(sizes, activation=Tanh, rng=0)
     x = np.random.default_rng(0).normal(size=(rows, sizes[0]))
     y = predict(model, x)
-    at_once = prediction.rows_of_block(model, x)
+    at_once = prediction.rows_of_block(stacks.State(model.functions), x)
     assert at_once % 192 == 0
     assert (at_once > 192) == (sum(sizes) < 65)
-    assert prediction.rows_of_block(model, x[:, np.newaxis].repeat(100, axis=1)) == 192
+    assert prediction.rows_of_block(stacks.State(model.functions), x[:, np.newaxis].repeat(100, axis=1)) == 192
     with pancake.fast.off():
         np.testing.assert_allclose(y, predict(model, x), rtol=1e-9, atol=1e-12)
 
