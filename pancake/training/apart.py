@@ -18,16 +18,17 @@ class _Twins(threading.local):
 
 
 _twins = _Twins()
+MANY = 1 << 18  # predictions, for which to write a program takes little; and whose arrays are too many to be kept
 
 
 @contextmanager
-def apart(loss: Any) -> Iterator[Any]:
-    """A copy of a loss, so that what the loss remembers of training is left alone.
+def apart(loss: Any, pred: Any) -> Iterator[Any]:
+    """A copy of a loss, so that what the loss remembers of training is left alone, for some predictions.
 
     In each thread it is the same copy as long as the settings are the same, so that its programs serve again: one is written in
-    ten times the time that it runs.
+    ten times the time that it runs. Of many predictions nothing is kept.
     """
-    if not is_own(loss):
+    if not is_own(loss) or getattr(pred, "size", 0) > MANY:
         yield copy.copy(loss)
         return
     settings = {name: value for name, value in vars(loss).items() if name != "divisor"}

@@ -86,7 +86,7 @@ def evaluate(
         size(evaluate, batch_size=batch_size)
     data = examples("evaluate", x, y, sample_weight, lengths)
     pred = checked_predictions("evaluate", model, data, batch_size)
-    with apart(loss) as twin:
+    with apart(loss, pred) as twin:
         value = value_for(twin, pred, data)
     return {"loss": value, **measured(measures, loss, pred, data[1], data[2])}
 

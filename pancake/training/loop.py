@@ -260,8 +260,9 @@ class Training:
     def _count_of_nothing(self, x: Any, y: Any, weight: Any, lengths: Any) -> float:
         """By how much a batch of which every weight is 0 counts in the average: a mean over entries counts them all the same."""
         try:
-            with apart(self.loss) as loss:
-                value = value_of(loss, predictions(self.model, (x, y, weight, lengths)), y, weight)
+            pred = predictions(self.model, (x, y, weight, lengths))
+            with apart(self.loss, pred) as loss:
+                value = value_of(loss, pred, y, weight)
         except (ArithmeticError, ValueError):  # there is no mean of nothing
             return 0.0
         count = getattr(loss, "divisor", None)
@@ -270,7 +271,7 @@ class Training:
     def _validated(self, held: Batch) -> dict[str, float]:
         """The loss and the metrics of the examples that are held out."""
         pred = predictions(self.model, held)
-        with apart(self.loss) as loss:
+        with apart(self.loss, pred) as loss:
             figures = {"loss": value_for(loss, pred, held) if self.options.held_is_finite else nan}
         rows = float(len(held[1]) if held[2] is None else whole(held[2]).sum())
         divisor = getattr(loss, "divisor", None)

@@ -49,7 +49,7 @@ def test_settings_that_change_count() -> None:
     pred, labels = RNG.normal(size=(9, 3)), RNG.integers(0, 3, 9)
 
     def measured() -> Any:
-        with apart(loss) as twin:
+        with apart(loss, X) as twin:
             return twin(pred, labels)
 
     for change in (
@@ -67,10 +67,10 @@ def test_each_thread_and_each_call_within_another_has_its_own() -> None:
     loss, twins = pk.MeanSquaredError(), []
 
     def look() -> None:
-        with apart(loss) as twin:
+        with apart(loss, X) as twin:
             twins.append(twin)
 
-    with apart(loss) as outer:
+    with apart(loss, X) as outer:
         look()
         thread = threading.Thread(target=look)
         thread.start()
@@ -89,17 +89,28 @@ def test_a_loss_of_a_user_is_copied_each_time() -> None:
             return 1.0
 
     loss = Mine()
-    with apart(loss) as first, apart(loss) as second:
+    with apart(loss, X) as first, apart(loss, X) as second:
         assert len({id(loss), id(first), id(second)}) == 3
-    with apart(loss) as third:
+    with apart(loss, X) as third:
         assert third not in (first, second)
 
 
 def test_the_copy_goes_with_the_loss() -> None:
     loss = pk.MeanSquaredError()
-    with apart(loss) as twin:
+    with apart(loss, X) as twin:
         twin(X, X)
     dropped = weakref.ref(twin)
     del twin, loss
     gc.collect()
     assert dropped() is None
+
+
+def test_nothing_is_kept_of_many_predictions() -> None:
+    loss, pred, gone = pk.MeanSquaredError(), np.zeros((1 << 18, 2)), []
+    for _ in range(2):
+        with apart(loss, pred) as twin:
+            twin(pred, pred)
+        gone.append(weakref.ref(twin))
+    del twin
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
