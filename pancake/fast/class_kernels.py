@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 
 from pancake.fast.kernels import WIDE
-from pancake.fast.loss_kernels import FEW, TARGET, LossKernel, aligned, as_numbers, need, refuse_more
+from pancake.fast.loss_kernels import (
+    FEW,
+    TARGET,
+    LossKernel,
+    aligned,
+    as_numbers,
+    fill_absent,
+    need,
+    note_cast,
+    quietly,
+    refuse_more,
+)
 from pancake.fast.program import Notes, Text, bound, scalar, unsigned
 from pancake.functions.activations import sigmoid
 from pancake.memory import Array
@@ -178,16 +189,21 @@ class CountsKernel(ClassesFirst):
         w = None
         if weight is not None:
             w = np.empty(self.n, self.dtype)
-            notes.put(w, self.flat(notes.expression(np.broadcast_to, aligned(weight, pred.ndim - 1), self.shape[:-1])))
+            every = self.flat(notes.expression(np.broadcast_to, aligned(weight, pred.ndim - 1), self.shape[:-1]))
+            note_cast(notes, w, every, weight.dtype)
             notes.lines.append(as_numbers(notes, w, self.dtype, float(np.finfo(self.dtype).max)))
         v = getattr(loss, "class_weight", None)
         v = None if v is None else v.astype(self.dtype)
         smoothing = getattr(loss, "label_smoothing", 0.0)
         if target.ndim == pred.ndim:
-            self._note_rows(notes, smoothing)
+            self._note_rows(notes, target, w, smoothing)
             counts = w
         else:
             labels: Any = self.flat(labels_of(notes, target))
+            if w is not None:
+                given, labels = labels, np.empty(self.n, np.intp)
+                notes.put(labels, given)
+                notes.call(fill_absent, labels, 0, w)
             if getattr(loss, "ignore_index", None) is not None:
                 labels, w = self._note_without_ignored(notes, labels, loss.ignore_index, w)
             right = self.note_places(notes, labels)
@@ -209,10 +225,12 @@ class CountsKernel(ClassesFirst):
         notes.call(np.add.reduce, self.a, 0, None, self.sums)
         self.note_target(notes, target, weight, start)
 
-    def _note_rows(self, notes: Notes, smoothing: float) -> None:
+    def _note_rows(self, notes: Notes, target: Array, w: Array | None, smoothing: float) -> None:
         """Note a from rows of probabilities."""
         sums = np.empty(self.n, self.dtype)
-        notes.put(self.a, self.first("target"))
+        note_cast(notes, self.a, self.first("target"), target.dtype)
+        if w is not None:
+            notes.call(fill_absent, self.a, scalar(1 / self.C, self.dtype), w)
         notes.call(need, Text(f"{notes.expression(np.minimum.reduce, self.a, None)} >= 0"))
         notes.call(np.add.reduce, self.a, 0, None, sums)
         notes.call(need, Text(f"{notes.expression(np.minimum.reduce, sums)} >= {1 - 1e-3}"))
@@ -224,7 +242,7 @@ class CountsKernel(ClassesFirst):
     def _note_without_ignored(self, notes: Notes, labels: Any, ignored: int, w: Array | None) -> tuple[Array, Array]:
         """Note labels that all are classes, and weights of 0 for those that are ignored."""
         counted, others = np.empty(self.n, np.bool), np.empty(self.n, np.intp)
-        notes.call(np.not_equal, labels, Text(repr(ignored)), counted)
+        notes.lines.append(f"{notes.name(np.not_equal)}({notes.name(labels)}, {notes.held(ignored)}, {notes.name(counted)})")
         notes.call(np.multiply, labels, counted, others)
         if w is None:
             w = np.empty(self.n, self.dtype)
@@ -238,16 +256,17 @@ class CountsKernel(ClassesFirst):
         self.cell, cell = np.empty((), self.dtype), np.empty(())
         notes.call(np.add.reduce, counts, None, np.float64, cell)
         self.divisor = notes.expression(cell.item)
-        notes.call(need, Text(f"{self.divisor} > 0"))  # of nothing the page makes 0
+        most = float(np.finfo(self.dtype).max)
+        notes.call(need, Text(f"0 < {self.divisor} <= {most!r}"))  # of nothing the page makes 0
         notes.put(self.cell, cell)
 
     def note_sum(self, notes: Notes, start: int, result: str) -> None:
         """Note the value from the expression of the sum, in which the divisor is already.
 
-        What has weight 0 may be anything: if it is felt, the value is not finite, and the page is asked. So nothing warns.
+        A prediction of weight 0 may be anything: if it is felt, the value is not finite, and the page is asked. So nothing warns.
         """
         notes.lines.append(f"value = {notes.name(np.float64)}({result})")
-        notes.lines[start:] = [f"with {notes.held(np.errstate)}(all='ignore'): {'; '.join(notes.lines[start:])}"]
+        notes.lines[start:] = [quietly(notes, ("divide", "over", "invalid"), notes.lines[start:])]
         self.value = "value"
 
 

@@ -16,6 +16,7 @@ class Ran(Kept):
     """
 
     program: Any
+    value: Any  # that of a loss
     used = False
     older = False
     __init__ = object.__init__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,31 @@ def need(holds: bool) -> None:
     """ValueError unless something holds."""
     if not holds:
         raise ValueError
+
+
+def quietly(notes: Notes, kinds: Iterable[str], lines: Iterable[str]) -> str:
+    """Lines as one that gives no warning of these kinds."""
+    options = ", ".join(f"{kind}='ignore'" for kind in kinds)
+    return f"with {notes.held(np.errstate)}({options}): {'; '.join(lines)}"
+
+
+def note_cast(notes: Notes, array: Array, value: Any, dtype: np.dtype[Any]) -> None:
+    """Note that an array is filled with a value of that dtype, without a warning of what its own cannot hold, as on the page."""
+    if np.can_cast(dtype, array.dtype) or dtype.kind != "f":
+        notes.put(array, value)
+    else:
+        notes.call(_cast, array, value)
+
+
+def _cast(array: Array, value: Array) -> None:
+    with np.errstate(over="ignore"):
+        array[...] = value
+
+
+def fill_absent(array: Array, value: float, weight: Array) -> None:
+    """Put what any loss takes in the place of what does not count, and of which nobody knows what it is."""
+    if np.count_nonzero(weight) < weight.size:
+        np.copyto(array, value, where=weight == 0)
 
 
 def aligned(weight: Array, ndim: int) -> Text:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from pancake.fast.loss_kernels import LossKernel, aligned, as_numbers, need, total
+from pancake.fast.loss_kernels import LossKernel, aligned, as_numbers, fill_absent, need, note_cast, quietly, total
 from pancake.fast.pages import Value, blank, lay_out, needed, write
 from pancake.fast.program import Notes, Text, scalar
 from pancake.memory import Array
@@ -69,8 +69,9 @@ class PageKernel(LossKernel):
     def __init__(self, loss: Any, notes: Notes, pred: Array, target: Array, weight: Array | None, divisor: float) -> None:
         calls: dict[tuple[Any, ...], Value] = {}
         kept: list[Any] = []
-        # what has weight 0 may be anything; if it is felt, the value is not finite, and the page is asked
-        with np.errstate(all="warn" if weight is None else "ignore"):
+        # a prediction of weight 0 may be anything; if it is felt, the value is not finite, and the page is asked
+        how: Literal["warn", "ignore"] = "warn" if weight is None else "ignore"
+        with np.errstate(under="warn", divide=how, over=how, invalid=how):
             p, t, w = (Entry(pred, calls) for _ in range(3))
             entries = p, t, ONE if weight is None else w
             page = blank(
@@ -103,13 +104,14 @@ class PageKernel(LossKernel):
             notes.put(p.array, pred)
         start = len(notes.lines)
         t.array = Text("target")
-        if own(t) or target.dtype != pred.dtype:
+        if own(t) or target.dtype != pred.dtype or weight is not None:
             t.array = new()
-            notes.put(t.array, Text("target"))
+            note_cast(notes, t.array, Text("target"), target.dtype)
         if weight is not None:
             w.array = new()
-            notes.put(w.array, aligned(weight, pred.ndim))
+            note_cast(notes, w.array, aligned(weight, pred.ndim), weight.dtype)
             notes.lines.append(as_numbers(notes, w.array, w.dtype, float(np.finfo(w.dtype).max)))
+            notes.call(fill_absent, t.array, scalar(loss.absent[1], t.dtype), aligned(weight, pred.ndim))
         given = [item for value in every for item in value.inputs if isinstance(item, Value) and item.function is None]
         lay_out(early, [*given, *kept, *(item for value in late for item in value.inputs)], [], new)
         _note(notes, [t, *early], looks)
@@ -143,8 +145,7 @@ def _note(notes: Notes, values: list[Value], looks: list[tuple[Value, Any, float
                 write(notes, value)
             notes.lines += _looks_of(notes, value, {(look, number) for x, look, number in looks if x is value})
         if quiet:
-            options = ", ".join(f"{kind}='ignore'" for kind in quiet)
-            notes.lines[start:] = [f"with {notes.held(np.errstate)}({options}): {'; '.join(notes.lines[start:])}"]
+            notes.lines[start:] = [quietly(notes, quiet, notes.lines[start:])]
 
 
 def _looks_of(notes: Notes, value: Value, looks: set[tuple[Any, float]]) -> list[str]:

@@ -6,7 +6,9 @@ Whatever there is no kernel for, a number that is not finite, and an error to ex
 from __future__ import annotations
 
 import functools
+import operator
 import weakref
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -32,8 +34,9 @@ class LossProgram:
         dObj_dPred as a fresh array; None if something that the program was made from has changed.
     divisor : float
         What the sum is divided by, which the gradient is already.
-    latest : Ran
-        What the latest run has left in the loss.
+    latest : float
+        The value of the latest run, by which what the loss remembers is known. That itself holds the program: a circle would keep
+        all arrays until Python looks for some.
     """
 
     latest: Any = None
@@ -53,7 +56,7 @@ class LossProgram:
             *contents_of(loss, notes),
         ]
         if self.kernel.divisor.endswith(")"):
-            notes.lines.append(f"{notes.held(self)}.divisor = {self.kernel.divisor}")
+            notes.lines.append(f"{notes.held(weakref.proxy(self))}.divisor = {self.kernel.divisor}")
         else:
             self.divisor = float(self.kernel.divisor)
         self.forward = notes.write("pred, target, weight", self.kernel.value, looks)
@@ -64,10 +67,15 @@ class LossProgram:
         self.intact = notes.write("", "True", unchanged, "False", lines=[])
         self.kept = self.kernel.kept
 
-    def forget(self, loss: Any) -> None:
-        """Never run again: a run has stopped half way, and overwritten what the loss was given before; its gradient is whole."""
+    def forget(self, loss: Any, whole: bool) -> None:
+        """Never run again: a run that came to nothing has overwritten what the loss was given before.
+
+        Its gradient may be `whole`, since targets and weights are looked at first.
+        """
         PROGRAMS[loss] = {key: known for key, known in PROGRAMS[loss].items() if known is not self}
         self.forward, self.kept = _nothing, functools.partial(lost, repr(loss))
+        if not whole:
+            self.backward = self.kept
 
 
 def divisor_of(loss: Any, target: Array) -> float:
@@ -126,7 +134,8 @@ def can_compute(loss: Any, pred: Any, target: Any, weight: Any = None) -> bool:
         rows = target.shape == pred.shape and target.dtype in DTYPES and (weight is None or weight.ndim < pred.ndim)
         return rows and getattr(loss, "ignore_index", None) is None and _fits(loss, "class_weight", pred)
     labels = target.dtype.kind in "biu" and np.can_cast(target.dtype, np.intp) and target.shape == pred.shape[:-1]
-    return labels and _fits(loss, "class_weight", pred)
+    known = isinstance(getattr(loss, "ignore_index", None), (int, np.integer, NoneType))  # it may have been set to anything
+    return labels and known and _fits(loss, "class_weight", pred)
 
 
 def _fits(loss: Any, name: str, pred: Array) -> bool:
@@ -134,7 +143,9 @@ def _fits(loss: Any, name: str, pred: Array) -> bool:
     setting = getattr(loss, name, None)
     if setting is None:
         return True
-    if setting.__class__ is not np.ndarray or setting.dtype not in DTYPES or not ((setting >= 0) & (setting < np.inf)).all():
+    if setting.__class__ is not np.ndarray or setting.dtype not in DTYPES:
+        return False
+    if not ((setting >= 0) & (setting <= np.finfo(pred.dtype).max)).all():
         return False
     if name == "class_weight":
         return setting.shape == pred.shape[-1:]
@@ -178,12 +189,17 @@ def contents_of(loss: Any, notes: Notes) -> list[str]:
 
 
 KEPT = 8  # so many programs are kept of a loss
-PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram]] = weakref.WeakKeyDictionary()  # of each loss
+# Of each loss; or the settings that it had, where the page has been called.
+PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram | list[Any]]] = weakref.WeakKeyDictionary()
 
 
 def program_of(loss: Any, pred: Any, target: Any, weight: Any) -> LossProgram | None:
-    """The program of a loss for such a prediction, target and weights, if there can be one."""
-    if not can_compute(loss, pred, target, weight):
+    """The program of a loss for such a prediction, target and weights, if there can be one.
+
+    To write it takes as long as ten calls of the page: to that a call is left that has other settings than the one before it, or
+    another of many shapes, until it is seen that they come again.
+    """
+    if not all(array.__class__ is np.ndarray for array in (pred, target, *(() if weight is None else (weight,)))):
         return None
     programs = PROGRAMS.setdefault(loss, {})
     key = (
@@ -194,13 +210,20 @@ def program_of(loss: Any, pred: Any, target: Any, weight: Any) -> LossProgram | 
         target.dtype,
         *(() if weight is None else (weight.shape, weight.dtype)),
     )
-    program = programs.get(key)
-    if program is None or not program.intact():
-        loss.divisor = loss.divisor  # an attribute that is there from now on
-        program = LossProgram(loss, pred, target, weight)
-        if len(programs) == KEPT:
-            del programs[next(iter(programs))]
-        programs[key] = program
+    known = programs.get(key)
+    if isinstance(known, LossProgram) and known.intact():
+        return known
+    if known is not None or len(programs) >= KEPT:
+        settings = [part for item in vars(loss).items() if item[0] != "divisor" for part in item]
+        if not (isinstance(known, list) and len(known) == len(settings) and all(map(operator.is_, known, settings))):
+            if known is None:
+                del programs[next(iter(programs))]
+            programs[key] = settings
+            return None
+    if not can_compute(loss, pred, target, weight):
+        return None
+    loss.divisor = loss.divisor  # an attribute that is there from now on
+    program = programs[key] = LossProgram(loss, pred, target, weight)
     return program
 
 

@@ -107,6 +107,7 @@ def _loss(cls: Any) -> Iterable[Callable[..., Any]]:
             return plain_forward(self, pred, target, weight)
         program: Any = kept.program if kept.__class__ is Ran else None
         self._cache = None  # until the run is through
+        whole = False
         try:
             value = None if program is None else program.forward(pred, target, weight)
             if value is None:
@@ -115,15 +116,21 @@ def _loss(cls: Any) -> Iterable[Callable[..., Any]]:
                 program = None  # nothing has run, should there be none
                 program = losses.program_of(self, pred, target, weight)
                 value = math.nan if program is None else program.forward(pred, target, weight)
-        except (ValueError, FloatingPointError, RuntimeWarning):  # which the page explains, or knows how to avoid
+        except ValueError:  # which the page explains, or knows how to avoid
+            value, whole = math.nan, True
+        except (FloatingPointError, RuntimeWarning):
             value = math.nan
-            if program is not None:
-                program.forget(self)
         if not math.isfinite(value):  # also limits, which the page takes one by one
             self._cache = kept
-            return plain_forward(self, pred, target, weight)
-        self._cache = program.latest = ran = Ran()
+            try:
+                return plain_forward(self, pred, target, weight)
+            except BaseException:
+                if self._cache is kept and kept.__class__ is Ran and kept.program is program:
+                    program.forget(self, whole)
+                raise
+        self._cache = ran = Ran()
         ran.program = program
+        ran.value = program.latest = value
         if kept is not None and not kept.used:
             ran.older = True
         self.divisor = program.divisor
@@ -134,7 +141,7 @@ def _loss(cls: Any) -> Iterable[Callable[..., Any]]:
         kept = self._cache
         if kept.__class__ is Ran and not switch.reasons:
             program = kept.program
-            if program.latest is kept and not (kept.used and kept.older):
+            if program.latest is kept.value and not (kept.used and kept.older):
                 dObj_dPred = program.backward()
                 if dObj_dPred is not None:
                     kept.used = True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -487,3 +489,179 @@ def test_few_targets_are_looked_at_again_when_they_change_in_place() -> None:
         change()
         close(loss(pred, target, weight), plain(page, pred, target, weight)[0], np.float64)
         assert has_run(loss)
+
+
+# --- what does not count, and what only the page takes ---
+
+
+def absent(name: str, n: int) -> tuple[Any, ...]:
+    """A batch of which some weights are 0, with targets there that no loss takes."""
+    pred, target = CASES[name][1](np.random.default_rng(0), n)
+    weight = np.where(np.arange(n) % 3 == 1, 0.0, 1.5)
+    target = target.copy()
+    target[weight == 0] = np.nan if target.dtype.kind == "f" else -7
+    return pred, target, weight
+
+
+@EACH
+@DTYPES
+@pytest.mark.parametrize("n", [7, 300])
+def test_targets_that_do_not_count_are_no_matter_for_the_page(name: str, dtype: Any, n: int) -> None:
+    pred, target, weight = absent(name, n)
+    pred, loss = pred.astype(dtype), CASES[name][0]()
+    value, d, divisor = plain(CASES[name][0](), pred, target, weight)
+    close(loss(pred, target, weight), value, dtype)
+    assert has_run(loss)
+    close(loss.compute_backward(), d, dtype)
+    assert loss.divisor == pytest.approx(divisor, rel=1e-6)
+    model = net(end_of(name), dtype)
+    step = pk.TrainStep(model, CASES[name][0](), pk.SGD(model))
+    step(np.ones((n, 4)), target, weight)
+    assert end_of(name) is pk.LogSoftmax or has_stepped(step)
+
+
+def has_stepped(step: Any) -> bool:
+    return step._steps.latest is not None and step.loss._cache.__class__ is not Ran
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An entry for each program of a loss that is written."""
+    made: list[int] = []
+    begin = losses.LossProgram.__init__
+    monkeypatch.setattr(losses.LossProgram, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
+    return made
+
+
+def test_what_the_page_takes_alone_does_not_have_programs_written_again(written: list[int]) -> None:
+    loss, pred, target = pk.BinaryCrossEntropy(), *probabilities(np.random.default_rng(0), 7)
+    pred[0, 0] = -0.0
+    weighted = pk.CrossEntropy()
+    for _ in range(5):
+        loss(pred, target)
+        weighted(*labels(np.random.default_rng(0), 7), np.zeros(7))
+    assert len(written) == 2
+
+
+def test_of_many_shapes_the_page_takes_care(written: list[int]) -> None:
+    loss, rng = pk.MeanAbsoluteError(), np.random.default_rng(0)
+    batches = [numbers(rng, n) for n in range(1, 3 * losses.KEPT)]
+    for _ in range(3):
+        for pred, target in batches:
+            close(loss(pred, target), np.abs(pred - target).mean(), np.float64)
+    assert len(written) == losses.KEPT
+    assert len(losses.PROGRAMS[loss]) == losses.KEPT
+    for _ in range(3):
+        loss(*batches[0])
+    assert len(written) == losses.KEPT + 1
+    assert has_run(loss)
+
+
+def test_settings_that_are_others_in_each_call_write_no_programs(written: list[int]) -> None:
+    loss, (pred, target) = pk.CrossEntropy(), labels(np.random.default_rng(0), 7)
+    for i in range(6):
+        loss.label_smoothing = i / 10
+        close(loss(pred, target), plain(pk.CrossEntropy(i / 10), pred, target)[0], np.float64)
+    assert len(written) == 1
+    for _ in range(2):
+        loss(pred, target)
+    assert len(written) == 2
+
+
+@pytest.mark.parametrize("value", [np.int64(1), np.uint8(2), True, 1.0, np.array(1), np.nan, "a", 10**30, -(10**30)], ids=repr)
+def test_any_label_that_is_set_to_be_ignored(value: Any) -> None:
+    loss, page = pk.CrossEntropy(), pk.CrossEntropy()
+    loss.ignore_index = page.ignore_index = value
+    pred, target = labels(np.random.default_rng(0), 7)
+    expected, d, _ = plain(page, pred, target)
+    close(loss(pred, target), expected, np.float64)
+    close(loss.compute_backward(), d, np.float64)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_whose_sum_the_predictions_cannot_hold_are_up_to_the_page() -> None:
+    pred, target = labels(np.random.default_rng(0), 7)
+    given, loss = (pred.astype(np.float32), target, np.full(7, 3e38)), pk.CrossEntropy()
+    value, d, divisor = plain(pk.CrossEntropy(), *given)
+    assert not value < 1
+    np.testing.assert_array_equal(loss(*given), value)
+    np.testing.assert_array_equal(loss.compute_backward(), d)
+    assert loss.divisor == divisor
+
+
+@EACH
+@pytest.mark.parametrize("n", [7, 300])
+def test_no_warning_of_what_only_a_wider_dtype_holds(name: str, n: int) -> None:
+    pred, target = CASES[name][1](np.random.default_rng(0), n)
+    pred, weight, loss = pred.astype(np.float32), np.ones(n), CASES[name][0]()
+    weight[0] = 0
+    if target.dtype.kind == "f":
+        target = target.copy()
+        target[0] = 1e300
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        loss(pred, target, weight)
+        for other in (np.full(n, 1e300), np.where(np.arange(n) == 1, 1e300, 1)):
+            with pytest.raises(ValueError, match="finite in float32"):
+                loss(pred, target, other)
+    assert [str(warning.message) for warning in warned] == []
+
+
+def test_no_warning_of_class_weights_that_the_predictions_cannot_hold() -> None:
+    pred, target = labels(np.random.default_rng(0), 7)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match="can hold"):
+            pk.CrossEntropy(class_weight=[1e300, 1, 1])(pred.astype(np.float32), target)
+    assert [str(warning.message) for warning in warned] == []
+
+
+@pytest.mark.parametrize("kind", ["over", "under"])
+@pytest.mark.parametrize("name", ["MeanSquaredError", "CrossEntropy"])
+def test_errors_of_numpy_are_raised_with_weights_too(name: str, kind: str) -> None:
+    make, draw = CASES[name]
+    pred, target = draw(np.random.default_rng(0), 7)
+    weight = np.ones(7)
+    if name == "MeanSquaredError":
+        other = np.full_like(pred, 1e200 if kind == "over" else 1e-200), np.zeros_like(target), weight
+    else:
+        other = np.where(pred > 0, 1.5e308, -1.5e308 if kind == "over" else 0), target, weight
+    said = []
+    for run in (contextlib.nullcontext, pk.fast.off):
+        loss = make()
+        loss(pred, target, weight)
+        with run(), np.errstate(**{kind: "raise"}), pytest.raises(FloatingPointError) as raised:  # type: ignore[call-overload]
+            loss(*other)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+
+
+def test_the_gradient_of_what_was_not_finite_is_nobodys() -> None:
+    loss, (pred, target) = pk.CrossEntropy(), labels(np.random.default_rng(0), 7)
+    weight = np.ones(7)
+    loss(pred, target, weight)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):  # from the page, before it remembers anything
+        loss(np.where(pred > 0, 1.5e308, -1.5e308), target, weight)
+    with pytest.raises(RuntimeError, match="call it again before backward"):
+        loss.compute_backward()
+    close(loss(pred, target, weight), plain(pk.CrossEntropy(), pred, target, weight)[0], np.float64)
+    assert has_run(loss)
+
+
+@EACH
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_a_loss_holds_goes_with_it(name: str, weighted: bool) -> None:
+    loss: Any = CASES[name][0]()
+    given = (*CASES[name][1](np.random.default_rng(0), 7), *((np.ones(7),) if weighted else ()))
+    for _ in range(2):
+        loss(*given)
+        loss.compute_backward()
+    kernel = weakref.ref(loss._cache.program.kernel)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        del loss
+        assert kernel() is None
+    finally:
+        if collecting:
+            gc.enable()
