@@ -27,13 +27,14 @@ class ActivationKernel(Kernel):
     remembered: list[Array]
 
     @classmethod
-    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether it computes what a layer does with inputs of such a shape, in a program of this dtype."""
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
+        """Whether it computes what a layer does with inputs of such a shape, in a program of this dtype and for this mode."""
         # of a SELU, say, an array may change in place, or be one number for each feature
         return not any(isinstance(setting, np.ndarray) for setting in vars(layer).values())
 
-    def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array) -> None:
-        self.layer, self.lies, self.y, self.remembered = layer, lies, z, [z]
+    def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array, training: bool) -> None:
+        """Note the forward; a layer that has modes is in that of `training`."""
+        self.layer, self.lies, self.y, self.remembered, self.training = layer, lies, z, [z], training
         self.guarded = tuple(name for name in vars(layer) if name not in ("training", "frozen"))
         self.rise(notes, z)
 
@@ -121,7 +122,7 @@ class PReLUKernel(ActivationKernel):
     keeps_y = overwrites = False
 
     @classmethod
-    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
         weight, grad = layer.weight, layer.grad_weight
         alike = weight.dtype == grad.dtype == dtype and weight.shape == grad.shape in ((1,), shape[-1:])
         return alike and (layer.max_ndim is None or len(shape) <= layer.max_ndim)

@@ -23,7 +23,7 @@ from pancake.memory import Array
 from pancake.origin import is_own
 
 SMALL_PRODUCT = 10**6  # multiplications
-NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm"})
+NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm", "Dropout"})
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
@@ -79,8 +79,13 @@ class Chain:
 
     dropped: Any
 
-    def __init__(self, stretch: Stretch, x: Array, notes: Notes, fresh: bool, lent: bool = False) -> None:
-        """Note the forward, a function of `x`, which is `lent` if backward follows at once and nothing is remembered."""
+    def __init__(
+        self, stretch: Stretch, x: Array, notes: Notes, fresh: bool, lent: bool = False, evaluating: bool = False
+    ) -> None:
+        """Note the forward, a function of `x`, which is `lent` if backward follows at once and nothing is remembered.
+
+        Layers are in the modes that they are in, or all `evaluating`.
+        """
         self.layers = layers = stretch.layers
         self.functions, self.inner, self.key = stretch.functions, stretch.inner, key_of(x)
         self.owners = [*layers, *(stack for stack, _ in stretch.inner)]
@@ -93,7 +98,8 @@ class Chain:
         self.kernels: list[Any] = []
         for layer in layers:
             before = self.kernels[-1] if self.kernels else None
-            self.kernels.append(kernel_of(layer, notes, lies, argument, before, layer is layers[-1], fresh))
+            training = layer.training and not evaluating
+            self.kernels.append(kernel_of(layer, notes, lies, argument, before, layer is layers[-1], fresh, training))
             lies = self.kernels[-1].lies
         self.trained = [i for i, kernel in enumerate(self.kernels) if has_parameters(kernel.layer)]
         self.lies, kernel = lies, self.kernels[-1]
@@ -107,6 +113,8 @@ class Chain:
         for kernel in self.kernels:
             owners, methods = kernel.depends_on()
             self.guarded += owners
+            if kernel.whole and not evaluating and "training" in vars(kernel.layer):
+                self.guarded.append((kernel.layer, ["training"]))
             self.methods += methods
         self.numbers = 2 * sum(kernel.numbers() for kernel in self.kernels)  # backward has about as many
 
@@ -120,6 +128,15 @@ class Chain:
             return "None"
         dObj_dIn = self.kernels[0].backward(notes, d, write)
         return f"{notes.name(self.kernels[0].seen(dObj_dIn))}.copy('K')"
+
+    def saves(self, notes: Notes) -> list[str]:
+        """Lines that save what forward changes in the layers, to go before it; see `undo`."""
+        return [line for kernel in self.kernels for line in kernel.saves(notes)]
+
+    def undo(self) -> None:
+        """Put back what was saved: nothing has run."""
+        for kernel in self.kernels:
+            kernel.undo()
 
     def remember(self) -> None:
         """Make ready what runs are to leave in the layers and the stack."""
@@ -189,9 +206,9 @@ class Program(Chain):
         For predictions, see there.
     """
 
-    def __init__(self, stretch: Stretch, x: Array) -> None:
+    def __init__(self, stretch: Stretch, x: Array, evaluating: bool = False) -> None:
         notes = Notes()
-        super().__init__(stretch, x, notes, True)
+        super().__init__(stretch, x, notes, True, evaluating=evaluating)
         self.remember()
         self.grads = gradient_bits(self.kernels)
         self.forwards = [(cls, name) for cls, name in self.methods if name not in ("compute_backward", "accumulate_grads")]
@@ -293,7 +310,9 @@ def _all_zero(notes: Notes, bits: Array) -> str:
     return f"not {notes.name(bits.item)}({notes.name(bits.argmax)}())"
 
 
-def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, last: bool, fresh: bool) -> Kernel:
+def kernel_of(
+    layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, last: bool, fresh: bool, training: bool
+) -> Kernel:
     """The kernel of a layer after that of the layer `before`; of the first one, for the argument of the program."""
     if isinstance(layer, Linear):
         return LinearKernel(layer, notes, lies, argument if before is None else before.y, last, last and fresh)
@@ -310,7 +329,7 @@ def kernel_of(layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, 
     if kernel.overwrites and before.keeps_y:
         z = lies.new(len(before.y))
         notes.call(np.copyto, z, before.y)
-    return kernel(layer, notes, lies, z)
+    return kernel(layer, notes, lies, z, training)
 
 
 def shaping_kernel(layer: Any) -> type[ActivationKernel] | None:
@@ -321,6 +340,12 @@ def shaping_kernel(layer: Any) -> type[ActivationKernel] | None:
 
         return KERNELS[cls.__name__]
     return ACTIVATIONS.get(cls)
+
+
+def has_modes(layer: Any) -> bool:
+    """Whether the mode of a layer makes a difference to its kernel, which in training must see a batch as a whole."""
+    kernel = shaping_kernel(layer)
+    return kernel is not None and kernel.whole
 
 
 def bytes_of_row(layers: list[Any]) -> int:

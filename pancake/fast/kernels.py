@@ -110,11 +110,15 @@ class Kernel:
         Whether backward, or the layer's memory, needs the output, so that the next layer must not write over it.
     writes : bool
         Whether gradients of parameters that are 0 may be written into instead of added to.
+    whole : bool
+        Whether the forward of the layer in training needs all rows of a batch at once, and changes something that is not its
+        output.
     """
 
     guarded: tuple[str, ...] = ()
     keeps_y = True
     writes = True
+    whole = False
     layer: Any
     lies: Lies
     y: Array
@@ -127,6 +131,13 @@ class Kernel:
         """What must stay the same for the calls to be those of the layer, as `Notes.unchanged` takes it."""
         layer = self.layer
         return [(layer, [*self.guarded, *vars(layer).keys() & {"frozen"}])], [(type(layer), name) for name in METHODS]
+
+    def saves(self, notes: Notes) -> list[str]:
+        """Lines that save what the forward changes beside its output, for `undo`."""
+        return []
+
+    def undo(self) -> None:
+        """Put back what `saves` has saved: the page is to run instead."""
 
     def numbers(self) -> int:
         """About how many numbers its arrays hold."""

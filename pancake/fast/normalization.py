@@ -8,7 +8,7 @@ import numpy as np
 
 from pancake.fast.activations import ActivationKernel
 from pancake.fast.kernels import Lies
-from pancake.fast.program import Notes
+from pancake.fast.program import Notes, scalar
 from pancake.memory import Array
 
 
@@ -22,9 +22,9 @@ class CoupledKernel(ActivationKernel):
 
     overwrites = False
 
-    def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array) -> None:
+    def __init__(self, layer: Any, notes: Notes, lies: Lies, z: Array, training: bool) -> None:
         self.ones = np.ones(len(z), lies.dtype)
-        super().__init__(layer, notes, lies, z)
+        super().__init__(layer, notes, lies, z, training)
 
     def row(self) -> Array:
         """A new array for a number of each example."""
@@ -35,8 +35,8 @@ class SoftmaxKernel(CoupledKernel):
     """Over the last axis, which comes first here."""
 
     @classmethod
-    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        return layer.axis in (-1, len(shape) - 1) and super().fits(layer, shape, dtype)
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
+        return layer.axis in (-1, len(shape) - 1) and super().fits(layer, shape, dtype, training)
 
     def rise(self, notes: Notes, z: Array) -> None:
         self.y, self.sums = self.new(), self.row()
@@ -80,7 +80,7 @@ class NormKernel(CoupledKernel):
     parameters: tuple[str, ...] = ("weight", "grad_weight")
 
     @classmethod
-    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
         arrays = [getattr(layer, name) for name in cls.parameters]
         return layer.n == shape[-1] and all(array.dtype == dtype and array.shape == shape[-1:] for array in arrays)
 
@@ -144,9 +144,50 @@ class LayerNormKernel(NormKernel):
         notes.call(np.subtract, s, self.mean, s)
 
 
+class DropoutKernel(ActivationKernel):
+    """The draws are those of the page, in its order and in the shape that it sees; they are put where numbers lie here."""
+
+    overwrites = False
+    whole = True
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
+        return type(layer.rng) is np.random.Generator and super().fits(layer, shape, dtype, training)
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        p, self.before = self.layer.p, None
+        self.masks = self.training and p > 0  # else y is z
+        if not self.masks:
+            return
+        mask, self.y, self.keeps_y = self.new(), self.new(), False
+        self.remembered = [mask]
+        draws = np.empty(self.lies.seen(mask).shape, np.float32)
+        notes.call(self.layer.rng.random, None, np.float32, draws)
+        notes.call(np.greater_equal, draws, scalar(p, np.float32), out=self.lies.seen(mask))
+        notes.call(np.multiply, mask, self.scalar(0 if p == 1 else 1 / (1 - p)), mask)
+        notes.call(np.multiply, z, mask, self.y)
+
+    def saves(self, notes: Notes) -> list[str]:
+        return [f"{notes.held(self)}.before = {notes.held(self.layer.rng.bit_generator)}.state"] if self.masks else []
+
+    def undo(self) -> None:
+        if self.before is not None:
+            self.layer.rng.bit_generator.state = self.before
+
+    def kept(self) -> tuple[Any, ...]:
+        return super().kept() if self.masks else (np.ones_like(self.lies.seen(self.y)),)
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        return super().backward(notes, d, write) if self.masks else d
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        notes.call(np.multiply, d, self.remembered[0], s)
+
+
 KERNELS: dict[str, type[ActivationKernel]] = {
     "Softmax": SoftmaxKernel,
     "LogSoftmax": LogSoftmaxKernel,
     "LayerNorm": LayerNormKernel,
     "RMSNorm": NormKernel,
+    "Dropout": DropoutKernel,
 }

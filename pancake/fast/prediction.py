@@ -41,16 +41,16 @@ class Known:
     """
 
     def __init__(self, model: Sequential) -> None:
-        self.attributes, self.state = vars(model), State(model.functions)
+        self.attributes, self.state = vars(model), State(model.functions, evaluating=True)
         self.size = len(self.attributes)  # which answers look at too
         # an Unrolled leaves its last state to be carried on from
-        self.modeless = self.state.whole and not any(map(is_unrolled, self.state.items[0].layers))
+        self.traceless = self.state.whole and not any(map(is_unrolled, self.state.items[0].layers))
         self.answer: Callable[[Any], Any] = lambda x: None
         self.running: list[bool] = []
 
     def program(self, x: Any) -> Program | None:
         """The program for inputs like x, if there can be one."""
-        if not self.modeless or not untouched(self.attributes, Sequential):
+        if not self.traceless or not untouched(self.attributes, Sequential):
             return None
         program: Program | None = self.state.items[0].program(x)
         return program
@@ -114,7 +114,7 @@ def answer(model: Any, x: Any) -> Any:
 def predicted(model: Function, x: Array, rows: int | None) -> Any:
     """The output of a model in evaluation mode, so many rows at once, or as many as are best; None if that is up to the model.
 
-    Only stacks of layers that have no modes become one program.
+    Only a stack that is one segment becomes one program.
     """
     if switch.reasons or type(model) is not Sequential or not model.functions:
         return None

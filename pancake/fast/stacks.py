@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.chains import Program, Stretch, dtype_of, key_of, shaping_kernel
+from pancake.fast.chains import Program, Stretch, dtype_of, has_modes, key_of, shaping_kernel
 from pancake.fast.left import StackKept
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
@@ -22,6 +22,7 @@ from pancake.function import Function
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
+from pancake.memory import Array
 from pancake.tree import noted
 
 PROGRAMS = 32  # so many are kept of a segment, for batches of other sizes
@@ -29,10 +30,14 @@ LARGE = 1 << 22  # numbers in the arrays of programs; beyond it older ones go
 
 
 class Segment(Stretch):
-    """A stretch of layers that run as one program, one for each shape of input."""
+    """A stretch of layers that run as one program, one for each shape of input and for each mode of those that have one.
 
-    def __init__(self) -> None:
+    With `evaluating` all are in evaluation mode, whatever they say.
+    """
+
+    def __init__(self, evaluating: bool) -> None:
         super().__init__()
+        self.evaluating = evaluating
         self.programs: dict[tuple[Any, ...], Program] = {}
 
     def run(self, x: Any, older: bool) -> tuple[Any, Any]:
@@ -50,15 +55,23 @@ class Segment(Stretch):
         if program is not None and not program.fits(x):
             self.programs.clear()
             program = None
-        if program is None and self.unchanged() and output_shape(self.layers, x) is not None:
-            program = Program(self, x)
+        if program is None and self.unchanged() and output_shape(self.layers, x, self.evaluating) is not None:
+            program = Program(self, x, self.evaluating)
             make_room(self.programs, program.numbers)
-            self.programs[program.key] = program
+            self.programs[self._key(x)] = program
         return program
 
     def _known(self, x: Any) -> Any:
         """The program that was made for such an x."""
-        return self.programs.get(key_of(x)) if x.__class__ is np.ndarray else None
+        return self.programs.get(self._key(x)) if x.__class__ is np.ndarray else None
+
+    def _key(self, x: Array) -> tuple[Any, ...]:
+        return *key_of(x), *(() if self.evaluating else [layer.training for layer in self.modal])
+
+    @functools.cached_property
+    def modal(self) -> list[Any]:
+        """The layers whose mode makes a difference."""
+        return list(filter(has_modes, self.layers))
 
 
 def make_room(programs: dict[Any, Any], numbers: int) -> None:
@@ -69,7 +82,7 @@ def make_room(programs: dict[Any, Any], numbers: int) -> None:
         del programs[next(iter(programs))]
 
 
-def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
+def output_shape(layers: list[Any], x: Any, evaluating: bool = False) -> tuple[int, ...] | None:
     """The shape of what comes out of the layers of a segment.
 
     None if they cannot be one program for x: they must fit it and each other, with nobody else's methods on them.
@@ -85,7 +98,7 @@ def output_shape(layers: list[Any], x: Any) -> tuple[int, ...] | None:
         return None
     for layer in layers:
         kernel = shaping_kernel(layer)
-        if kernel is not None and not kernel.fits(layer, shape, dtype):
+        if kernel is not None and not kernel.fits(layer, shape, dtype, layer.training and not evaluating):
             return None
         if isinstance(layer, Linear):
             arrays = [layer.weight, layer.grad_weight, *([] if layer.bias is None else [layer.bias, layer.grad_bias])]
@@ -130,7 +143,7 @@ def flat(function: Any, inner: list[tuple[Sequential, list[Any]]]) -> list[Any]:
 class State:
     """How a stack is cut into segments and other Functions, as long as its list holds the same ones."""
 
-    def __init__(self, functions: list[Any]) -> None:
+    def __init__(self, functions: list[Any], evaluating: bool = False) -> None:
         self.functions = noted(functions)
         self.items: list[Any] = []
         segment: Segment | None = None
@@ -139,12 +152,12 @@ class State:
             layers = flat(function, inner)
             runs = all(map(has_kernel, layers))
             if runs and is_unrolled(layers[0]) and self.items and type(self.items[-1]) is Embedding:
-                segment = Segment()
+                segment = Segment(evaluating)
                 segment.functions, segment.layers = [self.items[-1]], [self.items[-1]]
                 self.items[-1] = segment
             if runs and (segment is not None or type(layers[0]) is Linear or is_unrolled(layers[0])):
                 if segment is None:
-                    segment = Segment()
+                    segment = Segment(evaluating)
                     self.items.append(segment)
                 segment.functions.append(function)
                 segment.layers += layers

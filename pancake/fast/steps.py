@@ -16,7 +16,7 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.chains import Chain, Stretch, bytes_of_row, dtype_of, gradients_apart
+from pancake.fast.chains import Chain, Stretch, bytes_of_row, dtype_of, gradients_apart, has_modes
 from pancake.fast.kernels import SMALL
 from pancake.fast.left import Left
 from pancake.fast.loss_kernels import LossKernel
@@ -143,7 +143,8 @@ class StepProgram(Step):
             for grad in () if layer_kernel.writes else layer_kernel.layer.get_params_and_grads()[1]:
                 notes.call(grad.fill, 0)
         _note_backward(notes, self.chain, kernel, True)
-        self.run = notes.write("x, target, weight", "value", lines=[f"if not ({there}): {take_over}", *notes.lines])
+        lines = [f"if not ({there}): {take_over}", *self.chain.saves(notes), *notes.lines]
+        self.run = notes.write("x, target, weight", "value", lines=lines)
         self.numbers = self.chain.numbers
 
     def objective(self, x: Array, y: Array, weight: Array | None) -> Any:
@@ -151,6 +152,7 @@ class StepProgram(Step):
         try:
             return self.run(x, y, weight)
         except (ValueError, FloatingPointError, RuntimeWarning):
+            self.chain.undo()
             give_back(self.before)
             if not self.before:  # that was the step before it, of which the loss has answered, and which is overwritten
                 self.loss._cache = Left(self.kernel, functools.partial(losses.lost, repr(self.loss)))
@@ -196,6 +198,7 @@ class BlockStep(Step):
             kernel = losses.kernel_of(loss, notes, chain.output, y[:n], None if weight is None else weight[:n], self.divisor)
             notes.lines.append(f"value = {kernel.value}")
             notes.put(Text("out"), chain.output)
+            notes.lines[:0] = chain.saves(notes)
             programs[n] = []
             for write in (True, False)[:count]:
                 program = notes.copy()
@@ -207,6 +210,7 @@ class BlockStep(Step):
             start, stop = stop, stop + rows + (i < more)
             self.blocks.append((slice(start, stop), programs[stop - start][i > 0]))
         self.outputs = np.empty((len(x), *chain.output.shape[1:]), chain.lies.dtype)
+        self.undo = chain.undo  # where there is anything to, there is one block
         self._look_at(notes, chain, x, y, weight)
         self.numbers = len(programs) * chain.numbers + self.outputs.size
 
@@ -220,6 +224,7 @@ class BlockStep(Step):
         except (ValueError, FloatingPointError, RuntimeWarning):
             value = math.nan
         if not math.isfinite(value):
+            self.undo()
             give_back(before)
             return REFUSED
         self.loss.divisor = self.divisor
@@ -263,7 +268,8 @@ def blocks_of(layers: list[Any], x: Array) -> int:
     if x.ndim != 2 or type(layers[0]) is not Linear:
         return 0
     rows = BLOCK // bytes_of_row(layers)
-    blocks = len(x) // rows if rows >= ROWS else 1
+    cut = rows >= ROWS and not any(layer.training and has_modes(layer) for layer in layers)
+    blocks = len(x) // rows if cut else 1
     return 0 if blocks <= 1 and x.size <= SMALL else max(1, blocks)
 
 

@@ -52,8 +52,8 @@ def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) ->
 
         return counted
 
-    def make_counting(self: Any, layers: list[Any], x: Any) -> None:
-        make(self, layers, x)
+    def make_counting(self: Any, *args: Any) -> None:
+        make(self, *args)
         self.forward = counting("forward", self.forward, None)
 
     def write_counting(self: Any, *args: Any) -> Any:

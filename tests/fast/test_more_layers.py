@@ -26,9 +26,13 @@ LAYERS: dict[str, Make] = {
     "LogSoftmax": lambda n, dtype: pk.LogSoftmax(),
     "LayerNorm": lambda n, dtype: pk.LayerNorm(n, dtype=dtype),
     "RMSNorm": lambda n, dtype: pk.RMSNorm(n, dtype=dtype),
+    "Dropout": lambda n, dtype: pk.Dropout(0.3, rng=n),
+    "Dropout of one generator": lambda n, dtype: pk.Dropout(0.5, rng=n),
+    "Dropout of nothing": lambda n, dtype: pk.Dropout(0.0, rng=n),
+    "Dropout of all": lambda n, dtype: pk.Dropout(1.0, rng=n),
     "RMSNorm with eps": lambda n, dtype: pk.RMSNorm(n, eps=0.01, dtype=dtype),
 }
-EXACT = {"Dropout"}  # where no sum has another order
+EXACT = {"Dropout", "Dropout of one generator"}  # where no sum has another order
 SHAPES = [(2, 3), (5, 3), (300, 3), (4, 6, 3), (40, 26, 3), (1, 3)]
 
 
@@ -36,8 +40,10 @@ def net(name: str, dtype: Any = np.float64, n_in: int = 3) -> Any:
     """Layers after a Linear, after an activation and after each other, in the middle and at the end."""
     make = LAYERS[name]
     layers = [pk.Linear(n_in, 6, rng=0, dtype=dtype), make(6, dtype), pk.ReLU(), pk.Linear(6, 5, rng=1, dtype=dtype)]
-    layers += [pk.Tanh(), make(5, dtype), make(5, dtype), pk.LeakyReLU(), pk.Linear(5, 4, rng=2, dtype=dtype), make(4, dtype)]
+    layers += [pk.Tanh(), make(5, dtype), make(5, dtype), pk.ReLU(), pk.Linear(5, 4, rng=2, dtype=dtype), make(4, dtype)]
     model = pk.Sequential(layers)
+    if name == "Dropout of one generator":
+        one_generator_for_all(model, layers[1])
     for i, p in enumerate(model.get_params_and_grads()[0]):  # so that no weight is 1 and no bias 0
         p += np.random.default_rng(i).normal(scale=0.1, size=p.shape)
     return model
@@ -556,6 +562,54 @@ def test_numbers_far_from_zero_keep_their_digits(name: str) -> None:
     for exact, plain, fast in zip(*shown, strict=True):
         error, most = np.abs(fast - exact).max(), 3 * np.abs(plain - exact).max()
         assert error <= most + 1e-6 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("way", ["TrainStep", "four lines"])
+def test_modes_that_change_at_each_step(name: str, way: str) -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 4))
+
+    def run() -> list[Any]:
+        model, loss = net(name), pk.MeanSquaredError()
+        optimizer = pk.SGD(model, lr=0.05)
+        step, shown = pk.TrainStep(model, loss, optimizer), []
+        layer = pick(model, name)
+        for i, mode in enumerate((True, False, True, True, False, False, True, False)):
+            (layer if i > 3 else model).train(mode)
+            if way == "TrainStep":
+                shown.append(step(x, y))
+            else:
+                optimizer.zero_grad()
+                shown.append(loss(model(x), y))
+                model.accumulate_grads(loss.compute_backward())
+                optimizer.step()
+            shown += [*seen_of(model), pk.predict(model, x)]
+        return shown
+
+    both(run)
+
+
+def test_each_mode_has_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    begin = chains.Program.__init__
+    monkeypatch.setattr(chains.Program, "__init__", lambda self, *args: (made.append(args), begin(self, *args))[1])
+    model, x = net("Dropout").train(), np.ones((5, 3))
+    for _ in range(4):
+        model.train()
+        model(x)
+        model.eval()
+        model(x)
+        pk.predict(model, x)
+    assert len(made) == 3
+
+
+def test_a_draw_that_is_the_probability_is_kept() -> None:
+    draws = np.random.default_rng(3).random((5, 4), np.float32)
+
+    def run() -> list[Any]:
+        return [pk.Sequential([pk.Linear(3, 4, rng=0), pk.Dropout(float(p), rng=3)])(np.ones((5, 3))) for p in draws.ravel()]
+
+    both(run)
 
 
 def test_after_a_cell() -> None:
