@@ -23,7 +23,7 @@ from pancake.memory import Array
 from pancake.origin import is_own
 
 SMALL_PRODUCT = 10**6  # multiplications
-NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm", "Dropout"})
+NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm", "BatchNorm", "Dropout"})
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 

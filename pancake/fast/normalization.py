@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,80 @@ class LayerNormKernel(NormKernel):
         notes.call(np.subtract, s, self.mean, s)
 
 
+class BatchNormKernel(NormKernel):
+    """Means over the examples, and in training the running statistics, which are saved where the page may have to run instead."""
+
+    whole = True
+    parameters = (*LayerNormKernel.parameters, "running_mean", "running_var")
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
+        few = layer.max_ndim is None or len(shape) <= layer.max_ndim
+        return few and not (training and math.prod(shape[:-1]) == 1) and super().fits(layer, shape, dtype, training)
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        layer, self.y, self.h, self.work = self.layer, self.new(), self.new(), self.new()
+        self.s, self.mean, self.other = (np.empty(len(z), z.dtype) for _ in range(3))
+        self.examples, h = np.ones(self.lies.n, z.dtype), self.h
+        if self.training:
+            self.running = [layer.running_mean, layer.running_var, layer.num_batches_tracked]
+            self.before = [array.copy() for array in self.running]
+            for source, mean in ((z, self.mean), (h, self.other)):
+                self.note_sums(notes, source, mean, True)
+                notes.call(np.subtract, source, mean[:, np.newaxis], h)
+            notes.call(np.add, self.mean, self.other, self.mean)
+            notes.call(np.multiply, h, h, self.work)
+            self.note_sums(notes, self.work, self.s, True)
+            notes.call(np.multiply, self.s, self.scalar(self.lies.n / (self.lies.n - 1)), self.other)
+            for running, batch in ((layer.running_mean, self.mean), (layer.running_var, self.other)):
+                notes.call(np.multiply, running, self.scalar(1 - layer.momentum), running)
+                notes.call(np.multiply, batch, self.scalar(layer.momentum), batch)
+                notes.call(np.add, running, batch, running)
+            notes.call(np.add, layer.num_batches_tracked, 1, layer.num_batches_tracked)
+        else:
+            notes.call(np.subtract, z, layer.running_mean[:, np.newaxis], h)
+        notes.call(np.add, self.s if self.training else layer.running_var, self.scalar(layer.eps), self.s)
+        notes.call(np.sqrt, self.s, self.s)
+        notes.call(np.divide, h, self.s[:, np.newaxis], h)
+        notes.call(np.multiply, h, layer.weight[:, np.newaxis], self.y)
+        notes.call(np.add, self.y, layer.bias[:, np.newaxis], self.y)
+
+    def note_sums(self, notes: Notes, a: Array, out: Array, mean: bool) -> None:
+        """Note the sums, or means, of a (F, N) over the examples."""
+        notes.call(a.dot, self.examples, out)
+        if mean:
+            notes.call(np.divide, out, self.scalar(self.lies.n), out)
+
+    def saves(self, notes: Notes) -> list[str]:
+        pairs = zip(self.before, self.running, strict=True) if self.training else ()
+        return [f"{notes.name(before)}[...] = {notes.name(running)}" for before, running in pairs]
+
+    def undo(self) -> None:
+        for before, running in zip(self.before, self.running, strict=True) if self.training else ():
+            running[...] = before
+
+    def kept(self) -> tuple[Any, ...]:
+        h = self.lies.seen(self.h)
+        return h.reshape(-1, h.shape[-1]), self.s[np.newaxis] if self.training else self.s, h.shape, self.training
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        layer, h, s = self.layer, self.h, self.lies.free(len(self.y), d)
+        notes.call(np.multiply, d, h, self.work)
+        for a, out, grad in ((self.work, self.mean, layer.grad_weight), (d, self.other, layer.grad_bias)):
+            self.note_sums(notes, a, out, False)
+            if not layer.frozen:
+                notes.call(*((np.copyto, grad, out) if write else (np.add, grad, out, grad)))
+            notes.call(np.divide, out, self.scalar(self.lies.n), out)
+        if self.training:
+            notes.call(np.subtract, d, self.other[:, np.newaxis], s)
+            notes.call(np.multiply, h, self.mean[:, np.newaxis], self.work)
+            notes.call(np.subtract, s, self.work, s)
+            d = s
+        notes.call(np.divide, layer.weight, self.s, self.other)
+        notes.call(np.multiply, d, self.other[:, np.newaxis], s)
+        return s
+
+
 class DropoutKernel(ActivationKernel):
     """The draws are those of the page, in its order and in the shape that it sees; they are put where numbers lie here."""
 
@@ -189,5 +264,6 @@ KERNELS: dict[str, type[ActivationKernel]] = {
     "LogSoftmax": LogSoftmaxKernel,
     "LayerNorm": LayerNormKernel,
     "RMSNorm": NormKernel,
+    "BatchNorm": BatchNormKernel,
     "Dropout": DropoutKernel,
 }
