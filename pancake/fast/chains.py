@@ -23,7 +23,8 @@ from pancake.memory import Array
 from pancake.origin import is_own
 
 SMALL_PRODUCT = 10**6  # multiplications
-NORMALIZING = frozenset({"Softmax", "LogSoftmax", "LayerNorm", "RMSNorm", "BatchNorm", "Dropout"})
+FIRST = frozenset({"Standardize", "LayerNorm", "RMSNorm", "BatchNorm"})  # with which a stretch may begin, too
+NORMALIZING = FIRST | {"Softmax", "LogSoftmax", "Dropout"}
 FEW_BYTES = 1 << 12  # up to which a comparison with zeros takes half the time of a search
 
 
@@ -92,7 +93,8 @@ class Chain:
         sequences = any(map(is_unrolled, layers))
         leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
         # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
-        by_row = sequences or (type(layers[0]) is Linear and x.size * layers[0].n_out > SMALL_PRODUCT)
+        outputs = next((layer.n_out for layer in layers if type(layer) is Linear), 0)
+        by_row = sequences or x.size * outputs > SMALL_PRODUCT
         lies = Lies(leading, dtype_of(layers[0]), sequences or time_first(x), by_row)
         argument = lies.columns(Text("x")) if lent and x.ndim == 2 and x.dtype == lies.dtype else None
         self.kernels: list[Any] = []
@@ -324,9 +326,12 @@ def kernel_of(
         from pancake.fast.sequences import UnrolledKernel
 
         return UnrolledKernel(layer, notes, lies, before)
-    kernel, z = shaping_kernel(layer), before.y
+    kernel = shaping_kernel(layer)
     assert kernel is not None
-    if kernel.overwrites and before.keeps_y:
+    z: Array = lies.new(layer.n) if before is None else before.y
+    if before is None:
+        notes.put(lies.seen(z), Text("x"))
+    elif kernel.overwrites and before.keeps_y:
         z = lies.new(len(before.y))
         notes.call(np.copyto, z, before.y)
     return kernel(layer, notes, lies, z, training)
@@ -348,10 +353,15 @@ def has_modes(layer: Any) -> bool:
     return kernel is not None and kernel.whole
 
 
-def bytes_of_row(layers: list[Any]) -> int:
-    """How much a stretch that begins with a `Linear` takes in for a row, and its `Linear`s put out."""
-    width: int = layers[0].n_in + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
-    return width * layers[0].weight.itemsize
+def begins(layer: Any) -> bool:
+    """Whether a stretch may begin with this layer, if there is a kernel for it."""
+    return type(layer) is Linear or is_unrolled(layer) or (type(layer).__name__ in FIRST and is_own(type(layer)))
+
+
+def bytes_of_row(layers: list[Any], x: Array) -> int:
+    """How much a stretch takes in for a row, and its `Linear`s put out."""
+    width: int = x.shape[-1] + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
+    return width * dtype_of(layers[0]).itemsize
 
 
 def time_first(x: Array) -> bool:
@@ -361,7 +371,8 @@ def time_first(x: Array) -> bool:
 
 def dtype_of(layer: Any) -> np.dtype[Any]:
     """The dtype of the parameters of a layer that a stretch may begin with."""
-    dtype: np.dtype[Any] = (layer.cell.weight_hh if is_unrolled(layer) else layer.weight).dtype
+    array = layer.cell.weight_hh if is_unrolled(layer) else layer.mean if "mean" in vars(layer) else layer.weight
+    dtype: np.dtype[Any] = array.dtype
     return dtype
 
 

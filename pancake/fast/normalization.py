@@ -145,6 +145,28 @@ class LayerNormKernel(NormKernel):
         notes.call(np.subtract, s, self.mean, s)
 
 
+class StandardizeKernel(ActivationKernel):
+    """(z - mean) / scale, and d / scale, with the scale that was there in forward."""
+
+    keeps_y = False
+
+    @classmethod
+    def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
+        return layer.n == shape[-1] and all(a.dtype == dtype and a.shape == (layer.n,) for a in (layer.mean, layer.scale))
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        self.scale = np.empty((len(z), 1), z.dtype)
+        notes.put(self.scale, self.layer.scale[:, np.newaxis])
+        notes.call(np.subtract, z, self.layer.mean[:, np.newaxis], z)
+        notes.call(np.divide, z, self.scale, z)
+
+    def slope(self, notes: Notes, d: Array, s: Array) -> None:
+        notes.call(np.divide, d, self.scale, s)
+
+    def kept(self) -> tuple[Any, ...]:
+        return self.lies.seen(self.y).shape, self.scale[:, 0]
+
+
 class BatchNormKernel(NormKernel):
     """Means over the examples, and in training the running statistics, which are saved where the page may have to run instead."""
 
@@ -266,4 +288,5 @@ KERNELS: dict[str, type[ActivationKernel]] = {
     "RMSNorm": NormKernel,
     "BatchNorm": BatchNormKernel,
     "Dropout": DropoutKernel,
+    "Standardize": StandardizeKernel,
 }

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from pancake.fast import switch
-from pancake.fast.chains import Program, bytes_of_row
+from pancake.fast.chains import Program, begins, bytes_of_row
 from pancake.fast.methods import METHODS, is_unrolled, untouched
 from pancake.fast.stacks import PROGRAMS, State
 from pancake.function import Function
 from pancake.functions.containers import Sequential
-from pancake.functions.linear import Linear
 from pancake.memory import Array
 
 # Rows of a block, or some times as many of a narrow net: what they leave in the program stays in cache from layer to layer. (Rows
@@ -136,6 +135,6 @@ def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: ob
 def rows_of_block(state: State, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
     layers = state.items[0].layers if state.whole else state.items
-    if type(layers[0]) is not Linear or any(map(is_unrolled, layers)):
+    if not begins(layers[0]) or any(map(is_unrolled, layers)):
         return ROWS
-    return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers)))
+    return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers, x)))

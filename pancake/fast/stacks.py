@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.chains import Program, Stretch, dtype_of, has_modes, key_of, shaping_kernel
+from pancake.fast.chains import Program, Stretch, begins, dtype_of, has_modes, key_of, shaping_kernel
 from pancake.fast.left import StackKept
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
@@ -155,7 +155,7 @@ class State:
                 segment = Segment(evaluating)
                 segment.functions, segment.layers = [self.items[-1]], [self.items[-1]]
                 self.items[-1] = segment
-            if runs and (segment is not None or type(layers[0]) is Linear or is_unrolled(layers[0])):
+            if runs and (segment is not None or begins(layers[0])):
                 if segment is None:
                     segment = Segment(evaluating)
                     self.items.append(segment)
@@ -255,8 +255,8 @@ def trains(item: Any) -> bool:
     if not isinstance(item, Segment):
         return has_parameters(item)
     first = item.layers[0]
-    whole = not (first.frozen or getattr(first, "cell", first).frozen)  # then it has parameters, and this look is the cheaper
-    return whole or any(map(has_parameters, item.layers))
+    # the first look is the cheaper one
+    return (type(first) is Linear and not first.frozen) or any(map(has_parameters, item.layers))
 
 
 def back_in_parts(stack: Sequential, kept: StackKept, d: Any) -> Any:

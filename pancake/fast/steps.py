@@ -25,7 +25,7 @@ from pancake.fast.program import Notes, Text
 from pancake.fast.updates import update_of
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
-from pancake.functions.linear import Linear
+from pancake.functions.embedding import Embedding
 from pancake.memory import Array
 from pancake.optimizers.optimizer import Optimizer
 from pancake.tree import noted
@@ -265,9 +265,9 @@ def _note_backward(notes: Notes, chain: Chain, kernel: LossKernel, write: bool) 
 
 def blocks_of(layers: list[Any], x: Array) -> int:
     """Into how many blocks the rows of a batch are best cut; 0 if it is so small that the layers may remember a copy of it."""
-    if x.ndim != 2 or type(layers[0]) is not Linear:
+    if x.ndim != 2 or type(layers[0]) is Embedding:
         return 0
-    rows = BLOCK // bytes_of_row(layers)
+    rows = BLOCK // bytes_of_row(layers, x)
     cut = rows >= ROWS and not any(layer.training and has_modes(layer) for layer in layers)
     blocks = len(x) // rows if cut else 1
     return 0 if blocks <= 1 and x.size <= SMALL else max(1, blocks)

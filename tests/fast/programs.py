@@ -143,6 +143,14 @@ class World:
             linears = [f for f in functions if isinstance(f, pk.Linear) and f.bias is not None]
             if linears and linears[-1] is functions[-1]:
                 functions.append(Scale(linears[-1].bias, linears[-1].grad_bias))
+        if self.rng.random() < 0.2 and not self.words:
+            mean, scale = self.rng.normal(size=self.width), self.rng.uniform(0.5, 2, self.width)
+            functions.insert(
+                0,
+                [pk.Standardize(self.width, mean, scale, dtype=self.dtype), pk.BatchNorm(self.width, dtype=self.dtype)][
+                    self.rng.integers(2)
+                ],
+            )
         while self.rng.random() < 0.3:  # stacks in the stack, and in those
             start, stop = np.sort(self.rng.integers(0, len(functions) + 1, 2))
             functions[start:stop] = [pk.Sequential(functions[start:stop])]
