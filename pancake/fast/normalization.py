@@ -1,4 +1,7 @@
-"""Kernels of layers that couple the features of an example: sums over features are products of a row of ones with (F, N)."""
+"""Kernels of softmaxes, of normalisation and of `Dropout`: sums over features or examples are products of (F, N) with ones.
+
+Pages of these layers are not loaded before somebody makes one, nor is this.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,8 @@ class BatchNormKernel(NormKernel):
     @classmethod
     def fits(cls, layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool) -> bool:
         few = layer.max_ndim is None or len(shape) <= layer.max_ndim
-        return few and not (training and math.prod(shape[:-1]) == 1) and super().fits(layer, shape, dtype, training)
+        counted = isinstance(layer.num_batches_tracked, np.ndarray)  # in place
+        return few and counted and not (training and math.prod(shape[:-1]) == 1) and super().fits(layer, shape, dtype, training)
 
     def rise(self, notes: Notes, z: Array) -> None:
         layer, self.y, self.h, self.work = self.layer, self.new(), self.new(), self.new()
