@@ -128,12 +128,13 @@ def _loss(cls: Any) -> Iterable[Callable[..., Any]]:
                 if self._cache is kept and kept.__class__ is Ran and kept.program is program:
                     program.forget(self, whole)
                 raise
-        self._cache = ran = Ran()
+        ran = Ran()
         ran.program = program
         ran.value = program.latest = value
         if kept is not None and not kept.used:
             ran.older = True
         self.divisor = program.divisor
+        self._cache = ran  # whole, or a Ctrl-C would leave one without a program
         return value
 
     @functools.wraps(plain_backward)

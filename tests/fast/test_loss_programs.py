@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import sys
 import warnings
 import weakref
 from typing import Any
@@ -665,3 +666,45 @@ def test_what_a_loss_holds_goes_with_it(name: str, weighted: bool) -> None:
     finally:
         if collecting:
             gc.enable()
+
+
+@pytest.mark.parametrize("name", ["MeanSquaredError", "CrossEntropy, all"])
+def test_ctrl_c_at_any_line_of_a_call(name: str) -> None:
+    make, draw = CASES[name]
+    first, second = ((*draw(np.random.default_rng(i), 7), np.linspace(1, 2, 7)) for i in range(2))
+    for batch in (first, second):
+        batch[1][0] = 1  # something counts
+    known = [plain(make(), *batch) for batch in (first, second)]
+    for line in itertools.count(1):
+        loss, lines = make(), itertools.count(1)
+        loss(*first)
+
+        def interrupt(frame: Any, event: str, _: Any) -> Any:
+            if "pancake" not in frame.f_code.co_filename:
+                return None
+            if event == "line" and next(lines) == line:  # noqa: B023
+                raise KeyboardInterrupt
+            return interrupt
+
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            loss(*second)
+        except KeyboardInterrupt:
+            over = False
+        else:
+            over = True
+        finally:
+            sys.settrace(before)
+        try:
+            d = loss.compute_backward()
+        except RuntimeError:  # it remembers nothing
+            assert not over
+        else:
+            assert any(np.allclose(d, right, rtol=1e-12, atol=1e-14) for _, right, _ in known)
+        for batch, (value, d, _) in zip((first, second), known, strict=True):
+            close(loss(*batch), value, np.float64)
+            close(loss.compute_backward(), d, np.float64)
+        if over:
+            break
+    assert line > 10
