@@ -18,6 +18,7 @@ from pancake.fast.loss_kernels import (
     note_cast,
     quietly,
     refuse_more,
+    sum_of_products,
 )
 from pancake.fast.program import Notes, Text, bound, scalar, unsigned
 from pancake.functions.activations import sigmoid
@@ -63,7 +64,7 @@ class TwoClassKernel(LossKernel):
             notes.call(np.log1p, q, q)
             notes.call(np.maximum, u, bound(0, u), out=values)
             notes.call(np.add, values, q, values)
-            zero = notes.expression(u.dot, np.zeros(n, dtype))
+            zero = sum_of_products(notes, u, np.zeros(n, dtype), np.empty(n, dtype))
             result = Text(f"({notes.expression(np.add.reduce, values)} + {zero})")
         self.note_value(notes, result, divisor, dtype)
         notes.call(np.subtract, u, values, q)
@@ -201,9 +202,9 @@ class CountsKernel(ClassesFirst):
         else:
             labels: Any = self.flat(labels_of(notes, target))
             if w is not None:
-                given, labels = labels, np.empty(self.n, np.intp)
-                notes.put(labels, given)
-                notes.call(fill_absent, labels, 0, w)
+                notes.put(given := np.empty(self.n, np.intp), labels)
+                notes.call(fill_absent, given, 0, w)
+                labels = given
             if getattr(loss, "ignore_index", None) is not None:
                 labels, w = self._note_without_ignored(notes, labels, loss.ignore_index, w)
             right = self.note_places(notes, labels)
@@ -256,8 +257,7 @@ class CountsKernel(ClassesFirst):
         self.cell, cell = np.empty((), self.dtype), np.empty(())
         notes.call(np.add.reduce, counts, None, np.float64, cell)
         self.divisor = notes.expression(cell.item)
-        most = float(np.finfo(self.dtype).max)
-        notes.call(need, Text(f"0 < {self.divisor} <= {most!r}"))  # of nothing the page makes 0
+        notes.call(need, Text(f"0 < {self.divisor} <= {float(np.finfo(self.dtype).max)!r}"))  # of nothing the page makes 0
         notes.put(self.cell, cell)
 
     def note_sum(self, notes: Notes, start: int, result: str) -> None:
@@ -282,7 +282,7 @@ class WeightedCrossEntropyKernel(CountsKernel):
         notes.call(np.multiply, self.e, share, self.g)
         notes.call(np.subtract, self.g, self.a, self.g)
         # s is at most 0, so nothing is lost in the difference
-        sums = [notes.expression(self.sums.dot, log), notes.expression(self.a.reshape(-1).dot, s.reshape(-1))]
+        sums = [sum_of_products(notes, self.sums, log, log), sum_of_products(notes, self.a, s, s)]
         self.note_sum(notes, start, " - ".join(sums))
 
     def kept(self) -> tuple[Any, ...]:
@@ -295,8 +295,9 @@ class LikelihoodKernel(CountsKernel):
     def __init__(self, loss: Any, notes: Notes, *args: Any) -> None:
         super().__init__(loss, notes, *args)
         self.g, start = np.empty_like(self.a), len(notes.lines)
+        notes.lines.append(f"total = {sum_of_products(notes, self.a, self.z, self.g)}")
         notes.call(np.negative, self.a, self.g)
-        self.note_sum(notes, start, notes.expression(self.g.reshape(-1).dot, Text(f"{notes.name(self.z)}.reshape(-1)")))
+        self.note_sum(notes, start, "-total")
 
     def kept(self) -> tuple[Any, ...]:
         return self.rows(self.a * self.cell), self.shape

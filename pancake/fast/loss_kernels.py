@@ -12,6 +12,7 @@ from pancake.function import Kept
 from pancake.functions.activations import largest_exponent
 from pancake.memory import Array
 
+ONE_THREAD = 10_000  # numbers; of more OpenBLAS has several threads make a dot product, which may wait for each other for long
 FEW = 256  # entries, of which one long call is shorter than several short ones
 TARGET = Text("target")
 
@@ -120,6 +121,14 @@ def as_numbers(notes: Notes, array: Any, dtype: np.dtype[Any], most: float) -> T
     """The expression that is a ValueError unless all floats are from 0 to that. As bits, -0, negative ones and nan are larger."""
     bits = f"{notes.name(array)}.view({notes.held(np.dtype(f'u{dtype.itemsize}'))})"
     return notes.expression(refuse_more, Text(bits), int(np.array(most, dtype).view(f"u{dtype.itemsize}")))
+
+
+def sum_of_products(notes: Notes, a: Array, b: Array | Text, work: Array) -> Text:
+    """The expression of the sum of all a b, for which of many the array `work` is overwritten."""
+    if work.size <= ONE_THREAD:
+        return notes.expression(a.reshape(-1).dot, b.reshape(-1))
+    notes.call(np.multiply, a, b, work)
+    return notes.expression(np.add.reduce, work, None)
 
 
 def total(notes: Notes, values: Array) -> str:

@@ -708,3 +708,23 @@ def test_ctrl_c_at_any_line_of_a_call(name: str) -> None:
         if over:
             break
     assert line > 10
+
+
+@EACH
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_numbers_are_not_summed_by_several_threads(name: str, weighted: bool) -> None:
+    make, draw = CASES[name]
+    for classes in (3, 2):
+        loss, n = make(), 12_000
+        pred, target = draw(np.random.default_rng(0), n)
+        if classes == 2:
+            if name != "CrossEntropy":
+                continue
+            pred, target = pred[:, :2].copy(), target % 2
+        given = pred, target, *((np.linspace(1, 2, n),) if weighted else ())
+        value, d, _ = plain(make(), *given)
+        close(loss(*given), value, np.float64)
+        close(loss.compute_backward(), d, np.float64)
+        called = [getattr(held, "__name__", "") for held in loss._cache.program.forward.__globals__.values()]
+        assert "multiply" in called or "subtract" in called
+        assert "dot" not in called  # which wakes the threads of OpenBLAS
