@@ -6,7 +6,6 @@ Whatever there is no kernel for, a number that is not finite, and an error to ex
 from __future__ import annotations
 
 import functools
-import operator
 import weakref
 from types import NoneType
 from typing import Any, NoReturn
@@ -189,15 +188,17 @@ def contents_of(loss: Any, notes: Notes) -> list[str]:
 
 
 KEPT = 8  # so many programs are kept of a loss
-# Of each loss; or the settings that it had, where the page has been called.
-PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram | list[Any]]] = weakref.WeakKeyDictionary()
+OFTEN = 100  # calls of the page, beside which it costs little to write a program
+NOTED = 64  # programs and shapes
+# Of each loss; or where there were enough, how often the page has been called.
+PROGRAMS: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], LossProgram | int]] = weakref.WeakKeyDictionary()
 
 
 def program_of(loss: Any, pred: Any, target: Any, weight: Any) -> LossProgram | None:
     """The program of a loss for such a prediction, target and weights, if there can be one.
 
-    To write it takes as long as ten calls of the page: to that a call is left that has other settings than the one before it, or
-    another of many shapes, until it is seen that they come again.
+    To write it takes as long as ten calls of the page. So that is called where many shapes come in turn, until one has come
+    often: not by the settings, since the same call is to say the same to the last digit.
     """
     if not all(array.__class__ is np.ndarray for array in (pred, target, *(() if weight is None else (weight,)))):
         return None
@@ -210,20 +211,24 @@ def program_of(loss: Any, pred: Any, target: Any, weight: Any) -> LossProgram | 
         target.dtype,
         *(() if weight is None else (weight.shape, weight.dtype)),
     )
-    known = programs.get(key)
-    if isinstance(known, LossProgram) and known.intact():
-        return known
-    if known is not None or len(programs) >= KEPT:
-        settings = [part for item in vars(loss).items() if item[0] != "divisor" for part in item]
-        if not (isinstance(known, list) and len(known) == len(settings) and all(map(operator.is_, known, settings))):
-            if known is None:
-                del programs[next(iter(programs))]
-            programs[key] = settings
-            return None
+    known = programs.get(key, 0)
+    if isinstance(known, LossProgram):
+        if known.intact():
+            return known
+    elif len(programs) >= KEPT and known < OFTEN:
+        if not known and len(programs) >= NOTED:
+            del programs[next(other for other, known in programs.items() if isinstance(known, int))]
+        programs[key] = known + 1
+        return None
     if not can_compute(loss, pred, target, weight):
         return None
     loss.divisor = loss.divisor  # an attribute that is there from now on
-    program = programs[key] = LossProgram(loss, pred, target, weight)
+    program = LossProgram(loss, pred, target, weight)
+    written = [other for other, known in programs.items() if isinstance(known, LossProgram)]
+    if len(written) >= KEPT and key not in written:
+        del programs[written[0]]
+    programs.pop(key, None)  # the latest comes last
+    programs[key] = program
     return program
 
 

@@ -546,27 +546,25 @@ def test_what_the_page_takes_alone_does_not_have_programs_written_again(written:
 
 def test_of_many_shapes_the_page_takes_care(written: list[int]) -> None:
     loss, rng = pk.MeanAbsoluteError(), np.random.default_rng(0)
-    batches = [numbers(rng, n) for n in range(1, 3 * losses.KEPT)]
+    batches = [numbers(rng, n) for n in range(1, 2 * losses.NOTED)]
     for _ in range(3):
         for pred, target in batches:
             close(loss(pred, target), np.abs(pred - target).mean(), np.float64)
     assert len(written) == losses.KEPT
-    assert len(losses.PROGRAMS[loss]) == losses.KEPT
-    for _ in range(3):
-        loss(*batches[0])
+    assert len(losses.PROGRAMS[loss]) <= losses.NOTED
+    for _ in range(losses.OFTEN + 1):
+        loss(*batches[-1])
     assert len(written) == losses.KEPT + 1
     assert has_run(loss)
 
 
-def test_settings_that_are_others_in_each_call_write_no_programs(written: list[int]) -> None:
-    loss, (pred, target) = pk.CrossEntropy(), labels(np.random.default_rng(0), 7)
-    for i in range(6):
-        loss.label_smoothing = i / 10
-        close(loss(pred, target), plain(pk.CrossEntropy(i / 10), pred, target)[0], np.float64)
-    assert len(written) == 1
-    for _ in range(2):
-        loss(pred, target)
-    assert len(written) == 2
+def test_the_same_call_says_the_same_whatever_was_set_in_between() -> None:
+    loss, given = pk.CrossEntropy(0.2), rows(np.random.default_rng(0), 7)
+    first = loss(*given)
+    for share in (0.1, 0.2, 0.2):
+        loss.label_smoothing = share
+        again = loss(*given)
+    assert again == first
 
 
 @pytest.mark.parametrize("value", [np.int64(1), np.uint8(2), True, 1.0, np.array(1), np.nan, "a", 10**30, -(10**30)], ids=repr)
