@@ -392,7 +392,9 @@ EDITS = [
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("way", ["TrainStep", "four lines", "between"])
+@pytest.mark.parametrize(
+    "way", ["TrainStep", pytest.param("four lines", marks=pytest.mark.slow), pytest.param("between", marks=pytest.mark.slow)]
+)
 def test_what_changes_between_two_calls_counts(name: str, edit: Any, way: str) -> None:
     """In the middle of a training; `between` forward and backward of a step."""
     rng = np.random.default_rng(2)
