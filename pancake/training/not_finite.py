@@ -12,7 +12,7 @@ import numpy as np
 
 from pancake.arguments import parts_of
 from pancake.function import Function
-from pancake.recurrent.unrolled import Unrolled
+from pancake.origin import is_own
 from pancake.training.arrays import first_not_finite, place
 from pancake.tree import named_parts
 
@@ -79,7 +79,7 @@ def _watched(model: Function) -> Iterator[list[Found]]:
         @functools.wraps(forward)  # whose signature tells whether it takes lengths
         def watched(*arguments: Any, **options: Any) -> Any:
             running.append(Call(part, arguments, options))
-            if isinstance(part, Unrolled):
+            if _is_unrolled(part):
                 calls[id(part.cell)] = 0
             output = forward(*arguments, **options)
             if not found and not is_finite(output):
@@ -102,15 +102,20 @@ def _watched(model: Function) -> Iterator[list[Found]]:
                 vars(part)["compute_forward"] = forward
 
 
+def _is_unrolled(function: Any) -> bool:
+    """Whether that is an `Unrolled`, which is not loaded before somebody makes one, or derived from it."""
+    return any(cls.__name__ == "Unrolled" and is_own(cls) for cls in type(function).__mro__)
+
+
 def _time_step(found: Found) -> int | None:
     """The time step of the output, where there is time."""
     output, (*outer, last) = found.output, found.running
     for call in reversed(outer):
-        if isinstance(call.function, Unrolled):  # the cell is called once for each step; some first make their parameters
+        if _is_unrolled(call.function):  # the cell is called once for each step; some first make their parameters
             cell, length = id(call.function.cell), _length(call)
             step = max(0, found.before[cell] - (found.calls[cell] - length))
             return length - 1 - step if call.function.reverse else step
-    if isinstance(last.function, Unrolled):  # the cells of the library need no call for each step
+    if _is_unrolled(last.function):  # the cells of the library need no call for each step
         reverse, every = last.function.reverse, copy.copy(last.function)
         vars(every).update(return_sequences=True)
         output = type(every).compute_forward(every, *last.arguments, **last.options)
