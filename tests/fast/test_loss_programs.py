@@ -726,3 +726,16 @@ def test_many_numbers_are_not_summed_by_several_threads(name: str, weighted: boo
         called = [getattr(held, "__name__", "") for held in loss._cache.program.forward.__globals__.values()]
         assert "multiply" in called or "subtract" in called
         assert "dot" not in called  # which wakes the threads of OpenBLAS
+
+
+def test_programs_of_what_measures_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    begin = losses.LossProgram.__init__
+    monkeypatch.setattr(losses.LossProgram, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
+    model, loss = pk.mlp([4, 3, 1], output=pk.Sigmoid, rng=0), pk.BinaryCrossEntropy()
+    x, y = np.random.default_rng(0).normal(size=(30, 4)), np.random.default_rng(1).uniform(size=(30, 1))
+    values = [pk.evaluate(model, loss, x, y)["loss"] for _ in range(4)]
+    assert len(made) == 1
+    assert len(set(values)) == 1
+    pk.fit(model, loss, pk.SGD(model), x, y, validation=(x, y), epochs=5, progress=False)
+    assert len(made) == 1

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import pancake as pk
-from pancake.fast.losses import LossProgram
 from pancake.training.apart import apart
 
 RNG = np.random.default_rng(0)
@@ -30,18 +29,6 @@ def test_the_loss_remembers_its_own_call() -> None:
         pk.evaluate(net(), loss, X[:2], T[:2])
         np.testing.assert_array_equal(loss.compute_backward(), d)
     assert loss.divisor == 2
-
-
-def test_programs_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    begin = LossProgram.__init__
-    monkeypatch.setattr(LossProgram, "__init__", lambda self, *args: (made.append(1), begin(self, *args))[1])
-    model, loss = net(), pk.BinaryCrossEntropy()
-    values = [pk.evaluate(model, loss, X, T)["loss"] for _ in range(4)]
-    assert len(made) == 1
-    assert len(set(values)) == 1
-    pk.fit(model, loss, pk.SGD(model), X, T, validation=(X, T), epochs=5, progress=False)
-    assert len(made) == 1
 
 
 def test_settings_that_change_count() -> None:
