@@ -135,6 +135,8 @@ def lay_out(calls: list[Value], stay: Collection[Any], free: list[Any], new: Cal
         }
         # np.where copies its last argument, and then puts the other one over it
         over = [array for key, array in done.items() if value.function is not np.where or key == id(inputs[-1])]
+        if value.size == 1:  # which NumPy copies before it writes over it, in three times the time
+            over = []
         value.array = over[0] if over else free.pop(0) if free else new()
         free = [*(array for array in done.values() if array is not value.array), *free]
     return free

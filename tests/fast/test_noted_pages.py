@@ -108,6 +108,11 @@ def test_the_arrays_of_a_page_go_with_it(layer: Any) -> None:
         gc.enable()
 
 
+def test_a_single_number_is_not_written_over() -> None:
+    page = Page(pk.Sigmoid(), Lies((1,), np.dtype(float)), np.zeros((1, 1)))
+    assert all(item.array is not value.array for value in page.forward for item in value.inputs if isinstance(item, Value))
+
+
 def test_what_is_computed_in_both_directions_is_computed_once() -> None:
     page = Page(pk.Sigmoid(), Lies((6,), np.dtype(float)), np.zeros((4, 6)))
     assert [value.function for value in page.backward] == [np.multiply, np.divide]
