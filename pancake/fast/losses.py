@@ -107,7 +107,7 @@ ENTRIES = {"MeanSquaredError", "MeanAbsoluteError", "Huber", "Quantile", "Hinge"
 CLASSES = {"CrossEntropy", "NegativeLogLikelihood"}
 
 
-def can_compute(loss: Any, pred: Any, target: Any, weight: Any = None) -> bool:
+def can_compute(loss: Any, pred: Any, target: Any, weight: Any) -> bool:
     """Whether there is a kernel for this loss and what it is given."""
     cls = type(loss)
     if pred.__class__ is not np.ndarray or target.__class__ is not np.ndarray or pred.dtype not in DTYPES or not pred.size:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from pancake.fast import switch
-from pancake.fast.chains import Program, begins, bytes_of_row
+from pancake.fast.chains import Program
 from pancake.fast.methods import METHODS, is_unrolled, untouched
 from pancake.fast.stacks import PROGRAMS, State
+from pancake.fast.stretches import begins, bytes_of_row
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.memory import Array

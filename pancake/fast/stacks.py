@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.chains import Program, Stretch, begins, dtype_of, has_modes, key_of, shaping_kernel
+from pancake.fast.chains import Program
 from pancake.fast.left import StackKept
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
-from pancake.function import Function
+from pancake.fast.stretches import Stretch, begins, dtype_of, flat, has_kernel, has_modes, key_of, shaping_kernel
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -121,23 +121,6 @@ def output_shape(layers: list[Any], x: Any, evaluating: bool = False) -> tuple[i
                 return None
             shape = (*shape, layer.dim)
     return shape
-
-
-def has_kernel(layer: Function) -> bool:
-    """Whether there is a kernel for a layer, wherever it stands."""
-    if not is_unrolled(layer):
-        return type(layer) is Linear or shaping_kernel(layer) is not None
-    from pancake.fast import cells  # which only nets with cells wait for
-
-    return type(layer.cell) in cells.KERNELS
-
-
-def flat(function: Any, inner: list[tuple[Sequential, list[Any]]]) -> list[Any]:
-    """The layers of a stack within the stack, and of those in it, which are noted in `inner`; or the one Function."""
-    if type(function) is not Sequential or not function.functions or not untouched(vars(function), Sequential):
-        return [function]
-    inner.append((function, function.functions.copy()))
-    return [layer for part in function.functions for layer in flat(part, inner)]
 
 
 class State:

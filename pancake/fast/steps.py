@@ -16,12 +16,13 @@ import numpy as np
 
 from pancake import memory
 from pancake.fast import losses, stacks, switch
-from pancake.fast.chains import Chain, Stretch, bytes_of_row, dtype_of, gradients_apart, has_modes
+from pancake.fast.chains import Chain, gradients_apart
 from pancake.fast.kernels import SMALL
 from pancake.fast.left import Left
 from pancake.fast.loss_kernels import LossKernel
 from pancake.fast.methods import METHODS, OF_LOSSES, STEPPING, untouched
 from pancake.fast.program import Notes, Text
+from pancake.fast.stretches import Stretch, bytes_of_row, dtype_of, has_modes
 from pancake.fast.updates import update_of
 from pancake.function import Kept
 from pancake.functions.containers import Sequential
