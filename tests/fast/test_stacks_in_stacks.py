@@ -149,6 +149,25 @@ def test_what_is_done_with_a_stack_in_the_stack_counts(nest: str, edit: str, whe
 
 
 @EACH
+@pytest.mark.parametrize("edit", [name for name in EDITS if name not in ("arrays", "eval")])
+def test_it_counts_in_the_next_step(nest: str, edit: str) -> None:
+    def run() -> Any:
+        model = NESTS[nest](layers())
+        inner: Any = [part for part in parts(model) if isinstance(part, S)][-1]
+        step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.1))
+        seen: list[Any] = [step(X, Y)]
+        EDITS[edit](inner)
+        for _ in range(2):
+            try:
+                seen.append(step(X, Y))
+            except (RuntimeError, ValueError) as error:
+                seen.append(str(error))
+        return [*seen, *model.state_dict().values()]
+
+    both(run)
+
+
+@EACH
 def test_parts_remember_what_the_whole_has_left_in_them(nest: str) -> None:
     for chosen in range(len(parts(NESTS[nest](layers())))):
 

@@ -31,6 +31,14 @@ def test_the_loss_remembers_its_own_call() -> None:
     assert loss.divisor == 2
 
 
+def test_it_begins_without_a_divisor() -> None:
+    loss = pk.MeanSquaredError()
+    for _ in range(2):
+        with apart(loss, X) as twin:
+            assert twin.divisor is None
+            twin(X, X)
+
+
 def test_settings_that_change_count() -> None:
     loss = pk.CrossEntropy()
     pred, labels = RNG.normal(size=(9, 3)), RNG.integers(0, 3, 9)
