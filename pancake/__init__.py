@@ -18,6 +18,8 @@ backward::
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import numpy  # noqa: F401  # here, where few calls are open: from deep within them Python 3.11 loads it a sixth more slowly
+
 from pancake import fast  # first: it stands before the classes below, and none of them knows of it
 from pancake._version import __version__
 from pancake.function import Function

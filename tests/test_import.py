@@ -53,6 +53,13 @@ def test_a_short_training_does_not_load_for_longer_than_it_lasts():
     assert not modules_after(code) & {"numpy.ma", "numpy.typing", "pathlib", "tempfile", "zipfile", "pancake.recurrent.cells"}
 
 
+def test_numpy_is_loaded_before_all_else():
+    """From the first line of the package: how long it takes depends on how many calls are open."""
+    done = subprocess.run([sys.executable, "-c", "import sys, pancake; print(*sys.modules)"], capture_output=True, text=True)
+    names = done.stdout.split()  # in the order in which they were through
+    assert names.index("numpy") < min(place for place, name in enumerate(names) if name.startswith("pancake."))
+
+
 def test_the_extras_would_be_noticed():
     assert "hypothesis" in packages_after("import hypothesis")
 
