@@ -275,11 +275,25 @@ def blocks_of(layers: list[Any], x: Array) -> int:
 
 
 class Steps:
-    """The programs for the steps with one model, one loss and one optimizer."""
+    """The programs for the steps with one model, one loss and one optimizer.
+
+    Attributes
+    ----------
+    stack : Sequential
+        The model, or one in which it is alone.
+    programs : dict
+        By what a batch looks like; or why there can be none: the arrays and the parts that there were when that was found out.
+    none : tuple or None
+        The same, if there can be none whatever a batch looks like.
+    latest : Step or None
+        The one that has run last.
+    """
 
     def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.programs: dict[tuple[Any, ...], Any] = {}  # or why there is none: what the parts were when that was found out
+        self.stack = model if type(model) is Sequential else Sequential([model])
+        self.programs: dict[tuple[Any, ...], Any] = {}
+        self.none: tuple[int, list[Any]] | None = None
         self.latest: Step | None = None
 
     def objective(self, x: Any, y: Any, weight: Any, same: bool = False) -> Any:
@@ -288,7 +302,7 @@ class Steps:
         None if there can be no program, or if the value is up to the page of the loss, which explains what is wrong. `same` says
         that nothing but steps has happened since the latest call, with a batch of the same data set.
         """
-        if switch.reasons:
+        if switch.reasons or (self.none is not None and self.none == (memory.generation, self.stack.functions)):
             return None
         latest = self.latest
         if latest is None or not ((same and len(y) == latest.rows) or latest.fits(x, y, weight)):
@@ -307,33 +321,31 @@ class Steps:
         if isinstance(known, Step):
             if known is not self.latest and known.fits(x, y, weight):
                 return known
-        elif known is not None and known == self._parts():  # asking costs more than the look whether it is worth it
+        elif known is not None and known == (memory.generation, self.stack.functions):  # asking costs more than this look
             return None
         self.programs.pop(key, None)
         program: Step | None = None
         stretch = self._stretch(x, y, weight)
         if stretch is not None:
-            parts, batch = (self.model, stretch, self.loss, self.optimizer), (x, y, weight)
+            parts, batch = (self.stack, stretch, self.loss, self.optimizer), (x, y, weight)
             count = blocks_of(stretch.layers, x) if losses.counts_rows(self.loss, y, weight) else 0
             program = BlockStep(*parts, *batch, count) if count else StepProgram(*parts, *batch)
         stacks.make_room(self.programs, 0 if program is None else program.numbers)
-        generation, functions = self._parts()
-        self.programs[key] = (generation, noted(functions)) if program is None else program
+        self.programs[key] = (memory.generation, noted(self.stack.functions)) if program is None else program
         return program if program is not None and program.fits(x, y, weight) else None
-
-    def _parts(self) -> tuple[int, list[Any]]:
-        """What says whether another look may find what the last one did not: arrays and parts."""
-        return memory.generation, list(getattr(self.model, "functions", ()))
 
     def _stretch(self, x: Array, y: Array, weight: Any) -> Stretch | None:
         """The layers, if model, loss, optimizer and batch are such that a program does what the four lines do."""
-        model, loss, optimizer = self.model, self.loss, self.optimizer
-        if type(model) is not Sequential or not model.functions or not untouched(vars(model), Sequential):
+        stack, loss, optimizer = self.stack, self.loss, self.optimizer
+        if not stack.functions or not untouched(vars(stack), Sequential):
             return None
-        state = stacks.State(model.functions)
-        stretch = state.items[0] if state.whole else None
-        shape = None if stretch is None else stacks.output_shape(stretch.layers, x)
-        if stretch is None or shape is None:
+        state = stacks.State(stack.functions)
+        if not state.whole:
+            self.none = memory.generation, state.functions
+            return None
+        stretch: Stretch = state.items[0]
+        shape = stacks.output_shape(stretch.layers, x)
+        if shape is None:
             return None
         # of each layer: the model lists a weight that two share once, with one gradient, though they may have two
         pairs = [pair for layer in stretch.layers for pair in zip(*layer.get_params_and_grads(), strict=True)]
@@ -341,7 +353,7 @@ class Steps:
             return None
         if not all(grad.flags.forc for _, grad in pairs):  # others cannot be written by a product
             return None
-        if not isinstance(optimizer, Optimizer) or optimizer.model is not model or optimizer.ranks is not None:
+        if not isinstance(optimizer, Optimizer) or optimizer.model is not self.model or optimizer.ranks is not None:
             return None
         if not vars(optimizer).keys().isdisjoint(STEPPING):
             return None

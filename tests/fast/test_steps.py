@@ -142,6 +142,24 @@ def test_every_function(function: Any, x: Any) -> None:
     same_training(model, pk.MeanSquaredError(), pk.SGD(model, lr=0.01), [(x, y)] * 3)
 
 
+@pytest.mark.parametrize("model", [pk.Linear(3, 2, rng=0), pk.LayerNorm(2), pk.Unrolled(pk.GRUCell(3, 2, rng=0))], ids=repr)
+def test_a_layer_by_itself(model: Any) -> None:
+    lead = (4, 5) if isinstance(model, pk.Unrolled) else (4,)
+    width = 2 if isinstance(model, pk.LayerNorm) else 3
+    data = [(RNG.normal(size=(*lead, width)), RNG.normal(size=(*lead, 2))) for _ in range(3)]
+    model, twin = copy.deepcopy((model, model))
+    loss, optimizer = pk.MeanSquaredError(), pk.Adam(twin)
+    step = same_training(model, loss, pk.Adam(model), data, 1e-11)
+    assert len(programs(step)) == 1
+    for x, y in data:
+        four_lines(twin, pk.MeanSquaredError(), optimizer, x, y)
+    d = loss.compute_backward()
+    with pk.fast.off():  # the layer remembers the latest step
+        np.testing.assert_allclose(model.compute_backward(d), twin.compute_backward(d), rtol=1e-11)
+    with pytest.raises(ValueError, match=type(model).__name__):
+        step(data[0][0][..., :1], data[0][1])
+
+
 @pytest.mark.parametrize(
     "kind", ["float32 model", "float64 x", "float64 y", "uint8 labels", "sequences", "one row", "time first"]
 )
@@ -633,7 +651,7 @@ def test_a_stack_without_a_program_keeps_those_of_its_parts(monkeypatch: pytest.
         step(x, y)
     assert not programs(step)
     assert len(made) == 4  # two segments, two sizes of batch
-    assert len(asked) == 2
+    assert len(asked) == 1  # whatever the size, there can be none
     model.functions[1] = pk.Tanh()  # now there can be one
     step(*batches(numbers)[0])
     assert programs(step)
