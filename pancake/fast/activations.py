@@ -13,6 +13,7 @@ from pancake.fast.kernels import Kernel, Lies
 from pancake.fast.program import Notes, Owner, bound, scalar
 from pancake.function import Function
 from pancake.functions.activations import ELU, GELU, SELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
+from pancake.functions.containers import Identity
 from pancake.functions.piecewise_linear import HardTanh, LeakyReLU, PReLU, ReLU
 from pancake.memory import Array
 
@@ -74,6 +75,20 @@ class PageKernel(ActivationKernel):
 
     def slope(self, notes: Notes, d: Array, s: Array) -> None:
         self.page.note_backward(notes, d, s)
+
+
+class IdentityKernel(ActivationKernel):
+    overwrites = False
+
+    def rise(self, notes: Notes, z: Array) -> None:
+        pass
+
+    def kept(self) -> tuple[Any, ...]:
+        y = self.lies.seen(self.y)
+        return y.shape, y.dtype
+
+    def backward(self, notes: Notes, d: Array, write: bool) -> Array:
+        return d
 
 
 class ReLUKernel(ActivationKernel):
@@ -184,6 +199,7 @@ class ELUKernel(ActivationKernel):
 
 ACTIVATIONS: dict[type[Function], type[ActivationKernel]] = {
     **dict.fromkeys((Sigmoid, Tanh, SiLU, GELU, Mish, Softplus, Softsign), PageKernel),
+    Identity: IdentityKernel,
     ReLU: ReLUKernel,
     HardTanh: HardTanhKernel,
     LeakyReLU: LeakyReLUKernel,

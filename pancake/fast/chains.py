@@ -15,8 +15,8 @@ from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.left import Left, Ran
 from pancake.fast.methods import METHODS, is_unrolled
 from pancake.fast.program import Notes, Owner, Text
-from pancake.fast.stretches import Stretch, dtype_of, kernel_of, key_of, time_first
-from pancake.functions.containers import Sequential, has_parameters
+from pancake.fast.stretches import Mark, Stretch, dtype_of, kernel_of, key_of, time_first
+from pancake.functions.containers import has_parameters
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
 from pancake.memory import Array
@@ -63,7 +63,7 @@ class Chain:
         """
         self.layers = layers = stretch.layers
         self.functions, self.inner, self.key = stretch.functions, stretch.inner, key_of(x)
-        self.owners = [*layers, *(stack for stack, _ in stretch.inner)]
+        self.owners = stretch.owners()
         sequences = any(map(is_unrolled, layers))
         leading = x.shape if type(layers[0]) is Embedding else x.shape[:-1]
         # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
@@ -73,9 +73,8 @@ class Chain:
         argument = lies.columns(Text("x")) if lent and x.ndim == 2 and x.dtype == lies.dtype else None
         self.kernels: list[Any] = []
         for layer in layers:
-            before = self.kernels[-1] if self.kernels else None
             training = layer.training and not evaluating
-            self.kernels.append(kernel_of(layer, notes, lies, argument, before, layer is layers[-1], fresh, training))
+            self.kernels.append(kernel_of(layer, notes, lies, argument, self.kernels, layer is layers[-1], fresh, training))
             lies = self.kernels[-1].lies
         self.trained = [i for i, kernel in enumerate(self.kernels) if has_parameters(kernel.layer)]
         self.lies, kernel = lies, self.kernels[-1]
@@ -83,9 +82,9 @@ class Chain:
         self.puts_out = kernel.result if isinstance(kernel, LinearKernel) else notes.name(self.output)
         self.result = self.puts_out if isinstance(kernel, LinearKernel) else f"{self.puts_out}.copy('K')"
         self.looks = self.kernels[0].looks(notes, x)
-        self.inside = [f"{notes.held(stack)}.functions == {notes.held(held)}" for stack, held in stretch.inner]
-        self.guarded: list[Owner] = [(stack, ["functions"]) for stack, _ in stretch.inner]
-        self.methods: list[tuple[type, str]] = [(Sequential, name) for name in METHODS if stretch.inner]
+        self.inside = stretch.looks_inside(notes)
+        self.guarded: list[Owner] = [(container, vars(container).keys() - {"training"}) for container, _ in stretch.inner]
+        self.methods: list[tuple[type, str]] = [(type(container), name) for container, _ in stretch.inner for name in METHODS]
         for kernel in self.kernels:
             owners, methods = kernel.depends_on()
             self.guarded += owners
@@ -116,11 +115,14 @@ class Chain:
 
     def remember(self) -> None:
         """Make ready what runs are to leave in the layers and the stack."""
-        self.left = [Left(self, kernel.kept) for kernel in self.kernels]
-        of = dict(zip(map(id, self.layers), self.left, strict=True))
-        for stack, held in reversed(self.inner):  # the innermost first
-            of[id(stack)] = Left(self, functools.partial(_remembered, [(part, of[id(part)]) for part in held]))
-        self.left += [of[id(stack)] for stack, _ in self.inner]
+        of = {id(kernel.layer): Left(self, kernel.kept) for kernel in self.kernels if type(kernel.layer) is not Mark}
+        joins = {
+            id(kernel.layer.container): kernel for kernel in self.kernels if type(kernel.layer) is Mark and kernel.layer.last
+        }
+        for container, held in reversed(self.inner):  # the innermost first
+            parts = [(part, of[id(part)]) for part in held]
+            of[id(container)] = Left(self, functools.partial(_remembered, parts, joins.get(id(container))))
+        self.left = [of[id(owner)] for owner in self.owners]
         self.parts = [(function, of[id(function)]) for function in self.functions]
         self.places = [(owner, "_cache", left) for owner, left in zip(self.owners, self.left, strict=True)]
         self.older, self.latest = False, Ran()
@@ -163,9 +165,9 @@ class Chain:
         return _remembered(self.parts)
 
 
-def _remembered(parts: list[tuple[Any, Left]]) -> tuple[Any, ...]:
-    """What a plain stack remembers: what each of its parts does."""
-    return (parts,)
+def _remembered(parts: list[tuple[Any, Left]], join: Kernel | None = None) -> tuple[Any, ...]:
+    """What a plain container remembers: what its branches have put out, if it has any, and what each of its parts remembers."""
+    return (*(() if join is None else join.kept()), parts)
 
 
 class Program(Chain):
@@ -192,8 +194,7 @@ class Program(Chain):
         self.answers: dict[tuple[int, int], Callable[[Any], Any]] = {}
         self.backs = Notes()  # what backward needs as it is now
         backwards = [method for method in self.methods if method not in self.forwards]
-        inside = [f"{self.backs.held(stack)}.functions == {self.backs.held(held)}" for stack, held in stretch.inner]
-        self.unchanged = [*inside, *self.backs.unchanged(self.guarded, backwards, self.places)]
+        self.unchanged = [*stretch.looks_inside(self.backs), *self.backs.unchanged(self.guarded, backwards, self.places)]
         self.backward: dict[bool, Callable[[Any], Any]] = {
             input_too: functools.partial(self._begin, input_too) for input_too in (False, True)
         }

@@ -16,7 +16,6 @@ from pancake.fast.loss_kernels import (
     fill_absent,
     need,
     note_cast,
-    quietly,
     refuse_more,
     sum_of_products,
 )
@@ -266,7 +265,7 @@ class CountsKernel(ClassesFirst):
         A prediction of weight 0 may be anything: if it is felt, the value is not finite, and the page is asked. So nothing warns.
         """
         notes.lines.append(f"value = {notes.name(np.float64)}({result})")
-        notes.lines[start:] = [quietly(notes, ("divide", "over", "invalid"), notes.lines[start:])]
+        notes.hush(start, ("divide", "over", "invalid"))
         self.value = "value"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -85,12 +84,6 @@ def need(holds: bool) -> None:
     """ValueError unless something holds."""
     if not holds:
         raise ValueError
-
-
-def quietly(notes: Notes, kinds: Iterable[str], lines: Iterable[str]) -> str:
-    """Lines as one that gives no warning of these kinds."""
-    options = ", ".join(f"{kind}='ignore'" for kind in kinds)
-    return f"with {notes.held(np.errstate)}({options}): {'; '.join(lines)}"
 
 
 def note_cast(notes: Notes, array: Array, value: Any, dtype: np.dtype[Any]) -> None:

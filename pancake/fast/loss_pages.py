@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-import itertools
 from typing import Any, Literal
 
 import numpy as np
 
-from pancake.fast.loss_kernels import LossKernel, aligned, as_numbers, fill_absent, need, note_cast, quietly, total
-from pancake.fast.pages import Value, blank, lay_out, needed, write
+from pancake.fast.loss_kernels import LossKernel, aligned, as_numbers, fill_absent, need, note_cast, total
+from pancake.fast.pages import Value, blank, lay_out, needed, note_all
 from pancake.fast.program import Notes, Text, scalar
 from pancake.memory import Array
 
@@ -114,10 +114,11 @@ class PageKernel(LossKernel):
             notes.call(fill_absent, t.array, scalar(loss.absent[1], t.dtype), aligned(weight, pred.ndim))
         given = [item for value in every for item in value.inputs if isinstance(item, Value) and item.function is None]
         lay_out(early, [*given, *kept, *(item for value in late for item in value.inputs)], [], new)
-        _note(notes, [t, *early], looks)
+        looks_of = functools.partial(_looks_of, notes, looks)
+        note_all(notes, [t, *early], then=looks_of)
         self.note_target(notes, target, weight, start)
         lay_out(late, [*given, *early, *kept, values, slopes], [], new)
-        _note(notes, [p, *late], looks)
+        note_all(notes, [p, *late], then=looks_of)
         self.note_value(notes, total(notes, values.array), divisor, pred.dtype)
         self.g, self.last = new(), (np.divide, slopes.array, scalar(divisor, pred.dtype))
         self.remembered = [np.ones((1,) * pred.ndim, pred.dtype) if item is ONE else item.array for item in kept]
@@ -136,20 +137,9 @@ def _limits(check: Any) -> list[tuple[Value, Any, float]]:
     return [(x, check.function, number)]
 
 
-def _note(notes: Notes, values: list[Value], looks: list[tuple[Value, Any, float]]) -> None:
-    """Note calls, the first of which is there already, and after each what its result must be like."""
-    for quiet, group in itertools.groupby(values, lambda value: tuple(value.quiet)):
-        start = len(notes.lines)
-        for value in group:
-            if value.function is not None:
-                write(notes, value)
-            notes.lines += _looks_of(notes, value, {(look, number) for x, look, number in looks if x is value})
-        if quiet:
-            notes.lines[start:] = [quietly(notes, quiet, notes.lines[start:])]
-
-
-def _looks_of(notes: Notes, value: Value, looks: set[tuple[Any, float]]) -> list[str]:
-    """The lines that are a ValueError unless all entries are as a page asks."""
+def _looks_of(notes: Notes, every: list[tuple[Value, Any, float]], value: Value) -> list[str]:
+    """The lines that are a ValueError unless all entries of a value are as a page asks."""
+    looks = {(look, number) for x, look, number in every if x is value}
     if looks == {(np.greater_equal, 0), (np.less_equal, 1)}:
         return [as_numbers(notes, value.array, value.dtype, 1)]
     extremes = {np.greater_equal: (">=",), np.less_equal: ("<=",), np.equal: (">=", "<=")}

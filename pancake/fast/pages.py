@@ -5,6 +5,7 @@ There is one text of each derivative, that of the page; and what it computes in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -69,9 +70,10 @@ class Page:
         x, self.d = Value(z, calls), Value(z, calls)
         kept: list[Value] = []
         page = blank(layer, kept, _floats=lambda x: x, _upstream=lambda d, *_: d)
-        y = page.compute_forward(x)
-        forward = len(calls)
-        dObj_dIn = page.compute_backward(self.d)
+        with np.errstate(all="warn"):  # to see which warnings the page turns off
+            y = page.compute_forward(x)
+            forward = len(calls)
+            dObj_dIn = page.compute_backward(self.d)
         used = needed(calls.values(), [y, *kept, dObj_dIn])
         self.forward, self.backward = (
             [value for value in part if id(value) in used] for part in ([*calls.values()][:forward], [*calls.values()][forward:])
@@ -89,14 +91,12 @@ class Page:
 
     def note_forward(self, notes: Notes) -> None:
         """Note how y is computed from z."""
-        for value in self.forward:
-            write(notes, value)
+        note_all(notes, self.forward)
 
     def note_backward(self, notes: Notes, d: Any, s: Array) -> None:
         """Note how dObj_dIn is computed from dObj_dOut d, and written to s."""
         self.d.array = d
-        for value in self.backward:
-            write(notes, value, s)
+        note_all(notes, self.backward, s)
 
 
 def blank(plain: Any, kept: list[Value], **others: Any) -> Any:
@@ -140,6 +140,18 @@ def lay_out(calls: list[Value], stay: Collection[Any], free: list[Any], new: Cal
         value.array = over[0] if over else free.pop(0) if free else new()
         free = [*(array for array in done.values() if array is not value.array), *free]
     return free
+
+
+def note_all(notes: Notes, values: Iterable[Value], s: Any = None, then: Callable[[Value], list[str]] = lambda _: []) -> None:
+    """Note calls, without warnings where the page gives none, and after each some lines. What is given is there already."""
+    for quiet, group in itertools.groupby(values, lambda value: tuple(value.quiet)):
+        start = len(notes.lines)
+        for value in group:
+            if value.function is not None:
+                write(notes, value, s)
+            notes.lines += then(value)
+        if quiet:
+            notes.hush(start, quiet)
 
 
 def write(notes: Notes, value: Value, s: Any = None) -> None:

@@ -117,6 +117,11 @@ class Notes:
         text = self.expression(function, *args)
         self.lines.append(text if out is None else f"{text[:-1]}, out={self.name(out)})")
 
+    def hush(self, start: int, kinds: Iterable[str]) -> None:
+        """Let what has been noted from line `start` on give no warning of these kinds."""
+        options = ", ".join(f"{kind}='ignore'" for kind in kinds)
+        self.lines[start:] = [f"with {self.held(np.errstate)}({options}): {'; '.join(self.lines[start:])}"]
+
     def put(self, array: Any, value: Any) -> None:
         """Note that an array is filled."""
         self.lines.append(f"{self.name(array)}[...] = {self.name(value)}")

@@ -18,7 +18,7 @@ from pancake.fast.chains import Program
 from pancake.fast.left import StackKept
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
-from pancake.fast.stretches import Stretch, begins, dtype_of, flat, has_kernel, has_modes, key_of, shaping_kernel
+from pancake.fast.stretches import Mark, Stretch, begins, dtype_of, flat, has_kernel, has_modes, key_of, shaping_kernel
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -91,12 +91,21 @@ def output_shape(layers: list[Any], x: Any, evaluating: bool = False) -> tuple[i
         return None
     if len(set(map(id, layers))) < len(layers):  # somebody has put one twice into the list, which remembers only its later input
         return None
-    if not all(untouched(vars(layer), type(layer)) for layer in layers):
+    if not all(type(layer) is Mark or untouched(vars(layer), type(layer)) for layer in layers):
         return None
     dtype, shape = dtype_of(layers[0]), x.shape
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
         return None
+    opened: list[list[tuple[int, ...]]] = []
     for layer in layers:
+        if type(layer) is Mark:
+            from pancake.fast import branches
+
+            after = branches.shape_after(layer, shape, opened)
+            if after is None:
+                return None
+            shape = after
+            continue
         kernel = shaping_kernel(layer)
         if kernel is not None and not kernel.fits(layer, shape, dtype, layer.training and not evaluating):
             return None
@@ -131,7 +140,7 @@ class State:
         self.items: list[Any] = []
         segment: Segment | None = None
         for function in functions:
-            inner: list[tuple[Sequential, list[Any]]] = []
+            inner: list[tuple[Any, list[Any]]] = []
             layers = flat(function, inner)
             runs = all(map(has_kernel, layers))
             if runs and is_unrolled(layers[0]) and self.items and type(self.items[-1]) is Embedding:

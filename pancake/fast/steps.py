@@ -59,7 +59,7 @@ class Step:
 
     def __init__(self, model: Sequential, stretch: Stretch, loss: Any, optimizer: Optimizer) -> None:
         self.model, self.stretch, self.loss, self.optimizer = model, stretch, loss, optimizer
-        self.remembering = (*stretch.layers, *(stack for stack, _ in stretch.inner), model, loss)
+        self.remembering = (*stretch.owners(), model, loss)
         loss.divisor = loss.divisor  # an attribute that is there from now on
         self.update = update_of(optimizer)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pancake.fast.activations import ACTIVATIONS, ActivationKernel
+from pancake.fast.activations import ACTIVATIONS, ActivationKernel, PageKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import Notes, Text
@@ -19,6 +19,28 @@ from pancake.origin import is_own
 
 FIRST = frozenset({"Standardize", "LayerNorm", "RMSNorm", "BatchNorm"})  # with which a stretch may begin, too
 NORMALIZING = FIRST | {"Softmax", "LogSoftmax", "Dropout"}
+NOTED = frozenset({"Square", "Negate", "Exp", "Abs"})  # from their pages
+BRANCHING = frozenset({"Add", "Multiply", "Concatenate", "Residual"})
+
+
+class Mark:
+    """Where a container of branches begins, one of its branches ends and the next one begins, or the last one ends.
+
+    Attributes
+    ----------
+    first, last : bool
+    """
+
+    training, frozen = True, False
+
+    def __init__(self, container: Any, place: int, places: int) -> None:
+        self.container, self.first, self.last = container, place == 0, place == places - 1
+
+    def get_params_and_grads(self) -> tuple[list[Array], list[Array]]:
+        return [], []
+
+    def _upstream(self, *args: Any) -> Any:
+        return self.container._upstream(*args)
 
 
 class Stretch:
@@ -28,43 +50,72 @@ class Stretch:
     ----------
     functions : list of Function
         As they stand in the stack.
-    layers : list of Function
-        The same, with those of stacks within the stack in their places.
-    inner : list of (Sequential, list)
-        These stacks, and what they hold.
+    layers : list of Function or Mark
+        The same, with those of containers within the stack in their places.
+    inner : list of (Container, list)
+        These containers, and what they hold.
     """
 
     def __init__(self) -> None:
         self.functions: list[Any] = []
         self.layers: list[Any] = []
-        self.inner: list[tuple[Sequential, list[Any]]] = []
+        self.inner: list[tuple[Any, list[Any]]] = []
+
+    def owners(self) -> list[Any]:
+        """All that remembers something, the stack itself apart."""
+        return [layer for layer in self.layers if type(layer) is not Mark] + [container for container, _ in self.inner]
 
     def unchanged(self) -> bool:
-        """Whether the stacks within the stack hold the same, and nobody has put other methods on them."""
-        return all(stack.functions == held and untouched(vars(stack), Sequential) for stack, held in self.inner)
+        """Whether the containers within the stack hold the same, and nobody has put other methods on them."""
+        return all(held_by(container) == held for container, held in self.inner)
+
+    def looks_inside(self, notes: Notes) -> list[str]:
+        """The conditions under which the lists of these containers hold the same."""
+        listed = [(container, held) for container, held in self.inner if "functions" in vars(container)]
+        return [f"{notes.held(container)}.functions == {notes.held(held)}" for container, held in listed]
 
 
 def has_kernel(layer: Function) -> bool:
     """Whether there is a kernel for a layer, wherever it stands."""
     if not is_unrolled(layer):
-        return type(layer) is Linear or shaping_kernel(layer) is not None
+        return type(layer) in (Linear, Mark) or shaping_kernel(layer) is not None
     from pancake.fast import cells  # which only nets with cells wait for
 
     return type(layer.cell) in cells.KERNELS
 
 
-def flat(function: Any, inner: list[tuple[Sequential, list[Any]]]) -> list[Any]:
-    """The layers of a stack within the stack, and of those in it, which are noted in `inner`; or the one Function."""
-    if type(function) is not Sequential or not function.functions or not untouched(vars(function), Sequential):
+def held_by(function: Any) -> list[Any] | None:
+    """The list of what a container holds whose parts may run in one program with what stands around it."""
+    cls = type(function)
+    if not (cls is Sequential or (cls.__name__ in BRANCHING and is_own(cls))) or not untouched(vars(function), cls):
+        return None
+    return [function.f] if cls.__name__ == "Residual" else function.functions or None
+
+
+def flat(function: Any, inner: list[tuple[Any, list[Any]]]) -> list[Any]:
+    """The layers of a container within the stack, and of those in it, which are noted in `inner`; or the one Function."""
+    held, within = held_by(function), list[tuple[Any, list[Any]]]()
+    if held is None:
         return [function]
-    inner.append((function, function.functions.copy()))
-    return [layer for part in function.functions for layer in flat(part, inner)]
+    layers = [flat(part, within) for part in held]
+    if type(function) is not Sequential:
+        if any(is_unrolled(layer) for branch in layers for layer in branch):  # which turns sequences round
+            return [function]
+        first, *marks = (Mark(function, place, len(held) + 1) for place in range(len(held) + 1))
+        layers = [[first], *([*branch, mark] for branch, mark in zip(layers, marks, strict=True))]
+    inner += [(function, held.copy()), *within]
+    return [layer for part in layers for layer in part]
 
 
 def kernel_of(
-    layer: Any, notes: Notes, lies: Lies, argument: Any, before: Any, last: bool, fresh: bool, training: bool
+    layer: Any, notes: Notes, lies: Lies, argument: Any, kernels: list[Kernel], last: bool, fresh: bool, training: bool
 ) -> Kernel:
-    """The kernel of a layer after that of the layer `before`; of the first one, for the argument of the program."""
+    """The kernel of a layer after those of the layers before; of the first one, for the argument of the program."""
+    before = kernels[-1] if kernels else None
+    if isinstance(layer, Mark):
+        from pancake.fast import branches
+
+        return branches.kernel_of(layer, notes, lies, kernels)
     if isinstance(layer, Linear):
         return LinearKernel(layer, notes, lies, argument if before is None else before.y, last, last and fresh)
     if isinstance(layer, Embedding):
@@ -89,11 +140,13 @@ def kernel_of(
 def shaping_kernel(layer: Any) -> type[ActivationKernel] | None:
     """The class of the kernel of a layer that keeps the shape of its input, if it has one."""
     cls: Any = type(layer)
-    if cls.__name__ in NORMALIZING and is_own(cls):  # their pages are not loaded before somebody makes one
+    if cls in ACTIVATIONS or not is_own(cls):
+        return ACTIVATIONS.get(cls)
+    if cls.__name__ in NORMALIZING:  # the pages of these are not loaded before somebody makes one
         from pancake.fast.normalization import KERNELS
 
         return KERNELS[cls.__name__]
-    return ACTIVATIONS.get(cls)
+    return PageKernel if cls.__name__ in NOTED else None
 
 
 def has_modes(layer: Any) -> bool:

@@ -23,8 +23,8 @@ class TrainStep:
         optimizer.step()
 
     is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers, activations,
-    normalisation, `Dropout`, `Unrolled` cells and an `Embedding` before them, or of stacks of these, with a loss and an optimizer
-    of the library, does it as fast as a loop written by hand: for each shape of batch the first call writes the step down as a
+    normalisation, `Dropout`, `Unrolled` cells and an `Embedding` before them, or of stacks and branches of these, with a loss and an
+    optimizer of the library, does it as fast as a loop written by hand: for each shape of batch the first call writes the step down as a
     list of NumPy calls on arrays made beforehand, which later calls only repeat. Everything else (other Functions, lengths, a
     part that was changed, `pancake.fast.off()`) goes through the four lines, without a word.
 

@@ -100,7 +100,11 @@ class World:
 
     def part(self, n):
         """A Function that keeps n features."""
-        kind = self.rng.integers(13)
+        kind = self.rng.integers(15)
+        if kind == 13:
+            return self.branches(n)
+        if kind == 14:
+            return [pk.Square, pk.Abs, pk.Negate, pk.Exp, pk.Identity][self.rng.integers(5)]()
         if kind < 5:
             return self.activation()
         if kind == 5:
@@ -120,6 +124,16 @@ class World:
                 self.rng.integers(4)
             ]
         return [Bent(), Faulty(), pk.Add([self.linear(n, n), pk.Tanh()])][self.rng.integers(3)]
+
+    def branches(self, n):
+        """A container of branches that keeps n features."""
+        parts = [self.activation(), pk.Sequential([self.linear(n, n), self.activation()]), self.linear(n, n), pk.Identity()]
+        parts = [parts[i] for i in self.rng.permutation(4)[: self.rng.integers(1, 4)]]
+        if self.rng.random() < 0.3:
+            parts[0] = pk.Residual(parts[0])
+        if self.rng.random() < 0.3:
+            return pk.Sequential([pk.Concatenate(parts), self.linear(n * len(parts), n)])
+        return [pk.Add, pk.Multiply][self.rng.integers(2)](parts)
 
     def stack(self):
         functions, n = [], self.width

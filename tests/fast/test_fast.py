@@ -61,7 +61,7 @@ def test_the_programs_do_go_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(chains.Program, "__init__", make_counting)
     monkeypatch.setattr(chains.Program, "_write_backward", write_counting)
-    for seed in range(20):
+    for seed in range(30):
         with np.errstate(all="ignore"):
             list(World(seed, True).run(25))
     assert runs["forward"] > 200

@@ -33,6 +33,8 @@ def in_parts() -> Any:
         pk.ReLU(),
         pk.Dropout(0.5, rng=0),
         pk.Residual(pk.Linear(5, 5, rng=1)),
+        pk.Clip(-9, 9),
+        pk.Add([pk.Linear(5, 5, rng=1), pk.Sequential([pk.ReLU()])]),
         pk.Linear(5, 2, rng=2),
     ]
     return pk.Sequential(functions), RNG.normal(size=(8, 3)), RNG.integers(0, 2, 8)
