@@ -157,9 +157,8 @@ class ResidualJoin(Join):
 JOINS = {"Add": Join, "Multiply": MultiplyJoin, "Concatenate": ConcatenateJoin, "Residual": ResidualJoin}
 
 
-def kernel_of(mark: Mark, notes: Notes, lies: Lies, before: list[Kernel]) -> Kernel:
-    """The kernel of a mark after those of all layers before it."""
-    output = before[-1].y
+def kernel_of(mark: Mark, notes: Notes, lies: Lies, output: Array, before: list[Kernel]) -> Kernel:
+    """The kernel of a mark after those of all layers before it, the last of which has this output."""
     if mark.first:
         return Fork(mark, lies, output)
     fork = next(kernel for kernel in reversed(before) if isinstance(kernel, Fork) and kernel.layer.container is mark.container)

@@ -69,8 +69,13 @@ class Chain:
         # Of large matrices the product of rows with a weight as it lies is the fastest; OpenBLAS takes up to this size as small.
         outputs = next((layer.n_out for layer in layers if type(layer) is Linear), 0)
         by_row = sequences or x.size * outputs > SMALL_PRODUCT
-        lies = Lies(leading, dtype_of(layers[0]), sequences or time_first(x), by_row)
-        argument = lies.columns(Text("x")) if lent and x.ndim == 2 and x.dtype == lies.dtype else None
+        lies = Lies(leading, dtype_of(layers), sequences or time_first(x), by_row)
+        argument: Any = None
+        if not (type(layers[0]) in (Linear, Embedding) or is_unrolled(layers[0])):
+            argument = lies.new(x.shape[-1])
+            notes.put(lies.seen(argument), Text("x"))
+        elif lent and x.ndim == 2 and x.dtype == lies.dtype:
+            argument = lies.columns(Text("x"))
         self.kernels: list[Any] = []
         for layer in layers:
             training = layer.training and not evaluating

@@ -18,7 +18,7 @@ from pancake.fast import switch
 from pancake.fast.chains import Program
 from pancake.fast.methods import METHODS, is_unrolled, untouched
 from pancake.fast.stacks import PROGRAMS, State
-from pancake.fast.stretches import begins, bytes_of_row
+from pancake.fast.stretches import bytes_of_row
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.memory import Array
@@ -135,7 +135,7 @@ def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: ob
 
 def rows_of_block(state: State, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
-    layers = state.items[0].layers if state.whole else state.items
-    if not begins(layers[0]) or any(map(is_unrolled, layers)):
+    layers = state.items[0].layers if state.whole else []
+    if not layers or any(map(is_unrolled, layers)):
         return ROWS
     return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers, x)))

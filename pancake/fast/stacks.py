@@ -18,7 +18,7 @@ from pancake.fast.chains import Program
 from pancake.fast.left import StackKept
 from pancake.fast.methods import is_unrolled, untouched
 from pancake.fast.program import DTYPES
-from pancake.fast.stretches import Mark, Stretch, begins, dtype_of, flat, has_kernel, has_modes, key_of, shaping_kernel
+from pancake.fast.stretches import Mark, Stretch, dtype_of, flat, has_kernel, has_modes, key_of, shaping_kernel, typed
 from pancake.functions.containers import Sequential, has_parameters, note_answered, remembering
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -93,8 +93,10 @@ def output_shape(layers: list[Any], x: Any, evaluating: bool = False) -> tuple[i
         return None
     if not all(type(layer) is Mark or untouched(vars(layer), type(layer)) for layer in layers):
         return None
-    dtype, shape = dtype_of(layers[0]), x.shape
+    dtype, shape = dtype_of(layers), x.shape
     if dtype not in DTYPES or (type(layers[0]) is not Embedding and x.dtype not in DTYPES):
+        return None
+    if x.dtype != dtype and not typed(layers[0]):  # which computes in the dtype of x
         return None
     opened: list[list[tuple[int, ...]]] = []
     for layer in layers:
@@ -138,26 +140,31 @@ class State:
     def __init__(self, functions: list[Any], evaluating: bool = False) -> None:
         self.functions = noted(functions)
         self.items: list[Any] = []
-        segment: Segment | None = None
+        segment = Segment(evaluating)
         for function in functions:
             inner: list[tuple[Any, list[Any]]] = []
             layers = flat(function, inner)
-            runs = all(map(has_kernel, layers))
-            if runs and is_unrolled(layers[0]) and self.items and type(self.items[-1]) is Embedding:
-                segment = Segment(evaluating)
-                segment.functions, segment.layers = [self.items[-1]], [self.items[-1]]
-                self.items[-1] = segment
-            if runs and (segment is not None or begins(layers[0])):
-                if segment is None:
-                    segment = Segment(evaluating)
-                    self.items.append(segment)
+            if all(map(has_kernel, layers)):
                 segment.functions.append(function)
                 segment.layers += layers
                 segment.inner += inner
             else:
+                self._add(segment)
                 self.items.append(function)
-                segment = None
+                segment = Segment(evaluating)
+        self._add(segment)
         self.whole = self.items[0].__class__ is Segment and len(self.items) == 1
+
+    def _add(self, segment: Segment) -> None:
+        """Append a segment, or where none of its layers says in which dtype it computes, its Functions."""
+        if not any(map(typed, segment.layers)):
+            self.items += segment.functions
+            return
+        if is_unrolled(segment.layers[0]) and self.items and type(self.items[-1]) is Embedding:
+            words = self.items.pop()
+            segment.functions.insert(0, words)
+            segment.layers.insert(0, words)
+        self.items.append(segment)
 
     def of(self, functions: list[Any]) -> bool:
         """Whether this is how a stack of these Functions is cut."""

@@ -362,5 +362,5 @@ class Steps:
         optimizer._follow()
         if {id(grad) for _, grad in pairs} != set(map(id, optimizer._param_grads)):
             return None
-        pred = np.empty(shape, dtype_of(stretch.layers[0]))
+        pred = np.empty(shape, dtype_of(stretch.layers))
         return stretch if losses.can_compute(loss, pred, y, weight) else None

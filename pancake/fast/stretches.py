@@ -9,7 +9,7 @@ import numpy as np
 from pancake.fast.activations import ACTIVATIONS, ActivationKernel, PageKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.methods import is_unrolled, untouched
-from pancake.fast.program import Notes, Text
+from pancake.fast.program import Notes
 from pancake.function import Function
 from pancake.functions.containers import Sequential
 from pancake.functions.embedding import Embedding
@@ -17,8 +17,8 @@ from pancake.functions.linear import Linear
 from pancake.memory import Array
 from pancake.origin import is_own
 
-FIRST = frozenset({"Standardize", "LayerNorm", "RMSNorm", "BatchNorm"})  # with which a stretch may begin, too
-NORMALIZING = FIRST | {"Softmax", "LogSoftmax", "Dropout"}
+NORMALIZING = frozenset({"Standardize", "LayerNorm", "RMSNorm", "BatchNorm", "Softmax", "LogSoftmax", "Dropout"})
+TYPED = frozenset({"Standardize", "LayerNorm", "RMSNorm", "BatchNorm", "PReLU"})
 NOTED = frozenset({"Square", "Negate", "Exp", "Abs"})  # from their pages
 BRANCHING = frozenset({"Add", "Multiply", "Concatenate", "Residual"})
 
@@ -112,12 +112,13 @@ def kernel_of(
 ) -> Kernel:
     """The kernel of a layer after those of the layers before; of the first one, for the argument of the program."""
     before = kernels[-1] if kernels else None
+    z: Any = argument if before is None else before.y
     if isinstance(layer, Mark):
         from pancake.fast import branches
 
-        return branches.kernel_of(layer, notes, lies, kernels)
+        return branches.kernel_of(layer, notes, lies, z, kernels)
     if isinstance(layer, Linear):
-        return LinearKernel(layer, notes, lies, argument if before is None else before.y, last, last and fresh)
+        return LinearKernel(layer, notes, lies, z, last, last and fresh)
     if isinstance(layer, Embedding):
         from pancake.fast.embeddings import EmbeddingKernel
 
@@ -128,10 +129,7 @@ def kernel_of(
         return UnrolledKernel(layer, notes, lies, before)
     kernel = shaping_kernel(layer)
     assert kernel is not None
-    z: Array = lies.new(layer.n) if before is None else before.y
-    if before is None:
-        notes.put(lies.seen(z), Text("x"))
-    elif kernel.overwrites and before.keeps_y:
+    if before is not None and kernel.overwrites and before.keeps_y:
         z = lies.new(len(before.y))
         notes.call(np.copyto, z, before.y)
     return kernel(layer, notes, lies, z, training)
@@ -155,15 +153,15 @@ def has_modes(layer: Any) -> bool:
     return kernel is not None and kernel.whole
 
 
-def begins(layer: Any) -> bool:
-    """Whether a stretch may begin with this layer, if there is a kernel for it."""
-    return type(layer) is Linear or is_unrolled(layer) or (type(layer).__name__ in FIRST and is_own(type(layer)))
+def typed(layer: Any) -> bool:
+    """Whether a layer takes its input in the dtype of its own arrays, whatever it is given."""
+    return type(layer) in (Linear, Embedding) or is_unrolled(layer) or (type(layer).__name__ in TYPED and is_own(type(layer)))
 
 
 def bytes_of_row(layers: list[Any], x: Array) -> int:
     """How much a stretch takes in for a row, and its `Linear`s put out."""
     width: int = x.shape[-1] + sum(layer.n_out for layer in layers if isinstance(layer, Linear))
-    return width * dtype_of(layers[0]).itemsize
+    return width * dtype_of(layers).itemsize
 
 
 def time_first(x: Array) -> bool:
@@ -171,8 +169,9 @@ def time_first(x: Array) -> bool:
     return x.ndim == 3 and x.strides[1] > x.strides[0]
 
 
-def dtype_of(layer: Any) -> np.dtype[Any]:
-    """The dtype of the parameters of a layer that a stretch may begin with."""
+def dtype_of(layers: list[Any]) -> np.dtype[Any]:
+    """The dtype of the arrays of the first layer that has any."""
+    layer = next(filter(typed, layers))
     array = layer.cell.weight_hh if is_unrolled(layer) else layer.mean if "mean" in vars(layer) else layer.weight
     dtype: np.dtype[Any] = array.dtype
     return dtype

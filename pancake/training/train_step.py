@@ -23,10 +23,10 @@ class TrainStep:
         optimizer.step()
 
     is what a call computes, to the last bit where sums have the same order. A stack of `Linear` layers, activations,
-    normalisation, `Dropout`, `Unrolled` cells and an `Embedding` before them, or of stacks and branches of these, with a loss and an
-    optimizer of the library, does it as fast as a loop written by hand: for each shape of batch the first call writes the step down as a
-    list of NumPy calls on arrays made beforehand, which later calls only repeat. Everything else (other Functions, lengths, a
-    part that was changed, `pancake.fast.off()`) goes through the four lines, without a word.
+    normalisation, `Dropout`, `Unrolled` cells and an `Embedding` before them, or of stacks and branches of these, with a loss
+    and an optimizer of the library, does it as fast as a loop written by hand: for each shape of batch the first call writes
+    the step down as a list of NumPy calls on arrays made beforehand, which later calls only repeat. Everything else (other
+    Functions, lengths, a part that was changed, `pancake.fast.off()`) goes through the four lines, without a word.
 
     What the layers and the loss remember after it is what the four lines would leave; but of a large batch, with more than 16,384
     numbers in x or thousands of rows, they remember nothing: its x is not copied, and many rows go through the layers and back in

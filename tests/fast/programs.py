@@ -165,6 +165,8 @@ class World:
                     self.rng.integers(2)
                 ],
             )
+        if self.rng.random() < 0.2 and not self.words:
+            functions.insert(0, self.part(self.width))
         while self.rng.random() < 0.3:  # stacks in the stack, and in those
             start, stop = np.sort(self.rng.integers(0, len(functions) + 1, 2))
             functions[start:stop] = [pk.Sequential(functions[start:stop])]

@@ -139,7 +139,9 @@ EDITS: dict[str, Callable[[Any], Any]] = {
 
 @EACH
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("when", ["before forward", *(pytest.param(w, marks=pytest.mark.slow) for w in ("before backward", "between steps"))])
+@pytest.mark.parametrize(
+    "when", ["before forward", *(pytest.param(w, marks=pytest.mark.slow) for w in ("before backward", "between steps"))]
+)
 def test_what_is_done_with_a_part_counts(middle: str, edit: str, when: str) -> None:
     def run() -> Any:
         model = net(middle)
