@@ -181,7 +181,6 @@ def shape_after(mark: Mark, shape: Shape, opened: list[list[Shape]]) -> Shape | 
     given, *outputs = opened.pop()
     if type(mark.container).__name__ == "Concatenate":
         along_features = mark.container.axis in (-1, len(shape) - 1)
-        alike = along_features and all(output[:-1] == shape[:-1] for output in outputs)
-        return (*shape[:-1], sum(output[-1] for output in outputs)) if alike else None
+        return (*shape[:-1], sum(output[-1] for output in outputs)) if along_features else None
     wanted = given if type(mark.container).__name__ == "Residual" else shape
     return shape if all(output == wanted for output in outputs) else None

@@ -269,6 +269,42 @@ def test_sequences_and_branches() -> None:
     both(run)
 
 
+def test_the_last_steps_of_sequences_in_branches() -> None:
+    x, y = RNG.normal(size=(4, 5, 3)), np.ones((4, 2))
+
+    def run() -> Any:
+        cells = [pk.Unrolled(pk.RNNCell(4, 4, rng=i), return_sequences=False) for i in range(2)]
+        model = S([pk.Linear(3, 4, rng=0), pk.Add(cells), pk.Linear(4, 2, rng=1)])
+        step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+        return step(x, y), step(x, y), model(x), model.compute_backward(y), *everything(model)
+
+    both(run)
+
+
+@pytest.mark.parametrize("method", ["compute_forward", "compute_backward", "accumulate_grads"])
+@pytest.mark.parametrize("middle", ["residual", "add"])
+def test_a_method_of_a_class_that_somebody_has_exchanged_is_called(
+    method: str, middle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls: Any = {"residual": pk.Residual, "add": pk.Add}[middle]
+    before, calls = getattr(cls, method), []
+    model = net(middle)
+    step = pk.TrainStep(model, pk.MeanSquaredError(), pk.SGD(model))
+    for _ in range(2):
+        step(X, Y)
+        model(X)
+        model.accumulate_grads(np.ones_like(Y))
+    monkeypatch.setattr(cls, method, lambda self, *args: (calls.append(1), before(self, *args))[1])
+    step(X, Y)
+    stepwise = len(calls)
+    model(X)
+    model.accumulate_grads(np.ones_like(Y))
+    model(X)
+    model.compute_backward(np.ones_like(Y))
+    used = method != "accumulate_grads"  # below there is a Linear that learns, so it is not the last on the way back
+    assert (stepwise > 0, len(calls) > stepwise) == (used, used)
+
+
 def test_a_residual_that_overflows_gives_the_warnings_of_the_page() -> None:
     def run() -> Any:
         model = S([pk.Linear(1, 1, rng=0), pk.Exp(), pk.Linear(1, 1, rng=1)])
