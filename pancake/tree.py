@@ -72,6 +72,13 @@ class Tree:
         own_list = type(self).get_params_and_grads is not Tree.get_params_and_grads
         return iter(()) if own_list and self.frozen else zip(*self.get_params_and_grads(), strict=True)
 
+    def _listed(self) -> Iterator[Pair]:
+        """What `get_params_and_grads` would list if nothing were frozen, in pairs, some of them several times."""
+        if type(self).get_params_and_grads is not Tree.get_params_and_grads:
+            yield from zip(*self.get_params_and_grads(), strict=True)
+        for _, member in self._members():
+            yield from member._listed() if isinstance(member, Tree) else [member]
+
     @property
     def num_parameters(self) -> int:
         """The number of trainable numbers."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pancake import initializers
+from pancake import initializers, memory
 from pancake.files.description import GENERATORS, MODES, SCALARS, Json, hides_method, leaves, registry
 from pancake.files.stored import StoredArrays, typed
 from pancake.function import Function
@@ -102,7 +102,14 @@ class Reader:
             raise ValueError("expected a Function or a list of Functions as the model of the optimizer")
         arguments = self._values(entry, "arguments")
         self._check_arguments(arguments)
+        frozen = [part for function in leaves(model) for part in function.walk() if part.frozen]
+        for part in frozen:  # an optimizer is made for something that is trained; later all of it may be frozen
+            part.frozen = False
         optimizer: Optimizer = cls(model, **arguments)
+        for part in frozen:
+            part.frozen = True
+        if frozen:
+            memory.arrays_changed()
         optimizer.load_state_dict(self._values(entry, "state"))
         if entry.get("history") is not None:
             optimizer.history = self._history(typed(entry["history"], dict, "history"))

@@ -26,7 +26,7 @@ from pancake.files.replacing import replacing
 from pancake.function import Function, need_function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import ranks_that_train
-from pancake.training.trained import check_trains
+from pancake.training.trained import check_made_for
 
 FORMAT = "pancake model"
 VERSION = 1
@@ -78,7 +78,7 @@ def save(
     if not isinstance(meta, (dict, type(None))):
         raise TypeError(f"save: expected meta to be a dict, got {meta!r}"[:200])
     if optimizer is not None:
-        check_trains("save", optimizer, model)
+        check_made_for("save", optimizer, model)
     writer = Writer()
     try:
         description = {

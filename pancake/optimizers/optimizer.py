@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from pancake import memory
 from pancake.arguments import matching, number, refuse_foreign_arguments
 from pancake.function import Function, need_functions
 from pancake.memory import Array
+from pancake.optimizers.settings import FOREIGN_RATES, ForeignRate, setting
 from pancake.origin import is_own
 from pancake.tree import noted
 
@@ -26,46 +27,6 @@ if TYPE_CHECKING:
 # Long vectors are updated in pieces that stay in cache from the first operation of a rule to the last. The five of Adam fill
 # 2.5 MB in float32; of 6 million parameters pieces of a quarter of that cost 5 to 10 % more, and no pieces at all 40 %.
 CHUNK = 1 << 17
-
-
-class _ForeignRate:
-    """What other libraries call the learning rate: an attribute that pancake's own optimizers have not, not even to set.
-
-    Set by mistake, it would change nothing. An optimizer of a user's own may have it. A `__setattr__` of `Optimizer` would do
-    the same, and slow every step.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Optimizer | None, owner: type) -> Any:
-        # not of pancake's own: once `vars` has been asked for, all attributes of an object are read more slowly
-        if instance is not None and not is_own(instance) and self.name in vars(instance):
-            return vars(instance)[self.name]
-        raise self._refusal(owner)
-
-    def __set__(self, instance: Optimizer, value: object) -> None:
-        if is_own(instance):
-            raise self._refusal(type(instance))
-        vars(instance)[self.name] = value
-
-    def _refusal(self, owner: type) -> AttributeError:
-        return AttributeError(
-            f"{owner.__name__!r} object has no attribute {self.name!r}; the learning rate is lr, one for each optimizer"
-        )
-
-
-def setting(name: str, check: Callable[..., Any], **limits: float) -> Any:
-    """An attribute that is checked whenever it is set, in the constructor as later.
-
-    Rules read `_name`: of a property it would take each step longer.
-    """
-    hidden = f"_{name}"
-
-    def change(optimizer: Optimizer, value: Any) -> None:
-        setattr(optimizer, hidden, check(optimizer, name, value, **limits))
-
-    return property(operator.attrgetter(hidden), change, doc=f"`{name}` of the constructor, which may be set anew at any time.")
 
 
 def _model_of(optimizer: Optimizer, _: str, value: Any) -> Function | Sequence[Function]:
@@ -123,6 +84,8 @@ class Optimizer:
         self.history: Any = None
         self._state: dict[str, Array] = {}  # as in `state_dict`
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
+        self._every: list[Array] = []  # all parameters, frozen ones too
+        self._numbers: list[int] = []  # where those that are trained stand among them
         self._params: list[Array] = []
         self._param_grads: list[Array] = []
         self._places: list[tuple[dict[str, Any], str, Any, list[Any] | None]] = []
@@ -181,9 +144,12 @@ class Optimizer:
         p -= work
 
     def state_dict(self) -> dict[str, Any]:
-        """lr, the number of steps, and copies of the state: `"momentum_buffer.0"` is that of the first parameter."""
+        """lr, the number of steps, and copies of the state: `"momentum_buffer.0"` is that of the first parameter.
+
+        Parameters that are frozen are counted; their state, if they have been trained, is that with which they go on.
+        """
         self._follow()
-        return {"lr": self.lr, "steps": self.steps, **{name: array.copy() for name, array in self._state.items()}}
+        return {"lr": self.lr, "steps": self.steps, **{name: array.copy() for name, array in self._whole_state().items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to the state of a `state_dict`; the next steps are those that would have followed it.
@@ -191,13 +157,22 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If an entry is missing, unexpected or of another shape: all are listed, and nothing is changed.
+            If an entry is missing, unexpected or of another shape: all are listed, and nothing is changed. Those of frozen
+            parameters may be missing: they have not been trained before.
         """
-        new = matching(self, {key: np.asarray(value) for key, value in self.state_dict().items()}, state)
+        self._follow()
+        given = state if isinstance(state, Mapping) else {}
+        trained = set(self._numbers)
+        frozen = [(i, p) for i, p in enumerate(self._every) if i not in trained]
+        resting = {f"{slot}.{i}": p for slot in self.slots for i, p in frozen if f"{slot}.{i}" in given}
+        own = {"lr": np.asarray(self.lr), "steps": np.asarray(self.steps), **self._state, **resting}
+        new = matching(self, own, state)
         lr, steps = number(self, "lr", new["lr"]), number(self, "steps", new["steps"])
         self.lr, self.steps = lr, int(steps)
         for name, array in self._state.items():
             array[...] = new[name]
+        for i, p in frozen:
+            self._resting[id(p)] = p, {slot: new[f"{slot}.{i}"] for slot in self.slots if f"{slot}.{i}" in resting}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
@@ -253,23 +228,33 @@ class Optimizer:
             if not is_own(tree) or count < len(tree._parts()):  # the others are in a dict, say, which somebody has set
                 self._watched.append((tree, tree._holdings()))
 
+    def _whole_state(self) -> dict[str, Array]:
+        """The state of all parameters that have any, in their order; that of frozen ones too."""
+        state = {}
+        for slot in self.slots:
+            for i, param in enumerate(self._every):
+                name, resting = f"{slot}.{i}", self._resting.get(id(param), (param, {}))[1]
+                if name in self._state:
+                    state[name] = self._state[name]
+                elif slot in resting:
+                    state[name] = resting[slot]
+        return state
+
     def _bind(self) -> None:
         """Find the long vectors, and lay out the state beside them."""
         params, grads = self._collect()
+        every = {id(p): p for function in self._functions() for p, _ in function._listed()}
+        every.update((id(p), p) for p in params)
+        places = {key: i for i, key in enumerate(every)}
+        numbers = [places[id(p)] for p in params]
         self._watch()
-        names = [f"{slot}.{i}" for slot in self.slots for i in range(len(params))]  # momentum may have come or gone
+        names = [f"{slot}.{i}" for slot in self.slots for i in numbers]  # momentum may have come or gone
         if self._params and names == list(self._state) and not _changed(self._params + self._param_grads, params + grads):
             return
-        old_state, old_params = self._state, self._params
-        places = {id(memory.current(p)): i for i, p in enumerate(old_params)}
-        source = {i: places[id(p)] for i, p in enumerate(params) if id(p) in places}
-        alike = [p.shape for p in params] == [p.shape for p in old_params] if old_params else names == list(old_state)
-        if alike:  # a user's Function has exchanged some, or this is a copy: the same parameters in the same order
-            source = {i: source.get(i, i) for i in range(len(params))}
-        for i, param in enumerate(old_params):  # what is frozen goes on from here when it learns again
-            if i not in source.values():
-                of_param = {slot: old_state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in old_state}
-                self._resting[id(param)] = param, of_param
+        known = self._known_state(params, list(every.values()))
+        trained = set(map(id, params))
+        self._resting = {key: entry for key, entry in known.items() if key not in trained}
+        self._every, self._numbers = list(every.values()), numbers
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
         self._grads = [run.grads for run in runs]
@@ -286,12 +271,36 @@ class Optimizer:
                 vectors = [np.zeros_like(run.values) for _ in self.slots]
                 for slot, vector in zip(self.slots, vectors, strict=True):
                     for index, part in run.split(vector, params):
-                        self._state[f"{slot}.{index}"] = part
-                        if index in source:
-                            part[...] = old_state.get(f"{slot}.{source[index]}", 0)
-                        elif id(params[index]) in self._resting:
-                            part[...] = self._resting[id(params[index])][1].get(slot, 0)
+                        self._state[f"{slot}.{numbers[index]}"] = part
+                        if id(params[index]) in known:
+                            part[...] = known[id(params[index])][1].get(slot, 0)
                 self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
+
+    def _known_state(self, params: list[Array], every: list[Array]) -> dict[int, tuple[Array, dict[str, Array]]]:
+        """What is known so far of the state of parameters, by id; what is frozen goes on from there when it learns again."""
+        known = {}
+        for param, of_param in self._resting.values():
+            now = memory.current(param)
+            known[id(now)] = now, of_param
+        if not self._params:  # a copy: the same parameters in the same order
+            for name, array in self._state.items():
+                slot, _, i = name.rpartition(".")
+                if int(i) < len(every):
+                    known.setdefault(id(every[int(i)]), (every[int(i)], {}))[1][slot] = array
+            return known
+        before = [(memory.current(param), self._state_of(i)) for param, i in zip(self._params, self._numbers, strict=True)]
+        known.update((id(param), (param, of_param)) for param, of_param in before)
+        if [p.shape for p in params] == [p.shape for p in self._params]:  # a user's Function has exchanged some
+            exchanged = [pair for pair in zip(params, before, strict=True) if id(pair[0]) not in known]
+            known.update((id(param), (param, of_param)) for param, (_, of_param) in exchanged)
+            for _, (old, _) in exchanged:  # which nobody will train again
+                if not any(old is param for param in params):
+                    known.pop(id(old), None)
+        return known
+
+    def _state_of(self, i: int) -> dict[str, Array]:
+        """A copy of the state of a parameter that is trained."""
+        return {slot: self._state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in self._state}
 
     def _keep(self, slot: str, wanted: bool) -> None:
         """Begin a vector of state, as zeros, or drop it."""
@@ -302,18 +311,32 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = {"_resting", "_params", "_param_grads", "_grads", "_zeroed", "_pieces", "_cells", "_factors"}
+        derived = {
+            "_resting",
+            "_every",
+            "_numbers",
+            "_params",
+            "_param_grads",
+            "_grads",
+            "_zeroed",
+            "_pieces",
+            "_cells",
+            "_factors",
+        }
         derived |= {"_watched", "_places", "ranks"}
-        return {name: value for name, value in vars(self).items() if name not in derived}
+        kept = {name: value for name, value in vars(self).items() if name not in derived}
+        return {**kept, "_state": self._whole_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _resting={}, _params=[], _param_grads=[], _watched=[], _places=[], _generation=-1)
+        vars(self).update(
+            state, _resting={}, _every=[], _numbers=[], _params=[], _param_grads=[], _watched=[], _places=[], _generation=-1
+        )
         if all(vars(function) for function in self._functions()):  # else the model, which holds this, is not yet complete
             self._bind()
 
 
-for _name in ("learning_rate", "learning_rate_init", "learningrate", "lr_", "alpha", "eta", "eta0", "param_groups"):
-    setattr(Optimizer, _name, _ForeignRate(_name))
+for _name in FOREIGN_RATES:
+    setattr(Optimizer, _name, ForeignRate(_name))
 
 
 def _places_of(tree: Function) -> list[tuple[dict[str, Any], str, Any, list[Any] | None]]:

@@ -11,7 +11,8 @@ import numpy as np
 from pancake.arguments import flag, number
 from pancake.function import Function
 from pancake.memory import Array
-from pancake.optimizers.optimizer import Optimizer, setting
+from pancake.optimizers.optimizer import Optimizer
+from pancake.optimizers.settings import setting
 
 
 def _momentum_of(optimizer: Any, name: str, value: Any) -> float:

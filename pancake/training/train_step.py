@@ -115,10 +115,17 @@ class TrainStep:
         return objective
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TrainStep, (self.model, self.loss, self.optimizer)
+        return _restored, (self.model, self.loss, self.optimizer)
 
     def __repr__(self) -> str:
         return f"TrainStep({self.model!r}, {self.loss!r}, {self.optimizer!r})"
+
+
+def _restored(model: Function, loss: Any, optimizer: Any) -> TrainStep:
+    """A copy of a step, in which all may be frozen by now."""
+    step = object.__new__(TrainStep)
+    step._steps = Steps(model, loss, optimizer)
+    return step
 
 
 def check_parts(owner: str, model: Any, loss: object, optimizer: object) -> None:

@@ -21,16 +21,25 @@ def functions_of(optimizer: Any) -> Sequence[Function] | None:
     return None
 
 
-def check_trains(owner: str, optimizer: Any, model: Function) -> None:
+def check_made_for(owner: str, optimizer: Any, model: Function) -> None:
     """Refuse an optimizer that was made for another model."""
+    functions = functions_of(optimizer)
+    if functions is None:
+        return
+    known = {id(value) for function in functions for value, _ in function._listed()}
+    if not any(id(value) in known for value, _ in model._listed()):
+        raise ValueError(f"{owner}: {optimizer!r} trains no parameter of {model!r}; make the optimizer from this model")
+
+
+def check_trains(owner: str, optimizer: Any, model: Function) -> None:
+    """Refuse an optimizer that was made for another model, or for parts that all are frozen."""
+    check_made_for(owner, optimizer, model)
     functions = functions_of(optimizer)
     if functions is None:
         return
     trained = {id(array) for function in functions for array in function.get_params_and_grads()[0]}
     if not any(id(array) in trained for array in model.get_params_and_grads()[0]):
-        frozen = any(getattr(function, "frozen", False) for function in model.walk())
-        hint = "what is frozen is not trained, see `freeze`" if frozen else "make the optimizer from this model"
-        raise ValueError(f"{owner}: {optimizer!r} trains no parameter of {model!r}; {hint}")
+        raise ValueError(f"{owner}: {optimizer!r} trains no parameter of {model!r}; what is frozen is not trained, see `freeze`")
 
 
 class Trained:
