@@ -383,6 +383,23 @@ def sequence_lengths(owner: object, lengths: Any, batch: int, time: int) -> NDAr
     return array.astype(np.intp)
 
 
+def without_padding(x: Any, lengths: Any) -> Any:
+    """Sequences x (B, T, ...) with 0 for what is not finite past their ends: it counts for nothing, but 0 times nan is nan.
+
+    x as it is where these are no lengths of it, which is up to whatever takes them.
+    """
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or x.ndim < 2 or (finite := np.isfinite(x)).all():
+        return x
+    try:
+        lengths = np.asarray(lengths)
+    except ValueError:
+        return x
+    if lengths.shape != x.shape[:1] or lengths.dtype.kind not in "iu":
+        return x
+    inside = np.arange(x.shape[1]) < lengths[:, np.newaxis]
+    return np.where(finite | aligned(inside, x.ndim), x, x.dtype.type(0))
+
+
 # --- inputs of several parts ---
 
 

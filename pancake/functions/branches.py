@@ -33,7 +33,7 @@ class Branches(Listed):
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run the branches; the lengths (B,) of sequences, where there are any, go to the branches that take them."""
-        self._check_lengths(lengths)
+        x = self._within(x, lengths)
         n, several = len(self.functions), isinstance(x, tuple)
         if several and len(x) != n:
             raise ValueError(f"{self!r}: expected one input, or a tuple of {n}, one for each branch, got a tuple of {len(x)}")
@@ -233,8 +233,7 @@ class Residual(Container):
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Array:
         """Run f, with the lengths (B,) of sequences if there are any."""
-        self._check_lengths(lengths)
-        x = self._floats(x)
+        x = self._floats(self._within(x, lengths))
         fx = numeric(self.f, forward(self.f, x, lengths), "its output")
         if fx.shape != x.shape:
             raise ValueError(f"{self!r}: expected an f that keeps the shape of its input, {x.shape}, but it put out {fx.shape}")

@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from pancake import memory
-from pancake.arguments import brief, each_part, several
+from pancake.arguments import brief, each_part, several, without_padding
 from pancake.function import Function, Kept, need_function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
@@ -60,6 +60,11 @@ class Container(Function):
 
     def _takes_lengths(self) -> bool:
         return any(part._takes_lengths() for part in self._parts())
+
+    def _within(self, x: Any, lengths: Any) -> Any:
+        """The input, as if there were nothing past the end of each sequence."""
+        self._check_lengths(lengths)
+        return x if lengths is None else each_part(lambda part: without_padding(part, lengths), x)
 
 
 def note_answered(functions: Iterable[Function]) -> None:
@@ -138,7 +143,7 @@ class Sequential(Listed):
 
     def compute_forward(self, x: Any, lengths: Any = None) -> Any:
         """Run the stack; the lengths (B,) of sequences, where there are any, go to the Functions that take them."""
-        self._check_lengths(lengths)
+        x = self._within(x, lengths)
         try:
             for function in self.functions:
                 x = forward(function, x, lengths)
