@@ -27,6 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+TEXTS = "`.astype(float)` makes numbers of digits, `pandas.get_dummies(x)` columns of 0 and 1 of a column of names"
+
+
 # --- calls ---
 
 
@@ -209,8 +212,9 @@ def choice(owner: object, name: str, value: Any, words: Iterable[str]) -> str:
 
 
 def several(value: object) -> TypeGuard[Iterable[Any]]:
-    """Whether a value is a sequence or the like: neither a text nor a number, be it an array without axes."""
-    return isinstance(value, Iterable) and not isinstance(value, str) and not (isinstance(value, np.ndarray) and value.ndim == 0)
+    """Whether a value is a sequence or the like: neither a text nor a dict nor a number, be it an array without axes."""
+    single = isinstance(value, (str, Mapping)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return isinstance(value, Iterable) and not single
 
 
 def axes_argument(owner: object, name: str, value: Any) -> tuple[int, ...]:
@@ -314,8 +318,16 @@ def numeric(owner: object, value: Any, what: str) -> Array:
 def _describe(value: Any, array: Array) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of dtype {array.dtype}"
+    texts = text_columns(value)
+    if texts:
+        return f"a {type(value).__name__} with text in {', '.join(map(repr, texts))}; {TEXTS}"
     hint = "; is a `return` missing where it was computed?" if value is None else ""
     return f"{type(value).__name__} {value!r}"[:80] + hint
+
+
+def text_columns(value: Any) -> list[Any]:
+    """The names of the columns of a data frame that hold text."""
+    return [name for name in getattr(value, "columns", ()) if all(isinstance(entry, str) for entry in value[name])]
 
 
 def floating_dtype(owner: object, dtype: DTypeLike) -> np.dtype[Any]:

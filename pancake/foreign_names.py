@@ -131,6 +131,7 @@ ELSEWHERE: Mapping[str, str] = {
     "learning_rate": "the optimizer takes it, as in Adam(model, lr=0.01)",
     "weight_decay": "the optimizer takes it, as in AdamW(model, weight_decay=0.01)",
     "momentum": "the optimizer takes it, as in SGD(model, momentum=0.9)",
+    "restore_best_weights": "EarlyStopping always gives back the best weights",
     "patience": "EarlyStopping takes it, as in early_stopping=EarlyStopping('val_loss', patience=5)",
     "activation": "activations are Functions of their own: Sequential([Linear(2, 3), ReLU()])",
     "dropout": "Dropout(p) is a Function of its own",

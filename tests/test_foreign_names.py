@@ -80,6 +80,14 @@ def fit(**options):
         (lambda: fit(verbose=True), "fit: got an unexpected argument 'verbose'; pancake's word for it is progress"),
         (lambda: fit(epoch=3), "fit: got an unexpected argument 'epoch'; did you mean epochs?"),
         (lambda: fit(lr=0.1), "fit: got an unexpected argument 'lr'; the optimizer takes it, as in Adam(model, lr=0.01)"),
+        (
+            lambda: pk.EarlyStopping("loss", restore_best_weights=True),
+            "EarlyStopping: got an unexpected argument 'restore_best_weights'; EarlyStopping always gives back the best weights",
+        ),
+        (
+            lambda: pk.TrainStep(pk.Linear(2, 1), pk.MeanSquaredError(), optim=None),
+            "TrainStep: got an unexpected argument 'optim'; did you mean optimizer?",
+        ),
         (lambda: pk.mlp([2, 3, 1], seed=0), "mlp: got an unexpected argument 'seed'; pancake's word for it is rng"),
         (lambda: pk.rnn([2, 3, 1], seed=0), "rnn: got an unexpected argument 'seed'; pancake's word for it is rng"),
         (

@@ -49,7 +49,7 @@ def mlp(
     ValueError
         If there are fewer than two sizes.
     """
-    if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 2:
+    if not isinstance(sizes, (Sequence, np.ndarray)) or (isinstance(sizes, np.ndarray) and sizes.ndim != 1) or len(sizes) < 2:
         hint = "; all sizes go into one list" if isinstance(sizes, int) else ""
         raise ValueError(f"mlp: expected at least the number of inputs and of outputs, such as [2, 10, 1], got {sizes!r}{hint}")
     check_maker("mlp", "activation", activation, "Tanh")

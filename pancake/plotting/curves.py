@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pancake.arguments import tells_how_to_call
+from pancake.arguments import brief, tells_how_to_call
 from pancake.memory import Array
 from pancake.plotting.colors import COLORS, legend, ramp
 from pancake.plotting.drawing import (
@@ -129,7 +129,8 @@ def plot_gradients(norms: Sequence[Mapping[str, float]], *, ax: Axes | None = No
     """
     need_matplotlib()
     if isinstance(norms, Mapping) or not all(isinstance(entry, Mapping) for entry in norms):
-        raise TypeError("plot_gradients: expected a list of what gradient_norms(model) returned each time")
+        got = brief(norms)
+        raise TypeError(f"plot_gradients: expected a list of what gradient_norms(model) returned each time, got {got}")
     if not len(norms):
         raise ValueError("plot_gradients: expected at least one entry, got an empty list; append gradient_norms(model) to it")
     layers = list(norms[0])

@@ -196,6 +196,8 @@ def _spanning(owner: Any, features: Any, names: Sequence[str]) -> tuple[int, ...
 def _elsewhere(owner: Any, fixed: Any, features: tuple[int, ...], names: Sequence[str], X: Array) -> Array:
     """A point of the section: the given values of the features that are fixed, and means."""
     values: Array = X.mean(axis=0)
+    if not (fixed is None or isinstance(fixed, Mapping)):
+        raise TypeError(f"{owner.__name__}: expected fixed to be a dict, such as {{0: 1.5}} or {{'age': 40}}, got {fixed!r}")
     for feature, value in (fixed or {}).items():
         i = position(owner, feature, names)
         if i in features:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pancake.arguments import aligned, is_sparse, plain_array
+from pancake.arguments import TEXTS, aligned, is_sparse, plain_array, text_columns
 from pancake.memory import Array
 
 ROWS = 1 << 16  # numbers that are looked at in one go
 
-TEXTS = "`.astype(float)` makes numbers of digits, `pandas.get_dummies(x)` columns of 0 and 1 of a column of names"
 NAMES = "names become numbers by `names, y = np.unique(y, return_inverse=True)`"
 OBJECTS = "`.to_numpy(float)` or `.astype(float)` makes numbers of it, with nan where one is missing"
 MASKED = "`x.filled(value)` fills in what is behind the mask, `x[~np.ma.getmaskarray(x).any(axis=1)].data` leaves those rows out"
@@ -45,7 +44,7 @@ def _remedy(name: str, value: Any, array: Array) -> str:
         return "; `.toarray()` makes an array of a sparse matrix"
     if array.dtype.kind in "USTO" and array.size and all(isinstance(entry, str) for entry in array.flat):
         return f"; {NAMES if name == 'y' else TEXTS}"
-    texts = [column for column in getattr(value, "columns", ()) if all(isinstance(entry, str) for entry in value[column])]
+    texts = text_columns(value)
     if texts:
         return f"; there is text in {', '.join(map(repr, texts))}: {TEXTS}"
     if array.dtype.kind == "O" and array.ndim:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
-from pancake.arguments import number, size
+from pancake.arguments import number, refuse_foreign_arguments, size
 from pancake.function import Function
 from pancake.memory import Array
 
@@ -50,6 +51,10 @@ class EarlyStopping:
     ----------
     Prechelt, "Early Stopping - But When?" (1998), section 2, criterion UP.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_foreign_arguments(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0, *, mode: str | None = None) -> None:
         if not isinstance(monitor, str):

@@ -22,7 +22,7 @@ from pancake.training.history import History
 from pancake.training.holdout import held_out
 from pancake.training.loop import Options, State, Training
 from pancake.training.progress import Progress
-from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse
+from pancake.training.rehearsal import check_end, check_numbers, not_finite, refusal, rehearse, said_of
 from pancake.training.stored import whole as read_whole
 from pancake.training.together import agreed, settings
 from pancake.training.train_step import check_parts
@@ -175,7 +175,8 @@ def fit(
             if data.given[2] is not None and not data.given[2].any():
                 raise ValueError("fit: every weight in validation is 0, so nothing counts")
             like = None if first is None else (first, pred)
-            held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
+            with said_of("fit: validation"):
+                held = rehearse("fit: validation", model, loss, data.given, batch_size, measures, like)
             finite = _is_finite(model, data.given)
             pred = held if pred is None else pred
         check_end("fit", model, loss, pred)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from pancake.arguments import as_array, each_part, parts_of, size
 from pancake.fast import prediction
 from pancake.function import Function, need_function
 from pancake.functions.containers import forward
+from pancake.origin import is_own
+from pancake.training.arrays import real_array
 from pancake.training.stored import Stored, stored, whole
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def predict(model: Function, x: Any, batch_size: int | None = None, lengths: Arr
     block_size = None if batch_size is None else size(predict, batch_size=batch_size)
     if x.__class__ is np.ndarray and x.dtype.kind in "fiu" and lengths is None:
         return _predicted(model, x, block_size, None)
-    x = each_part(_input, x)
+    x = each_part(functools.partial(_input, model), x)
     rows = _rows(x)
     if lengths is not None:
         model._check_lengths(lengths)
@@ -90,10 +93,13 @@ def _predicted(model: Function, x: Any, block_size: int | None, lengths: Any) ->
         return in_blocks(compute, x, rows, block_size, lengths)
 
 
-def _input(x: Any) -> Any:
-    """An input as an array, or as something whose rows are read block by block."""
+def _input(model: Function, x: Any) -> Any:
+    """An input as an array, or as something whose rows are read block by block. A user's Function may take anything."""
     found = stored("predict", "x", x)
-    return as_array(predict, x, "x") if found is None else found
+    if found is not None:
+        return found
+    array = as_array(predict, x, "x")
+    return array if array.dtype.kind in "biuf" or not all(map(is_own, model.walk())) else real_array("predict", "x", x)
 
 
 def rows_at_once(parts: list[Any]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +118,17 @@ def rehearse(
             own = {name: m for name, m in measures.items() if is_own(getattr(m.metric, "func", m.metric))}
             measured(own, loss, pred, some[1], some[2])
     return pred
+
+
+@contextlib.contextmanager
+def said_of(owner: str) -> Iterator[None]:
+    """Let what is refused inside begin with this: which data a layer or a loss speaks of."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if type(error) in (TypeError, ValueError) and not str(error).startswith(owner):
+            error.args = (f"{owner}: {error}",)
+        raise
 
 
 def _alike(a: Batch, b: Batch) -> bool:

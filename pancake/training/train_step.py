@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pancake.arguments import brief
+from pancake.arguments import brief, refuse_foreign_arguments
 from pancake.fast.steps import Steps
 from pancake.function import Function, need_function
 from pancake.losses.loss import Loss, need_loss
@@ -57,6 +57,10 @@ class TrainStep:
     >>> bool(last < first / 2)
     True
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_foreign_arguments(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __init__(self, model: Function, loss: Any, optimizer: Any) -> None:
         check_parts("TrainStep", model, loss, optimizer)

@@ -252,7 +252,7 @@ def test_the_summary_of_a_stack_that_begins_with_an_embedding():
 # --- errors ---
 
 
-@pytest.mark.parametrize("argument", [None, 3, Linear, Linear(2, 2), Sequential([])])
+@pytest.mark.parametrize("argument", [None, 3, Linear, Linear(2, 2), Sequential([]), {}, {"0": Linear(2, 2)}])
 def test_a_stack_of_what_is_no_list(argument):
     with pytest.raises(TypeError, match=r"^Sequential: expected a list of Functions, got .*; write Sequential\(\[\.\.\.\]\)"):
         Sequential(argument)

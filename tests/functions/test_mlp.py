@@ -56,7 +56,7 @@ def test_activations_are_made_by_any_callable():
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("sizes", [[], [3], 5, None, "2"])
+@pytest.mark.parametrize("sizes", [[], [3], 5, None, "2", np.array(2), np.ones((2, 2), int)])
 def test_too_few_sizes(sizes):
     with pytest.raises(
         ValueError, match=r"^mlp: expected at least the number of inputs and of outputs, such as \[2, 10, 1\], got "

@@ -196,3 +196,9 @@ class TestSelect:
     def test_what_is_not_there(self, select: Select, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             select(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("make", [pk.Reshape, pk.Transpose])
+def test_a_dict_is_no_sequence(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"to be a sequence of whole numbers, got \{\}"):
+        make({})

@@ -331,6 +331,8 @@ def test_x_and_y_are_not_written_to() -> None:
         ({"features": (0, 1, 2)}, ValueError, "two different features"),
         ({"features": 2}, ValueError, "two different features"),
         ({"fixed": {0: 1.0}}, ValueError, r"other than \(0, 1\), got one of feature 0"),
+        ({"fixed": 3}, TypeError, "expected fixed to be a dict, such as .*, got 3"),
+        ({"fixed": [1]}, TypeError, r"expected fixed to be a dict, .*, got \[1\]"),
         ({"fixed": {5: 1.0}}, ValueError, "a feature from 0 to 1, or its name, got 5"),
         ({"X": np.zeros((4, 3)), "fixed": {2: np.nan}}, ValueError, r"a finite number as fixed\[2\], got nan"),
         ({"X": np.zeros((4, 3)), "fixed": {2: [1, 2]}}, ValueError, r"a finite number as fixed\[2\], got \[1, 2\]"),

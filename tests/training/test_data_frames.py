@@ -65,7 +65,7 @@ def test_names_are_refused_with_the_way_out(names: Any) -> None:
     frame = PLAIN.assign(d=pd.Series(names).repeat(20).to_numpy())
     with pytest.raises(TypeError, match=r"expected x to be an array of real numbers, got .* there is text in 'd': .*get_dummies"):
         trained(frame)
-    with pytest.raises(TypeError, match="expected input to be real numbers"):
+    with pytest.raises(TypeError, match=r"^predict: .* real numbers, got .* there is text in 'd'"):
         pk.predict(pk.mlp([4, 2], rng=0), frame)
     with pytest.raises(TypeError, match="names become numbers by"):
         trained(X, frame["d"])
@@ -91,3 +91,26 @@ def test_the_estimators_take_them_too() -> None:
         missing.loc[3, "b"] = pd.NA
         with pytest.raises(ValueError, match="Input X contains NaN"):
             model.predict(missing)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda frame: pk.predict(pk.Linear(2, 1, rng=0), frame),
+        lambda frame: pk.Linear(2, 1, rng=0)(frame),
+        lambda frame: pk.Standardize.of(frame),
+        lambda frame: trained(frame, Y[:3]),
+    ],
+)
+def test_text_in_a_column_is_refused_by_the_name_of_the_column(use: Any) -> None:
+    with pytest.raises(TypeError, match=r"text in 'city'.*get_dummies") as refused:
+        use(pd.DataFrame({"age": [1.0, 2.0, 3.0], "city": ["Basel", "Rome", "Oslo"]}))
+    assert "Basel" not in str(refused.value)
+
+
+def test_a_function_of_the_users_may_be_given_text() -> None:
+    class Lengths(pk.Function):
+        def compute_forward(self, x: Any) -> Any:
+            return np.array([[float(len(word))] for word in x.ravel()])
+
+    np.testing.assert_array_equal(pk.predict(Lengths(), np.array(["a", "abc"])), [[1], [3]])
