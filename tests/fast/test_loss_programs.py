@@ -739,3 +739,24 @@ def test_programs_of_what_measures_are_written_once(monkeypatch: pytest.MonkeyPa
     assert len(set(values)) == 1
     pk.fit(model, loss, pk.SGD(model), x, y, validation=(x, y), epochs=5, progress=False)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("n", [2, 6, 300, 30000])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_class_that_is_ruled_out_gives_no_warning(n: int, classes: int, dtype: Any) -> None:
+    """By a logit of -inf, as actions that cannot be taken are."""
+    rng = np.random.default_rng(0)
+    pred = rng.normal(size=(n, classes)).astype(dtype)
+    target = rng.integers(1, classes, n)
+    pred[::2, 0] = -np.inf
+    seen = []
+    for on in (True, False):
+        loss = pk.CrossEntropy()
+        with contextlib.nullcontext() if on else pk.fast.off(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            seen.append((loss(pred, target), loss.compute_backward(), loss(pred, target)))
+        assert not said
+    for fast, plain in zip(*seen, strict=True):
+        rounding = 1e-12 if dtype == np.float64 else 1e-5
+        np.testing.assert_allclose(fast, plain, rtol=rounding, atol=rounding * np.abs(plain).max())
