@@ -165,7 +165,8 @@ class Tree:
 
         What is frozen adds to no gradient and is in no optimizer, also in those made before, in no clipping and no norm;
         `get_params_and_grads` does not list it. It stays in `state_dict`, files and copies. Its mode is another matter: a frozen
-        `BatchNorm` in training mode still moves its running statistics; `eval()` keeps them too.
+        `BatchNorm` in training mode still moves its running statistics; `eval()` keeps them too. A parameter that is shared with
+        a Function that is not frozen learns on there.
         """
         mode = flag(self, "mode", mode)
         for tree in self.walk():
@@ -253,7 +254,7 @@ class Tree:
     def shared_copy(self) -> Self:
         """A copy with a cache of its own that shares all parameters, gradients, buffers and random generators.
 
-        This is how the same layer stands twice in one stack.
+        This is how the same layer stands twice in one stack. Its mode, and whether it is frozen, are its own.
         """
         import copy  # which hardly any program needs
 

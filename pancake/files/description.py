@@ -161,13 +161,11 @@ class Writer:
         """Describe an optimizer with its state and the history of its training."""
         name = type(optimizer).__name__
         kind = "class" if registry(Optimizer).get(name) is type(optimizer) else "custom"
-        names = [n for n in inspect.signature(type(optimizer).__init__).parameters if n not in ("self", "model")]
-        arguments = {n: getattr(optimizer, n) for n in names if hasattr(optimizer, n)}
         history: History | None = optimizer.history
         return {
             kind: name,
             "model": self.value(optimizer.model, "optimizer.model"),
-            "arguments": self._arguments(optimizer, arguments, "optimizer.", {}),
+            "arguments": self._arguments(optimizer, optimizer._arguments(), "optimizer.", {}),
             "state": {key: self.value(value, "optimizer." + key) for key, value in optimizer.state_dict().items()},
             "history": None
             if history is None

@@ -204,8 +204,8 @@ class Sequential(Listed):
             ) from None
         for index, function in enumerate(model):
             x = function.compute_forward(x)
-            rows.append((str(index), repr(function), str(each_part(np.shape, x)), f"{function.num_parameters:,}"))
-        rows.append(("", "all", "", f"{self.num_parameters:,}"))
+            rows.append((str(index), repr(function), str(each_part(np.shape, x)), _counted(function)))
+        rows.append(("", "all", "", _counted(self)))
         table = [("", "Function", "output", "parameters"), *rows]
         widths = [max(len(row[column]) for row in table) for column in range(4)]
         lines = [f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in table]
@@ -234,6 +234,13 @@ def _checked(stack: Sequential, functions: list[Any]) -> list[Function]:
     if any(function is stack for part in parts for function in part.walk()):
         raise ValueError(f"{type(stack).__name__}: a stack cannot be a part of itself")
     return parts
+
+
+def _counted(function: Function) -> str:
+    """The number of trained parameters, and of frozen ones if there are any."""
+    trained = function.num_parameters
+    frozen = sum(value.size for value, _ in function._pairs()) - trained
+    return f"{trained:,}" + (f" ({frozen:,} frozen)" if frozen else "")
 
 
 def _zeros(function: Any, shape: tuple[Any, ...]) -> Any:

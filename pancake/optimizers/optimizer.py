@@ -6,6 +6,7 @@ memory are one, so a step costs the same number of NumPy calls for two layers an
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
@@ -174,8 +175,19 @@ class Optimizer:
         for i, p in frozen:
             self._resting[id(p)] = p, {slot: new[f"{slot}.{i}"] for slot in self.slots if f"{slot}.{i}" in resting}
 
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor after the model, as they are now."""
+        names = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "model")]
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r}, lr={self.lr})"
+        parameters = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self._arguments().items()
+            if name == "lr" or repr(value) != repr(parameters[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join([repr(self.model), *changed])})"
 
     # --- finding the parameters ---
 

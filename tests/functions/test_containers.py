@@ -249,6 +249,13 @@ def test_the_summary_of_a_stack_that_begins_with_an_embedding():
     assert "0  Sequential([Embedding(7, 2), Flatten()])  (4, 6)          14" in stack.summary((4, 3)).splitlines()
 
 
+def test_the_summary_tells_what_is_frozen():
+    stack = Sequential([Linear(2, 4, rng=0).freeze(), Linear(4, 1, rng=0)])
+    rows = [line.split()[-3:] for line in stack.summary((1, 2)).splitlines()]
+    assert ["0", "(12", "frozen)"] in rows
+    assert ["5", "(12", "frozen)"] in rows
+
+
 # --- errors ---
 
 

@@ -1173,6 +1173,20 @@ def test_a_step_in_which_all_is_frozen_is_copied(twin):
     assert_equal(params(model), params(other.model))
 
 
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (SGD, "SGD(Linear(2, 1), lr=0.01)"),
+        (lambda m: SGD(m, 0.1, momentum=0.9, nesterov=True), "SGD(Linear(2, 1), lr=0.1, momentum=0.9, nesterov=True)"),
+        (lambda m: Adam(m, betas=(0.8, 0.9)), "Adam(Linear(2, 1), lr=0.001, betas=(0.8, 0.9))"),
+        (AdamW, "AdamW(Linear(2, 1), lr=0.001)"),
+        (lambda m: Optimizer(m, 0.5), "Optimizer(Linear(2, 1), lr=0.5)"),
+    ],
+)
+def test_it_is_shown_with_the_settings_that_are_not_the_usual_ones(make, shown):
+    assert repr(make(Linear(2, 1, rng=0))) == shown
+
+
 # --- clipping ---
 
 
