@@ -96,6 +96,17 @@ def refuse_foreign_arguments(cls: type, args: Sequence[object], kwargs: Mapping[
         _refuse_fewer(cls.__name__, needed, needed, args, kwargs)
 
 
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as it tells."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except ValueError:  # as of functions written in C
+        return True
+    except TypeError:
+        return False
+    return True
+
+
 def refuse_slots(cls: type) -> None:
     """Refuse a class whose attributes are not all in `__dict__`, where copies, files and the search for parameters look."""
     slots = vars(cls).get("__slots__")

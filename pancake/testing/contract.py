@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from pancake.arguments import tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
+from pancake.origin import is_own
 from pancake.testing import conditions, parameters, precision, promises
 from pancake.testing.evaluator import Evaluator
 from pancake.testing.gradients import DEFAULTS, compare, in_double, refuse_infinity, reproduce
@@ -69,6 +70,10 @@ def check_function(
     if target is None and isinstance(function, Loss):
         raise TypeError(
             f"check_function: expected a target for the loss {function!r}, got none; write check_function(loss, pred, target=y)"
+        )
+    if target is not None and is_own(function) and not isinstance(function, Loss):
+        raise TypeError(
+            f"check_function: expected a target for a loss alone, got one for {function!r}; write check_function(function, x)"
         )
     if unknown := set(options) - set(DEFAULTS):
         raise TypeError(f"check_function: expected the options {', '.join(DEFAULTS)}, got {', '.join(sorted(unknown))}")

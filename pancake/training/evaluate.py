@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pancake.arguments import aligned, brief, name_of, parts_of, size, tells_how_to_call
+from pancake.arguments import aligned, brief, name_of, parts_of, size, takes, tells_how_to_call
 from pancake.function import Function
 from pancake.losses.loss import Loss
 from pancake.memory import Array
@@ -179,7 +179,9 @@ def check_metrics(owner: object, metrics: Mapping[str, Metric] | None) -> dict[s
         return {}
     if not isinstance(metrics, Mapping) or not all(isinstance(k, str) and callable(f) for k, f in metrics.items()):
         raise TypeError(f"{name_of(owner)}: expected metrics as a dict of functions, {{'accuracy': accuracy}}, got {metrics!r}")
-    for name in metrics:
+    for name, metric in metrics.items():
+        if not takes(metric, 2):
+            raise TypeError(f"{name_of(owner)}: expected the metric {name!r} to take predictions and targets, got {metric!r}")
         if name in ("epoch", "loss", "lr", "seconds") or name.startswith("val_"):
             raise ValueError(f"{name_of(owner)}: the name {name!r} is taken; give this metric another")
     return {name: _measure(metric) for name, metric in metrics.items()}

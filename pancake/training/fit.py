@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from pancake.arguments import Rng, brief, flag, generator, number, refuse_unknown_arguments, size, tells_how_to_call
+from pancake.arguments import Rng, brief, flag, generator, number, refuse_unknown_arguments, size, takes, tells_how_to_call
 from pancake.function import Function
 from pancake.optimizers.optimizer import Optimizer
 from pancake.optimizers.ranks import Ranks
@@ -234,8 +234,13 @@ def _check(
             "early_stopping=EarlyStopping('val_loss', patience=5), which needs validation="
         )
     for name, function in [("schedule", schedule), *(("callbacks", callback) for callback in callbacks)]:
-        if not (callable(function) or (name == "schedule" and function is None)):
+        if name == "schedule" and function is None:
+            continue
+        if not callable(function):
             raise TypeError(f"fit: expected functions as {name}, got {function!r}")
+        if not takes(function, 1):
+            given = "the number of steps so far" if name == "schedule" else "the state of the training"
+            raise TypeError(f"fit: expected functions of one argument, {given}, as {name}, got {function!r}")
     if schedule is not None and not (hasattr(optimizer, "lr") and hasattr(optimizer, "steps")):
         raise TypeError(f"fit: a schedule needs an optimizer with the attributes lr and steps, got {optimizer!r}")
 

@@ -196,6 +196,8 @@ def test_losses_are_checked_with_batches_of_the_target():
     assert check_function(pk.MeanSquaredError(), X, target=np.flip(X)).ok
     with pytest.raises(TypeError, match=r"^check_function: expected a target for the loss CrossEntropy\(\), got none; write "):
         check_function(pk.CrossEntropy(), X)
+    with pytest.raises(TypeError, match=r"^check_function: expected a target for a loss alone, got one for Linear\(3, 2\)"):
+        check_function(pk.Linear(3, 2, rng=0), X, target=X)
 
 
 def test_a_library_function_that_widens_is_reported(monkeypatch):

@@ -50,6 +50,12 @@ REFUSED = {
     "validation of other widths": ({"validation": (X[:, :2], Y)}, "fit: validation: Linear"),
     "validation labels": ({"validation": (X, Y + 1)}, "fit: validation: CrossEntropy.*labels from 0 to 1"),
     "one validation label": ({"validation": (X, np.where(np.arange(33) == 20, 5, Y))}, "labels from 0 to 1"),
+    "a callback of no argument": ({"callbacks": lambda: None}, "functions of one argument, the state of the training, as callb"),
+    "a schedule of two": ({"schedule": lambda step, epoch: 0.1}, "functions of one argument, the number of steps so far, as sch"),
+    "a metric of one argument": (
+        {"metrics": {"mean": lambda pred: 0.0}},
+        "the metric 'mean' to take predictions and targets, got",
+    ),
     "validation swapped": ({"validation": (Y, X)}, "validation: x .* look swapped"),
     "no weight in validation": ({"validation": (X, Y, 0 * ONES)}, "every weight in validation is 0"),
     "no weight in what is held out": (
