@@ -227,7 +227,7 @@ class MPIRanks:
         weights = [value for part in _parts_of(optimizer) for _, value, _ in part._own_parameters()]
         # of buffers what they were when they last were the same: the next step joins what the ranks have moved them since
         weights += [before for *_, before in self.buffers]
-        state = [*optimizer._state.values()]
+        state = [*optimizer._whole_state().values()]
         return {
             "learning rates": optimizer.lr,
             **_settings(optimizer),

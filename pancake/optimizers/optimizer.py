@@ -323,19 +323,8 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow()
-        derived = {
-            "_resting",
-            "_every",
-            "_numbers",
-            "_params",
-            "_param_grads",
-            "_grads",
-            "_zeroed",
-            "_pieces",
-            "_cells",
-            "_factors",
-        }
-        derived |= {"_watched", "_places", "ranks"}
+        derived = {"_resting", "_every", "_numbers", "_params", "_param_grads", "_grads", "_zeroed", "_pieces", "_cells"}
+        derived |= {"_factors", "_watched", "_places", "ranks"}
         kept = {name: value for name, value in vars(self).items() if name not in derived}
         return {**kept, "_state": self._whole_state()}
 
