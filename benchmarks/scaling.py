@@ -153,6 +153,8 @@ def step_memory(rounds):
     """A training step of W6: what it has allocated at most, over what it cannot do without."""
     workload = WORKLOADS["W6"]
     x, y = data(workload)
+    small = pk.mlp([2, 3, 2], rng=0)
+    train(small, pk.CrossEntropy(), pk.SGD(small), x[:4, :2], y[:4] % 2, steps=2)  # which loads what it needs
     tracemalloc.start()
     model, loss = pk.mlp(workload.sizes, rng=0, dtype=workload.dtype), pk.CrossEntropy()
     optimizer = pk.SGD(model, lr=workload.lr)
