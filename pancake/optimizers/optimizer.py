@@ -85,6 +85,7 @@ class Optimizer:
         self.history: Any = None
         self._state: dict[str, Array] = {}  # as in `state_dict`
         self._resting: dict[int, tuple[Array, dict[str, Array]]] = {}  # the state of parameters that are frozen, by id
+        self._watched: list[tuple[Function, list[Any]]] = []
         self._every: list[Array] = []  # all parameters, frozen ones too
         self._numbers: list[int] = []  # where those that are trained stand among them
         self._params: list[Array] = []
@@ -165,7 +166,8 @@ class Optimizer:
         given = state if isinstance(state, Mapping) else {}
         trained = set(self._numbers)
         frozen = [(i, p) for i, p in enumerate(self._every) if i not in trained]
-        resting = {f"{slot}.{i}": p for slot in self.slots for i, p in frozen if f"{slot}.{i}" in given}
+        with_state = [(i, p) for i, p in frozen if any(f"{slot}.{i}" in given for slot in self.slots)]
+        resting = {f"{slot}.{i}": p for slot in self.slots for i, p in with_state}
         own = {"lr": np.asarray(self.lr), "steps": np.asarray(self.steps), **self._state, **resting}
         new = matching(self, own, state)
         lr, steps = number(self, "lr", new["lr"]), number(self, "steps", new["steps"])
@@ -242,15 +244,8 @@ class Optimizer:
 
     def _whole_state(self) -> dict[str, Array]:
         """The state of all parameters that have any, in their order; that of frozen ones too."""
-        state = {}
-        for slot in self.slots:
-            for i, param in enumerate(self._every):
-                name, resting = f"{slot}.{i}", self._resting.get(id(param), (param, {}))[1]
-                if name in self._state:
-                    state[name] = self._state[name]
-                elif slot in resting:
-                    state[name] = resting[slot]
-        return state
+        states = [self._state_of(i) for i in range(len(self._every))]
+        return {f"{slot}.{i}": state[slot] for slot in self.slots for i, state in enumerate(states) if slot in state}
 
     def _bind(self) -> None:
         """Find the long vectors, and lay out the state beside them."""
@@ -259,13 +254,19 @@ class Optimizer:
         every.update((id(p), p) for p in params)
         places = {key: i for i, key in enumerate(every)}
         numbers = [places[id(p)] for p in params]
+        exchanged = self._exchanges()
         self._watch()
         names = [f"{slot}.{i}" for slot in self.slots for i in numbers]  # momentum may have come or gone
-        if self._params and names == list(self._state) and not _changed(self._params + self._param_grads, params + grads):
+        now = [*every.values(), *params, *grads]
+        if self._params and names == list(self._state) and not _changed([*self._every, *self._params, *self._param_grads], now):
             return
-        known = self._known_state(params, list(every.values()))
+        known = self._known_state(list(every.values()), exchanged)
         trained = set(map(id, params))
-        self._resting = {key: entry for key, entry in known.items() if key not in trained}
+        self._resting = {
+            key: (param, {slot: vector.copy() for slot, vector in of_param.items()})
+            for key, (param, of_param) in known.items()
+            if key in every and key not in trained
+        }
         self._every, self._numbers = list(every.values()), numbers
         self._params, self._param_grads = params, grads
         runs = memory.runs(params, grads)
@@ -288,31 +289,31 @@ class Optimizer:
                             part[...] = known[id(params[index])][1].get(slot, 0)
                 self._pieces += [(*piece, *cells) for piece in _pieces(run.values, run.grads, vectors)]
 
-    def _known_state(self, params: list[Array], every: list[Array]) -> dict[int, tuple[Array, dict[str, Array]]]:
+    def _exchanges(self) -> dict[int, Array]:
+        """By the id of an array that a user's Function has held: the one of its shape that it holds in its place now."""
+        found = {}
+        for part, held in self._watched:
+            for before, now in zip(held, part._holdings(), strict=False):
+                if isinstance(before, np.ndarray) and isinstance(now, np.ndarray) and before.shape == now.shape:
+                    found[id(before)] = now
+        return found
+
+    def _known_state(self, every: list[Array], exchanged: dict[int, Array]) -> dict[int, tuple[Array, dict[str, Array]]]:
         """What is known so far of the state of parameters, by id; what is frozen goes on from there when it learns again."""
-        known = {}
-        for param, of_param in self._resting.values():
+        ids = set(map(id, every))
+        known: dict[int, tuple[Array, dict[str, Array]]] = {}
+        for i, param in enumerate(self._every or every):  # a copy has the same ones in the same order
             now = memory.current(param)
-            known[id(now)] = now, of_param
-        if not self._params:  # a copy: the same parameters in the same order
-            for name, array in self._state.items():
-                slot, _, i = name.rpartition(".")
-                if int(i) < len(every):
-                    known.setdefault(id(every[int(i)]), (every[int(i)], {}))[1][slot] = array
-            return known
-        before = [(memory.current(param), self._state_of(i)) for param, i in zip(self._params, self._numbers, strict=True)]
-        known.update((id(param), (param, of_param)) for param, of_param in before)
-        if [p.shape for p in params] == [p.shape for p in self._params]:  # a user's Function has exchanged some
-            exchanged = [pair for pair in zip(params, before, strict=True) if id(pair[0]) not in known]
-            known.update((id(param), (param, of_param)) for param, (_, of_param) in exchanged)
-            for _, (old, _) in exchanged:  # which nobody will train again
-                if not any(old is param for param in params):
-                    known.pop(id(old), None)
+            if id(now) not in ids:
+                now = exchanged.get(id(param), now)
+            known.setdefault(id(now), (now, self._state_of(i)))
         return known
 
     def _state_of(self, i: int) -> dict[str, Array]:
-        """A copy of the state of a parameter that is trained."""
-        return {slot: self._state[f"{slot}.{i}"].copy() for slot in self.slots if f"{slot}.{i}" in self._state}
+        """The state of a parameter, as far as there is any."""
+        resting = self._resting.get(id(self._every[i]), (None, {}))[1] if self._every else {}
+        vectors = {slot: self._state.get(f"{slot}.{i}", resting.get(slot)) for slot in self.slots}
+        return {slot: vector for slot, vector in vectors.items() if vector is not None}
 
     def _keep(self, slot: str, wanted: bool) -> None:
         """Begin a vector of state, as zeros, or drop it."""

@@ -1148,6 +1148,81 @@ def test_a_state_has_nothing_of_what_was_never_trained(tmp_path):
         optimizer.load_state_dict(loaded.state_dict())
 
 
+def momenta(optimizer):
+    return {int(name[-1]): array.any() for name, array in optimizer.state_dict().items() if name.startswith("momentum_buffer")}
+
+
+def test_state_is_of_a_parameter_and_not_of_its_place():
+    model = Sequential([Linear(3, 3, rng=0), Linear(3, 3, rng=1)])
+    model[1].freeze()
+    optimizer, x = SGD(model, momentum=0.9), rng.normal(size=(8, 3))
+    train(model, optimizer, 2, x=x, y=x)
+    before = optimizer.state_dict()
+    model[0].freeze()
+    model[1].freeze(False)
+    assert momenta(optimizer) == {0: True, 1: True, 2: False, 3: False}
+    np.testing.assert_array_equal(optimizer.state_dict()["momentum_buffer.0"], before["momentum_buffer.0"])
+    model.freeze(False)
+    train(model, optimizer, 2, x=x, y=x)
+    model.functions[:] = [model[1], Linear(3, 3, rng=7)]
+    assert momenta(optimizer) == {0: True, 1: True, 2: False, 3: False}
+    model.functions[0] = Linear(3, 3, rng=8)
+    assert momenta(optimizer) == {0: False, 1: False, 2: False, 3: False}
+
+
+def test_what_has_left_the_model_is_not_kept():
+    model = Sequential([Linear(3, 3, rng=0)])
+    optimizer, x = Adam(model), rng.normal(size=(8, 3))
+    for i in range(5):
+        model.add(Linear(3, 3, rng=i))
+        model[1].freeze(i % 2 == 0)
+        train(model, optimizer, 1, x=x, y=x)
+        model.functions.pop()
+        train(model, optimizer, 1, x=x, y=x)
+    assert not optimizer._resting
+
+
+def test_a_frozen_function_that_exchanges_its_arrays_keeps_its_state():
+    scale = Scale()
+    model = Sequential([Linear(3, 4, rng=0), scale, Linear(4, 2, rng=1)])
+    optimizer = SGD(model, momentum=0.9)
+    train(model, optimizer, 2)
+    before = optimizer.state_dict()
+    scale.freeze()
+    train(model, optimizer, 1)
+    for _ in range(3):
+        scale.k, scale.grad_k = scale.k.copy(), scale.grad_k.copy()
+        train(model, optimizer, 1)
+    scale.freeze(False)
+    np.testing.assert_array_equal(optimizer.state_dict()["momentum_buffer.2"], before["momentum_buffer.2"])
+
+
+def test_momentum_that_goes_goes_for_what_is_frozen_too():
+    model = mlp([3, 4, 2], rng=0)
+    optimizer = SGD(model, momentum=0.9)
+    train(model, optimizer, 2)
+    model[0].freeze()
+    optimizer.momentum = 0
+    train(model, optimizer, 1)
+    twin, other = copy.deepcopy((model, optimizer))
+    for net, its in ((model, optimizer), (twin, other)):
+        its.momentum = 0.9
+        net.freeze(False)
+        train(net, its, 1)
+    assert_equal(params(model), params(twin))
+
+
+def test_a_state_with_a_half_of_what_is_frozen_is_refused():
+    model = mlp([3, 4, 2], rng=0)
+    optimizer = Adam(model)
+    train(model, optimizer, 1)
+    model[0].freeze()
+    state = optimizer.state_dict()
+    del state["scaled_exp_avg.0"]
+    with pytest.raises(ValueError, match=r"changed nothing: missing scaled_exp_avg\.0$"):
+        optimizer.load_state_dict(state)
+
+
 def test_arrays_that_a_function_exchanges_leave_no_state_behind():
     class Rebinding(Scale):
         def compute_backward(self, dObj_dOut):
