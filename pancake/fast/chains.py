@@ -13,9 +13,9 @@ from numpy.lib.array_utils import byte_bounds
 from pancake import memory
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
 from pancake.fast.left import Left, Ran
-from pancake.fast.methods import METHODS, is_unrolled
+from pancake.fast.methods import is_unrolled
 from pancake.fast.program import Notes, Owner, Text
-from pancake.fast.stretches import Mark, Stretch, dtype_of, kernel_of, key_of, time_first
+from pancake.fast.stretches import Mark, Stretch, dtype_of, kernel_of, key_of, methods_of, time_first
 from pancake.functions.containers import has_parameters
 from pancake.functions.embedding import Embedding
 from pancake.functions.linear import Linear
@@ -89,7 +89,8 @@ class Chain:
         self.looks = self.kernels[0].looks(notes, x)
         self.inside = stretch.looks_inside(notes)
         self.guarded: list[Owner] = [(container, vars(container).keys() - {"training"}) for container, _ in stretch.inner]
-        self.methods: list[tuple[type, str]] = [(type(container), name) for container, _ in stretch.inner for name in METHODS]
+        containers = [type(container) for container, _ in stretch.inner]
+        self.methods: list[tuple[type, str]] = [(cls, name) for cls in containers for name in methods_of(cls)]
         for kernel in self.kernels:
             owners, methods = kernel.depends_on()
             self.guarded += owners

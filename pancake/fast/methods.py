@@ -18,6 +18,7 @@ from pancake.origin import is_own
 
 METHODS = ("compute_forward", "compute_backward", "accumulate_grads")
 OF_CELLS = (*METHODS, "init_state")
+OF_BRANCHES = (*METHODS, "combine", "gradients")
 OF_LOSSES = ("compute_forward", "compute_backward")
 STEPPING = {name: getattr(Optimizer, name) for name in ("step", "zero_grad")}
 
@@ -30,7 +31,7 @@ def meet(cls: type) -> None:
         before = _BEFORE.get(cls.__name__)
         for method in before(cls) if before else ():
             setattr(cls, method.__name__, method)
-        MADE.update({(cls, name): getattr(cls, name) for name in OF_CELLS if hasattr(cls, name)})
+        MADE.update({(cls, name): getattr(cls, name) for name in {*OF_CELLS, *OF_BRANCHES} if hasattr(cls, name)})
 
 
 def as_made(cls: type, names: Iterable[str] = METHODS) -> bool:
@@ -38,9 +39,9 @@ def as_made(cls: type, names: Iterable[str] = METHODS) -> bool:
     return all(getattr(cls, name) is MADE.get((cls, name)) for name in names)
 
 
-def untouched(attributes: dict[str, Any], cls: type) -> bool:
+def untouched(attributes: dict[str, Any], cls: type, names: Iterable[str] = METHODS) -> bool:
     """Whether nobody has put other methods on an object with these attributes, or on its class, one of pancake's."""
-    return attributes.keys().isdisjoint(METHODS) and as_made(cls)
+    return attributes.keys().isdisjoint(names) and as_made(cls, names)
 
 
 def is_unrolled(layer: object) -> bool:

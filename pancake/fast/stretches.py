@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from pancake.fast.activations import ACTIVATIONS, ActivationKernel, PageKernel
 from pancake.fast.kernels import Kernel, Lies, LinearKernel
-from pancake.fast.methods import is_unrolled, untouched
+from pancake.fast.methods import OF_BRANCHES, is_unrolled, untouched
 from pancake.fast.program import Notes
 from pancake.function import Function
 from pancake.functions.containers import Sequential
@@ -87,9 +88,18 @@ def has_kernel(layer: Function) -> bool:
 def held_by(function: Any) -> list[Any] | None:
     """The list of what a container holds whose parts may run in one program with what stands around it."""
     cls = type(function)
-    if not (cls is Sequential or (cls.__name__ in BRANCHING and is_own(cls))) or not untouched(vars(function), cls):
+    if not (cls is Sequential or (cls.__name__ in BRANCHING and is_own(cls))):
         return None
-    return [function.f] if cls.__name__ == "Residual" else function.functions or None
+    if not untouched(vars(function), cls, methods_of(cls)):
+        return None
+    if cls.__name__ == "Residual":
+        return [function.f]
+    return function.functions or None if type(function.functions) is list else None
+
+
+def methods_of(container: type) -> Iterable[str]:
+    """The methods of a container that its programs stand for."""
+    return [name for name in OF_BRANCHES if hasattr(container, name)]
 
 
 def flat(function: Any, inner: list[tuple[Any, list[Any]]]) -> list[Any]:

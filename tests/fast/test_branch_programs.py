@@ -305,6 +305,41 @@ def test_a_method_of_a_class_that_somebody_has_exchanged_is_called(
     assert (stepwise > 0, len(calls) > stepwise) == (used, used)
 
 
+@pytest.mark.parametrize("kind", ["object", "class"])
+@pytest.mark.parametrize("middle", ["add", "gate", "concatenate"])
+@pytest.mark.parametrize("name", ["combine", "gradients"])
+@pytest.mark.parametrize("early", [False, True])
+def test_what_a_container_is_made_of_may_be_exchanged(
+    name: str, middle: str, kind: str, early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> Any:
+        model = net(middle)
+        container: Any = next(part for part in model.walk() if isinstance(part, (pk.Add, pk.Multiply, pk.Concatenate)))
+        owner: Any = container if kind == "object" else type(container)
+        before, seen = getattr(owner, name), []
+        for time in range(3):
+            if time == (0 if early else 1):
+                more = (lambda *args: 3 * before(*args)) if name == "combine" else lambda *args: (3 * d for d in before(*args))
+                monkeypatch.setattr(owner, name, more, raising=False)
+            seen += [model(X), model.compute_backward(np.ones_like(Y)), pk.predict(model, X)]
+        monkeypatch.undo()
+        return [*seen, *everything(model)]
+
+    both(run)
+
+
+def test_parts_in_a_tuple() -> None:
+    def run() -> Any:
+        model = net("add")
+        seen = [model(X)]
+        model[1].functions = tuple(model[1].functions)
+        for _ in range(2):
+            seen += [model(X), model.compute_backward(np.ones_like(Y))]
+        return [*seen, *everything(model)]
+
+    both(run)
+
+
 def test_a_residual_that_overflows_gives_the_warnings_of_the_page() -> None:
     def run() -> Any:
         model = S([pk.Linear(1, 1, rng=0), pk.Exp(), pk.Linear(1, 1, rng=1)])
