@@ -411,16 +411,16 @@ def without_padding(x: Any, lengths: Any) -> Any:
 
     x as it is where these are no lengths of it, which is up to whatever takes them.
     """
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or x.ndim < 2 or (finite := np.isfinite(x)).all():
-        return x
     try:
-        lengths = np.asarray(lengths)
-    except ValueError:
+        array, lengths = np.asarray(x) if isinstance(x, list) else x, np.asarray(lengths)
+    except ValueError:  # of rows of different lengths
         return x
-    if lengths.shape != x.shape[:1] or lengths.dtype.kind not in "iu":
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim < 2 or (finite := np.isfinite(array)).all():
         return x
-    inside = np.arange(x.shape[1]) < lengths[:, np.newaxis]
-    return np.where(finite | aligned(inside, x.ndim), x, x.dtype.type(0))
+    if lengths.shape != array.shape[:1] or lengths.dtype.kind not in "iu":
+        return x
+    inside = np.arange(array.shape[1]) < lengths[:, np.newaxis]
+    return np.where(finite | aligned(inside, array.ndim), array, array.dtype.type(0))
 
 
 # --- inputs of several parts ---

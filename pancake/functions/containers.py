@@ -12,6 +12,7 @@ from pancake.arguments import brief, each_part, several, without_padding
 from pancake.function import Function, Kept, need_function
 from pancake.functions.embedding import Embedding
 from pancake.memory import Array
+from pancake.origin import is_own
 from pancake.tree import Tree
 
 
@@ -64,7 +65,26 @@ class Container(Function):
     def _within(self, x: Any, lengths: Any) -> Any:
         """The input, as if there were nothing past the end of each sequence."""
         self._check_lengths(lengths)
-        return x if lengths is None else each_part(lambda part: without_padding(part, lengths), x)
+        if lengths is None or isinstance(x, tuple) or not _keeps_steps(self):
+            return x
+        return without_padding(x, lengths)
+
+
+# Modules whose Functions may turn the axes round, or put out something else than one step for each step.
+MOVING = frozenset({"shapes", "convolution", "pooling"})
+
+
+def _keeps_steps(function: Function) -> bool:
+    """Whether axis 1 of its input is time, as far as lengths matter: what is not pancake's own may see it otherwise."""
+    module = type(function).__module__.rpartition(".")[2]
+    if not is_own(function) or module in MOVING:
+        return False
+    for part in function._parts() if module in ("containers", "branches") else ():
+        if not _keeps_steps(part):
+            return False
+        if isinstance(function, Sequential) and part._takes_lengths():
+            return True  # whatever comes after it
+    return True
 
 
 def note_answered(functions: Iterable[Function]) -> None:

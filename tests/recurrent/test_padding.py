@@ -18,7 +18,13 @@ def lstm():
     return pk.Unrolled(pk.LSTMCell(3, 2, rng=0), return_sequences=False)
 
 
+class Own(pk.RNNCell):
+    """A user's cell."""
+
+
 NETS = {
+    "user's cell": lambda: [pk.Linear(3, 3, rng=0), pk.Unrolled(Own(3, 2, rng=0), return_sequences=False)],
+    "shapes later": lambda: [pk.Linear(3, 3, rng=0), lstm(), pk.Reshape((-1, 2))],
     "cell": lambda: [lstm()],
     "linear": lambda: [pk.Linear(3, 3, rng=0), lstm()],
     "norm": lambda: [pk.LayerNorm(3), pk.Linear(3, 3, rng=0), pk.Tanh(), lstm()],
@@ -74,3 +80,29 @@ def test_what_is_not_finite_within_a_sequence_stays():
     x[1, 3, 0] = np.nan
     y = pk.Sequential([pk.Linear(3, 3, rng=0), lstm()])(x, lengths=LENGTHS)
     assert np.isnan(y).any(axis=1).tolist() == [False, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("kind", [np.array, lambda x: x.tolist()], ids=["array", "list"])
+def test_rows_may_be_lists(kind):
+    model = pk.Sequential([pk.Linear(3, 3, rng=0), lstm()])
+    x = kind(np.where(PAST[..., np.newaxis], np.nan, X))
+    pk.TrainStep(model, pk.CrossEntropy(), pk.SGD(model))(x, Y, lengths=kind(LENGTHS))
+    assert all(np.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_where_axis_1_may_not_be_time_nothing_is_taken_for_padding():
+    turned = pk.Sequential([pk.Transpose((0, 2, 1)), lstm()])
+    x = np.swapaxes(X, 1, 2).copy()  # (B, F, T)
+    x[3, 2, 0] = np.nan  # the first step of a sequence of length 1
+    assert np.isnan(turned(x, lengths=LENGTHS)[3]).any()
+    both = pk.Concatenate([lstm(), pk.Linear(6, 2, rng=0)])
+    static = RNG.normal(size=(6, 6))
+    static[1, 4] = np.nan
+    assert np.isnan(both((X, static), lengths=LENGTHS)[1]).any()
+
+
+def test_a_part_of_several_may_be_padded():
+    both = pk.Concatenate([pk.Sequential([pk.Linear(3, 3, rng=0), lstm()]), pk.Linear(6, 2, rng=0)])
+    y = both((np.where(PAST[..., np.newaxis], np.nan, X), np.ones((6, 6))), lengths=LENGTHS)
+    both.compute_backward(np.ones_like(y))
+    assert all(np.isfinite(grad).all() for grad in both.get_params_and_grads()[1])
