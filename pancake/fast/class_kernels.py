@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,10 @@ class TwoClassKernel(LossKernel):
             notes.hush(start, ["invalid"])
             result = Text(f"({notes.expression(np.add.reduce, values)} + zero)")
         self.note_value(notes, result, divisor, dtype)
+        # of what is infinite the page knows more, and the rest would warn
+        notes.lines.append(f"value = {self.value}")
+        notes.lines.append(f"if not {notes.held(math.isfinite)}(value): raise ValueError")
+        self.value = "value"
         notes.call(np.subtract, u, values, q)
         notes.call(np.exp, q, q)  # sigmoid(u), however small
         notes.call(np.multiply, q, sign, q)

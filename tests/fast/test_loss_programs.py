@@ -743,13 +743,15 @@ def test_programs_of_what_measures_are_written_once(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("n", [2, 6, 300, 30000])
 @pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("right", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_class_that_is_ruled_out_gives_no_warning(n: int, classes: int, dtype: Any) -> None:
-    """By a logit of -inf, as actions that cannot be taken are."""
+def test_a_class_that_is_ruled_out_gives_no_warning(n: int, classes: int, right: bool, dtype: Any) -> None:
+    """By a logit of -inf, as actions that cannot be taken are. Where it was the right one, the loss is infinite."""
     rng = np.random.default_rng(0)
     pred = rng.normal(size=(n, classes)).astype(dtype)
     target = rng.integers(1, classes, n)
     pred[::2, 0] = -np.inf
+    target[0] = 1 - right
     seen = []
     for on in (True, False):
         loss = pk.CrossEntropy()
