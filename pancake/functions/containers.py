@@ -65,7 +65,7 @@ class Container(Function):
     def _within(self, x: Any, lengths: Any) -> Any:
         """The input, as if there were nothing past the end of each sequence."""
         self._check_lengths(lengths)
-        if lengths is None or isinstance(x, tuple) or not _keeps_steps(self):
+        if lengths is None or not _keeps_steps(self):
             return x
         return without_padding(x, lengths)
 

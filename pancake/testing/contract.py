@@ -71,7 +71,7 @@ def check_function(
         raise TypeError(
             f"check_function: expected a target for the loss {function!r}, got none; write check_function(loss, pred, target=y)"
         )
-    if target is not None and is_own(function) and not isinstance(function, Loss):
+    if target is not None and isinstance(function, Function) and is_own(function):
         raise TypeError(
             f"check_function: expected a target for a loss alone, got one for {function!r}; write check_function(function, x)"
         )
