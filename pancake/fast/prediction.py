@@ -135,7 +135,7 @@ def _drop(everything: dict[int, tuple[weakref.ref[Any], Known]], key: int, _: ob
 
 def rows_of_block(state: State, x: Array) -> int:
     """How many rows of a large input are best computed at once."""
-    layers = state.items[0].layers if state.whole else []
-    if not layers or any(map(is_unrolled, layers)):
+    if not state.whole or any(map(is_unrolled, state.items[0].layers)):
         return ROWS
+    layers = state.items[0].layers
     return ROWS * max(1, BYTES // (ROWS * math.prod(x.shape[1:-1]) * bytes_of_row(layers, x)))
